@@ -1,0 +1,51 @@
+"""App: a first-party program that acts for its own users, with a key that stands hashed in the manifest.
+
+An App's users are ``app:<app>.<id>``; an id of one App never names a user of another, nor a person who
+signed in. Next: :mod:`state.kinds.home`.
+"""
+
+import hashlib
+import re
+import secrets
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from state.kinds.resource import Name, Resource, Spec
+
+KEY_PREFIX = "mcpgw_app_"
+KEY_BYTES = 32
+# The subject's alphabet of resource.USER_PATTERN: nothing that a path or a header could bend.
+_APP_USER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,95}")
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="Hex SHA-256 of the key.")]
+
+
+class AppSpec(Spec):
+    key_sha256: Annotated[Sha256, Field(alias="keySha256")]
+    template: Name
+    persistent: bool = True
+
+
+class App(Resource):
+    kind: ClassVar[str] = "App"
+
+    spec: AppSpec
+
+    def unique_keys(self) -> tuple[str, ...]:
+        return (f"key:{self.spec.key_sha256}",)
+
+
+def mint_key() -> str:
+    """A new App key: a secret to be shown once."""
+    return KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
+
+
+def key_sha256(key: str) -> str:
+    """What stands in the manifest in place of ``key``. A random 256-bit key needs no slow hash."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def app_user(app: str, user_id: str) -> str | None:
+    """The user that an App means by ``user_id``, or None where that is no well-formed id."""
+    return f"app:{app}.{user_id}" if _APP_USER_ID.fullmatch(user_id) else None

@@ -1,0 +1,54 @@
+"""Home: a user's seat. It outlives containers; at the claim it gets its owner, for good.
+
+Its name is its hostname: 128 random bits, so that knowing it authorizes the Home's link routes.
+Next: :mod:`state.kinds.incarnation`.
+"""
+
+import base64
+from typing import Annotated, ClassVar
+
+from pydantic import AwareDatetime, Field
+
+from state.kinds.resource import Name, Resource, Shape, Spec, Status, User
+
+HOSTNAME_BYTES = 16
+HOSTNAME_PATTERN = r"^[a-z2-7]{26}$"
+
+Hostname = Annotated[str, Field(pattern=HOSTNAME_PATTERN)]
+
+
+class Owner(Shape):
+    """Whose Home it is: the UserContainer's uid decides, name and user are for people and recovery."""
+
+    user_container: str
+    uid: str
+    user: User
+
+
+class HomeSpec(Spec):
+    template: Name
+    owner: Owner | None = None  # None: a standby that nobody claimed yet
+
+
+class HomeStatus(Status):
+    last_incarnation: int = 0  # numbers are never given twice
+    address: str = ""  # the last one it had, preferred at the next start
+    tombstoned_at: AwareDatetime | None = None  # set: the owner is gone, the data waits for its end
+    retain_until: AwareDatetime | None = None
+    purged_at: AwareDatetime | None = None
+
+
+class Home(Resource):
+    kind: ClassVar[str] = "Home"
+
+    spec: HomeSpec
+    status: HomeStatus = HomeStatus()
+
+    def unique_keys(self) -> tuple[str, ...]:
+        return (f"owner:{self.spec.owner.uid}",) if self.spec.owner is not None else ()
+
+
+def hostname(random_bytes: bytes) -> str:
+    """26 base32 characters for 16 random bytes: no dash, a valid DNS label, case-insensitive."""
+    assert len(random_bytes) == HOSTNAME_BYTES, "a hostname takes 128 bits"
+    return base64.b32encode(random_bytes).decode().lower().rstrip("=")

@@ -1,0 +1,100 @@
+"""UserContainer: user → container spec, the one thing this project is about.
+
+Its status is the whole answer to "why is it not as it should be": conditions, the endpoint the gateway
+may route to, and what is known of the last termination. Next: :mod:`state.kinds.app`.
+"""
+
+import base64
+import hashlib
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import AwareDatetime, Field
+
+from state.kinds.quantity import Bytes
+from state.kinds.resource import Name, Resource, Shape, Spec, Status, User
+from state.kinds.template import ENV_COUNT_MAX, EnvName, EnvValue, Port
+
+LOG_TAIL_CHARS_MAX = 4096
+DATA_FINALIZER = "data"  # the container is gone and the data is tombstoned
+
+
+class Power(StrEnum):
+    """Auto: as policy and demand say. Running: always up. Stopped: no container, the data is kept."""
+
+    AUTO = "Auto"
+    RUNNING = "Running"
+    STOPPED = "Stopped"
+
+
+class ResourceOverrides(Shape):
+    """Single limits that differ from the template's."""
+
+    memory: Bytes | None = None
+    cpus: Annotated[float, Field(gt=0, le=256)] | None = None
+    pids: Annotated[int, Field(ge=8, le=65536)] | None = None
+    shm: Bytes | None = None
+
+
+class Overrides(Shape):
+    """Where this user's container differs from its template."""
+
+    image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")] | None = None
+    env: Annotated[dict[EnvName, EnvValue], Field(default_factory=dict, max_length=ENV_COUNT_MAX)]
+    resources: ResourceOverrides = ResourceOverrides()
+
+
+class UserContainerSpec(Spec):
+    user: User
+    template: Name
+    power: Power = Power.AUTO
+    overrides: Overrides = Overrides()
+
+
+class EndpointStatus(Shape):
+    """Where the gateway may send this user's requests. Present exactly while ``Routed`` is True."""
+
+    host: str
+    port: Port
+    incarnation: str  # connection pools are per incarnation: a byte never meets an older one
+
+
+class Termination(Shape):
+    """How the last container ended."""
+
+    reason: str  # OOMKilled, Error, Completed, Unhealthy, NeverReady, Removed
+    exit_code: int | None = None
+    at: AwareDatetime
+    log_tail: Annotated[str, Field(max_length=LOG_TAIL_CHARS_MAX)] = ""
+
+
+class UserContainerStatus(Status):
+    home: str = ""
+    incarnation: str = ""
+    spec_hash: str = ""  # of what runs, not of what is wanted
+    endpoint: EndpointStatus | None = None
+    restart_count: int = 0  # since the last long health; paces the crash-loop backoff
+    restart_after: AwareDatetime | None = None
+    ready_at: AwareDatetime | None = None
+    last_termination: Termination | None = None
+
+
+class UserContainer(Resource):
+    kind: ClassVar[str] = "UserContainer"
+
+    spec: UserContainerSpec
+    status: UserContainerStatus = UserContainerStatus()
+
+    def unique_keys(self) -> tuple[str, ...]:
+        return (seat_key(self.spec.user, self.spec.template),)
+
+
+def seat_key(user: str, template: str) -> str:
+    """The unique key of a UserContainer: one per user and template."""
+    return f"seat:{user}/{template}"
+
+
+def derived_name(user: str, template: str) -> str:
+    """The name of a UserContainer that no manifest names: stable, and silent about who the user is."""
+    digest = hashlib.sha256(f"{user}\n{template}".encode()).digest()
+    return "u-" + base64.b32encode(digest[:15]).decode().lower()

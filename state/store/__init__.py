@@ -1,0 +1,1 @@
+"""The desired-state store: :mod:`state.store.port` is the contract, ``open_store`` the way in."""

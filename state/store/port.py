@@ -1,0 +1,178 @@
+"""The store as everybody sees it: transactions, changes, the barrier, leases.
+
+Decides the contract; :mod:`state.store.sql` and :mod:`state.store.memory` keep it, and one suite
+(``tests/state/store_contract.py``) holds both to it. Refuses to know what a spec means.
+
+Times in objects are aware UTC; lease times come from the store's own clock, which no wall clock moves.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from state.kinds.resource import Key, Resource
+
+R = TypeVar("R", bound=Resource)
+T = TypeVar("T")
+
+WATCH_BATCH_CHANGES_MAX = 1000
+CHANGE_LOG_ROWS_MAX = 100_000
+TRANSACT_TIMEOUT_S = 10.0  # waiting for the writer's turn and for a locked database, together
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row of the change log."""
+
+    revision: int
+    key: Key
+    removed: bool
+    actor: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What changed since the last batch, in one consistent read: each object as it is now, once.
+
+    ``revision`` is the newest one contained; an object written and removed again is only in ``removed``.
+    """
+
+    revision: int
+    objects: tuple[Resource, ...]
+    removed: tuple[Key, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Leadership:
+    """A reconciler's right to act, until ``expires_s`` of the store's clock."""
+
+    holder: str
+    epoch: int
+    expires_s: float
+
+
+class Tx(Protocol):
+    """One transaction. Synchronous; runs alone in the writer's thread; all or nothing.
+
+    Every write stores a new ``resourceVersion`` (= ``revision``) and one change-log row with the actor.
+    """
+
+    @property
+    def revision(self) -> int:
+        """The revision that this transaction commits, if it writes."""
+        ...
+
+    @property
+    def now(self) -> datetime:
+        """Aware UTC, the same throughout the transaction."""
+        ...
+
+    def get(self, kind: type[R], name: str) -> R | None: ...
+
+    def by_unique_key(self, kind: type[R], unique_key: str) -> R | None:
+        """The live object that holds ``unique_key``; deleted-with-finalizers ones hold theirs still."""
+        ...
+
+    def list(self, kind: type[R]) -> list[R]:
+        """All objects of a kind, by name."""
+        ...
+
+    def create(self, obj: R) -> R:
+        """Store a new object: fresh uid (unless it brings one, for recovery), generation 1.
+
+        Raises AlreadyExists when its name or one of its unique keys is taken.
+        """
+        ...
+
+    def update_spec(self, obj: R) -> R:
+        """Store ``obj.spec``, ``metadata.managedBy`` and finalizers; generation + 1 if the spec differs.
+
+        The caller's ``obj.status`` is ignored. Raises Conflict when ``resourceVersion`` is not the stored
+        one, NotFound, AlreadyExists (unique keys). Writing what already stands writes nothing.
+        """
+        ...
+
+    def update_status(self, obj: R) -> R:
+        """Store ``obj.status`` alone. Raises Conflict and NotFound as above. No change writes nothing."""
+        ...
+
+    def delete(self, obj: R) -> None:
+        """Remove it; or, while it has finalizers, mark ``deletedAt``. Raises Conflict, NotFound."""
+        ...
+
+    def drop_finalizer(self, obj: R, finalizer: str) -> R | None:
+        """Take one finalizer off; the last one off a deleted object removes it (None)."""
+        ...
+
+    def fence(self, epoch: int) -> None:
+        """Raises Fenced unless ``epoch`` is still the newest one given to a reconciler."""
+        ...
+
+
+class Store(Protocol):
+    """The desired-state store. Every await is bounded by TRANSACT_TIMEOUT_S or the given timeout."""
+
+    async def transact(self, fn: Callable[[Tx], T], *, actor: str) -> T:
+        """Run ``fn`` as one transaction; its exception rolls back and is raised here.
+
+        ``fn`` may run again after a serialization failure, so it has no effects besides ``tx``.
+        Raises Unavailable; anything ``fn`` or Tx raises.
+        """
+        ...
+
+    async def read(self, fn: Callable[[Tx], T]) -> T:
+        """Run ``fn`` on one consistent snapshot. A write in it is an error."""
+        ...
+
+    async def revision(self) -> int:
+        """The newest committed revision."""
+        ...
+
+    async def changes(self, since: int, limit: int) -> list[Change]:
+        """Change-log rows after ``since``, oldest first. Raises TooOld."""
+        ...
+
+    def watch(self, kinds: tuple[type[Resource], ...]) -> AsyncIterator[Batch]:
+        """First a batch with everything of ``kinds``, then one for each burst of changes, for ever.
+
+        A reader that fell behind the change log gets everything again (with ``removed`` holding what went
+        in between). Batches with nothing of ``kinds`` are not delivered, except that ``revision`` must keep
+        moving for the barrier: use :meth:`acknowledge` with what was applied; the store advances a worker's
+        acknowledged revision itself over changes it was not interested in.
+        """
+        ...
+
+    async def join(self, worker: str, *, ttl_s: float) -> None:
+        """Announce (or renew) a gateway worker's lease. Renewing an expired one raises NotFound: join again
+        only after the routes were read anew."""
+        ...
+
+    async def leave(self, worker: str) -> None:
+        """Give the lease back; barriers no longer wait for this worker."""
+        ...
+
+    async def acknowledge(self, worker: str, revision: int) -> None:
+        """Say that ``worker`` has applied everything up to ``revision``. Cheap when nobody waits for it."""
+        ...
+
+    async def barrier(self, revision: int, timeout_s: float) -> None:
+        """Return once every live worker has applied ``revision``; a dead one's lease must expire first.
+
+        Raises BarrierTimeout, naming the workers that did not answer.
+        """
+        ...
+
+    async def lead(self, holder: str, *, ttl_s: float) -> Leadership:
+        """Take or renew the reconciler's leadership. A new holder gets the next epoch.
+
+        Raises Conflict while another holder's lease lives, naming it.
+        """
+        ...
+
+    async def resign(self, holder: str) -> None:
+        """Give the leadership back, so that a successor need not wait."""
+        ...
+
+    async def close(self) -> None: ...
