@@ -1,0 +1,143 @@
+"""What an engine is asked for, and what it shows: engine-neutral nouns.
+
+Decides identity: labels prove a container ours, and ``spec_hash`` says whether it is what is wanted.
+Drift compares that hash and never field by field, because engines rewrite what they are given.
+Next: :mod:`reconciler.core.effective`, which makes a ContainerSpec of a template and its overrides.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+
+LABEL_PREFIX = "mcp-gateway."
+LABEL_PROJECT = LABEL_PREFIX + "project"
+LABEL_HOME = LABEL_PREFIX + "home"
+LABEL_USER_CONTAINER = LABEL_PREFIX + "user-container"
+LABEL_NUMBER = LABEL_PREFIX + "incarnation"
+LABEL_SPEC_HASH = LABEL_PREFIX + "spec-hash"
+LABEL_EPOCH = LABEL_PREFIX + "epoch"
+
+SPEC_HASH_HEX_DIGITS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """Everything that, when it changes, needs a new container. No names, no addresses, no identity."""
+
+    image: str
+    command: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]  # sorted
+    port: int
+    user: str
+    memory_bytes: int
+    cpus: float
+    pids: int
+    shm_bytes: int
+    read_only_root: bool
+    cap_add: tuple[str, ...]  # sorted; everything else is dropped, always
+    runtime: str  # "" is the engine's default
+    data_mount_path: str  # "" where the workload keeps nothing
+
+
+def spec_hash(spec: ContainerSpec) -> str:
+    """A stable name for what a ContainerSpec says."""
+    text = json.dumps(asdict(spec), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:SPEC_HASH_HEX_DIGITS]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose a container is: what our labels say, and all that may be trusted of a container."""
+
+    project: str
+    home: str
+    user_container: str  # uid
+    number: int
+    spec_hash: str
+    epoch: int
+
+    def labels(self) -> dict[str, str]:
+        return {
+            LABEL_PROJECT: self.project,
+            LABEL_HOME: self.home,
+            LABEL_USER_CONTAINER: self.user_container,
+            LABEL_NUMBER: str(self.number),
+            LABEL_SPEC_HASH: self.spec_hash,
+            LABEL_EPOCH: str(self.epoch),
+        }
+
+
+def identity_of(labels: Mapping[str, str]) -> Identity | None:
+    """The identity that labels prove, or None for a foreign or half-labelled container."""
+    try:
+        return Identity(
+            project=labels[LABEL_PROJECT],
+            home=labels[LABEL_HOME],
+            user_container=labels[LABEL_USER_CONTAINER],
+            number=int(labels[LABEL_NUMBER]),
+            spec_hash=labels[LABEL_SPEC_HASH],
+            epoch=int(labels[LABEL_EPOCH]),
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where one incarnation goes: its name, address and data, which the spec deliberately lacks.
+
+    ``address`` is ``"10.211.7.9"`` (a fixed address on the project's network), ``"127.0.0.1:21007"`` (a
+    published loopback port) or ``""`` (the engine chooses). ``data_path`` is the host directory to mount,
+    ``""`` for none; engines without host paths keep a volume named ``<container_name>-data`` instead.
+    """
+
+    container_name: str
+    address: str
+    data_path: str
+
+
+class ContainerState(StrEnum):
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    EXITED = "exited"  # also "dead": it will not run again by itself
+    REMOVING = "removing"
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedContainer:
+    """One container as the engine shows it."""
+
+    id: str
+    name: str
+    identity: Identity | None  # None: not ours
+    state: ContainerState
+    exit_code: int | None = None
+    oom_killed: bool = False
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    endpoint_host: str = ""  # where the workload's port can be reached from the reconciler's host
+    endpoint_port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can do. Decisions ask these, never the engine's name."""
+
+    pause: bool
+    checkpoint: bool
+    fixed_address: bool  # we choose addresses; otherwise the engine does
+    host_paths: bool  # data directories are host directories; otherwise the engine's own volumes
+    synchronous_remove: bool  # after remove() returns the name is free
+    reports_oom: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EngineEvent:
+    """A hint that a container's state may have changed. It carries no meaning: look at the world."""
+
+    container_name: str
+    home: str  # from the label; "" where the engine does not say

@@ -1,0 +1,106 @@
+"""What the reconciler may ask of a container engine.
+
+Every call is bounded by a deadline inside the adapter. Errors are translated here and nowhere else:
+404 on remove and 304 on start or stop are success; a 500, a timeout or a lost connection raises
+OutcomeUnknownError and never reads as absence. The adapter decides nothing: no retries of mutations, no
+clean-up on its own account. Next: :mod:`reconciler.engine.docker`.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from reconciler.core.container import (
+    Capabilities,
+    ContainerSpec,
+    EngineEvent,
+    Identity,
+    ObservedContainer,
+    Placement,
+)
+from state.kinds.template import Pull
+
+CALL_TIMEOUT_S = 30.0  # one engine call, but for pulls
+PULL_TIMEOUT_S = 600.0
+LOG_TAIL_LINES_MAX = 40
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """The project's own network. ``subnet`` is a CIDR, or empty where the engine may choose."""
+
+    name: str
+    project: str
+    subnet: str
+
+
+class Engine(Protocol):
+    """A container engine, seen through one project: other projects' containers are invisible in lists."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    async def version(self) -> str:
+        """``"docker 20.10.24"``. Raises OutcomeUnknownError when the engine does not answer, TerminalError
+        when what answers is no engine we can use (too old, no permission: says which, and the mend)."""
+        ...
+
+    async def ensure_network(self, network: NetworkSpec) -> None:
+        """Make the project's network unless it stands. Raises TerminalError when a foreign network has its
+        name or its subnet collides (reason SubnetCollision, naming the other and the setting)."""
+        ...
+
+    async def list(self) -> list[ObservedContainer]:
+        """Every container labelled with our project, in any state. Raises OutcomeUnknownError."""
+        ...
+
+    async def inspect(self, container_name: str) -> ObservedContainer | None:
+        """The container of that exact name, ours or foreign; None only if the engine says there is none."""
+        ...
+
+    async def ensure_image(self, reference: str, pull: Pull) -> None:
+        """Have the image locally. Raises TransientError or TerminalError with reason ImagePullFailed or
+        ImageMissing (for Pull.NEVER)."""
+        ...
+
+    async def create(self, spec: ContainerSpec, placement: Placement, identity: Identity) -> str:
+        """Create, hardened (cap-drop ALL plus the spec's, no-new-privileges, limits, init, log limits, the
+        project's network, no restart policy), and return the engine's id.
+
+        Raises NameConflictError; TransientError reason AddressInUse (the address or port is taken by
+        somebody else); TerminalError for a spec the engine refuses; OutcomeUnknownError.
+        """
+        ...
+
+    async def start(self, container_id: str) -> None:
+        """Start it; already running is success. Raises TerminalError reason StartFailed for a command that
+        cannot run, TransientError AddressInUse, OutcomeUnknownError."""
+        ...
+
+    async def stop(self, container_id: str, grace_s: float) -> None:
+        """SIGTERM, then SIGKILL after ``grace_s``; stopped or absent is success."""
+        ...
+
+    async def remove(self, container_id: str) -> None:
+        """Kill and remove, paused or not; absent is success. Where ``synchronous_remove`` is False the name
+        may live on for a while: only inspect() tells."""
+        ...
+
+    async def remove_data(self, container_name: str) -> None:
+        """Delete the volume of an engine without host paths; nothing elsewhere. Absent is success."""
+        ...
+
+    async def logs(self, container_id: str) -> str:
+        """The last LOG_TAIL_LINES_MAX lines of both streams, "" where there are none."""
+        ...
+
+    def events(self) -> AsyncIterator[EngineEvent]:
+        """Hints about our project's containers until the connection ends (then the iterator ends or raises
+        OutcomeUnknownError). Yields nothing for what is not ours."""
+        ...
+
+    async def remove_network(self, network: NetworkSpec) -> None:
+        """Remove the project's network if it is ours and empty; absent is success."""
+        ...
+
+    async def close(self) -> None: ...
