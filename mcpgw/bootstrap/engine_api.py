@@ -1,0 +1,173 @@
+"""The few words of an engine's HTTP API that setting up needs: are you there, have you this image, take it.
+
+Docker's API, which Podman speaks too. Not the reconciler's way to an engine: that one is asynchronous and
+lives in a package of its own. Errors a caller can act on: EngineUnreachable, or BootstrapError with the
+engine's words.
+"""
+
+import http.client
+import json
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+from urllib.parse import quote, urlencode, urlsplit
+
+from mcpgw.bootstrap.errors import BootstrapError
+
+PING_MAX_S = 3.0
+ANSWER_MAX_S = 60.0
+TRANSFER_MAX_S = 600.0
+
+EngineName = Literal["docker", "podman"]
+
+
+class EngineUnreachable(Exception):
+    """Nothing that speaks the engine's API answered there."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine that answers. `url` is unix:///path or tcp://host:port, as in DOCKER_HOST."""
+
+    name: EngineName
+    url: str
+
+
+def ping(url: str, timeout_s: float = PING_MAX_S) -> None:
+    """Return if an engine answers at `url`; EngineUnreachable, with the reason, if not."""
+    status, body = _asked(url, "GET", "/_ping", timeout_s=timeout_s)
+    if status != 200 or not body.startswith(b"OK"):
+        raise EngineUnreachable(f"{url} answers, but not as an engine does (status {status})")
+
+
+def answers(url: str, timeout_s: float = PING_MAX_S) -> bool:
+    """Whether an engine answers at `url` within the time."""
+    try:
+        ping(url, timeout_s)
+    except EngineUnreachable:
+        return False
+    return True
+
+
+def image_id(engine: Engine, reference: str) -> str | None:
+    """The id of the image; None if the engine says that it has none of that name."""
+    status, body = _answered(engine, "GET", f"/images/{quote(reference, safe='')}/json")
+    if status == 404:
+        return None
+    image: dict[str, Any] = json.loads(_good(engine, status, body))
+    return str(image["Id"])
+
+
+def import_image(engine: Engine, tar: Path, *, repository: str, tag: str, changes: list[str]) -> None:
+    """Make an image of one layer out of a tar file of a root filesystem."""
+    query = [
+        ("fromSrc", "-"),
+        ("repo", repository),
+        ("tag", tag),
+        *(("changes", change) for change in changes),
+    ]
+    with tar.open("rb") as body:
+        _streamed(engine, f"/images/create?{urlencode(query)}", body, tar.stat().st_size)
+
+
+def build_image(engine: Engine, context: Path, *, dockerfile: str, reference: str) -> None:
+    """Have the engine build the tar file `context`; the base image comes from its registry."""
+    query = urlencode({"dockerfile": dockerfile, "t": reference, "rm": "1"})
+    with context.open("rb") as body:
+        _streamed(engine, f"/build?{query}", body, context.stat().st_size)
+
+
+def tag_image(engine: Engine, reference: str, *, repository: str, tag: str) -> None:
+    """Give an image another name."""
+    query = urlencode({"repo": repository, "tag": tag})
+    status, body = _answered(engine, "POST", f"/images/{quote(reference, safe='')}/tag?{query}")
+    _good(engine, status, body)
+
+
+def _streamed(engine: Engine, path: str, body: IO[bytes], size_bytes: int) -> None:
+    """Send a tar file. The answer is JSON lines, among which an error may stand after a status of 200."""
+    headers = {"Content-Type": "application/x-tar", "Content-Length": str(size_bytes)}
+    status, answer = _answered(engine, "POST", path, body=body, headers=headers, timeout_s=TRANSFER_MAX_S)
+    for line in _good(engine, status, answer).splitlines():
+        told = json.loads(line) if line.strip().startswith(b"{") else {}
+        if told.get("error"):
+            raise _refused(engine, str(told["error"]))
+
+
+def _answered(
+    engine: Engine,
+    method: str,
+    path: str,
+    *,
+    body: IO[bytes] | None = None,
+    headers: dict[str, str] | None = None,
+    timeout_s: float = ANSWER_MAX_S,
+) -> tuple[int, bytes]:
+    try:
+        return _asked(engine.url, method, path, body=body, headers=headers, timeout_s=timeout_s)
+    except EngineUnreachable as error:
+        raise BootstrapError(
+            str(error), mend=f"See whether {engine.name} still runs, and start again"
+        ) from error
+
+
+def _good(engine: Engine, status: int, body: bytes) -> bytes:
+    if status >= 300:
+        raise _refused(engine, body.decode("utf-8", "replace").strip() or f"status {status}")
+    return body
+
+
+def _refused(engine: Engine, words: str) -> BootstrapError:
+    return BootstrapError(
+        f"{engine.name} refused: {' '.join(words.split())[:300]}", mend=f"Look into the log of {engine.name}"
+    )
+
+
+def _asked(
+    url: str,
+    method: str,
+    path: str,
+    *,
+    body: IO[bytes] | None = None,
+    headers: dict[str, str] | None = None,
+    timeout_s: float,
+) -> tuple[int, bytes]:
+    connection = _connection(url, timeout_s)
+    try:
+        connection.request(method, path, body=body, headers=headers or {})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise EngineUnreachable(f"{url} does not answer: {error or type(error).__name__}") from error
+    finally:
+        connection.close()
+
+
+def _connection(url: str, timeout_s: float) -> http.client.HTTPConnection:
+    parts = urlsplit(url)
+    match parts.scheme:
+        case "unix":
+            return _UnixConnection(parts.path, timeout_s)
+        case "tcp" | "http":
+            return http.client.HTTPConnection(
+                parts.hostname or "localhost", parts.port or 2375, timeout=timeout_s
+            )
+        case scheme:
+            raise EngineUnreachable(
+                f"{url}: only unix:// and tcp:// addresses are understood, not {scheme}://"
+            )
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket instead of to a host."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)

@@ -1,0 +1,49 @@
+"""Where setting up keeps its things: all below the project's `.cache`, which may be deleted at any time."""
+
+import fcntl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mcpgw.bootstrap.errors import BootstrapError
+from mcpgw.bootstrap.progress import say
+
+PROJECT_DIR = Path(__file__).resolve().parents[2]
+CACHE_DIR = PROJECT_DIR / ".cache"
+LOCK_WAIT_MAX_S = 1200.0
+LOCK_POLL_S = 0.2
+
+
+def cache_dir(name: str) -> Path:
+    """The folder of that name in the cache, made if need be."""
+    folder = CACHE_DIR / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def only_one(name: str) -> Iterator[None]:
+    """Hold the lock `name`, so that two set-ups do each thing once. The kernel frees a dead one's."""
+    with (cache_dir("locks") / name).open("w") as file:
+        deadline = time.monotonic() + LOCK_WAIT_MAX_S
+        told = False
+        while not _locked(file.fileno()):
+            if time.monotonic() > deadline:
+                raise BootstrapError(
+                    f"another set-up has held {file.name} for {LOCK_WAIT_MAX_S:.0f} s",
+                    mend="End it, or wait for it, and start again",
+                )
+            if not told:
+                say(f"waiting for another set-up to finish ({name})")
+                told = True
+            time.sleep(LOCK_POLL_S)
+        yield
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

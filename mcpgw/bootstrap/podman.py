@@ -1,0 +1,119 @@
+"""Finds a Podman service that answers, or installs Podman and starts its service.
+
+Podman has no daemon; what answers its API is `podman system service`. Where we start it, it reads a
+`containers.conf` of our own, which holds only what this machine needs to differ in.
+"""
+
+import os
+import resource
+from pathlib import Path
+
+from mcpgw.bootstrap import debian
+from mcpgw.bootstrap.command import found
+from mcpgw.bootstrap.daemon import start
+from mcpgw.bootstrap.engine_api import Engine, EngineUnreachable, answers, ping
+from mcpgw.bootstrap.errors import BootstrapError
+from mcpgw.bootstrap.paths import cache_dir, only_one
+
+PACKAGES = ("podman", "runc", "netavark", "aardvark-dns", "iptables")
+SYSTEM_SOCKET = Path("/run/podman/podman.sock")
+CGROUP_V2_MARK = Path("/sys/fs/cgroup/cgroup.controllers")
+CAP_SYS_RESOURCE = 24
+"""Source: linux/capability.h."""
+LIMIT_MAX = 4096
+INIT_PROGRAMS = (
+    "/usr/libexec/podman/catatonit",
+    "/usr/bin/catatonit",
+    "/usr/bin/docker-init",
+    "/usr/bin/tini",
+)
+
+
+def ensure_podman() -> Engine:
+    """A Podman service that answers; installed and started if there is none."""
+    if host := os.environ.get("PODMAN_HOST"):
+        return _named_by_user(host)
+    with only_one("podman"):
+        return _running() or _started()
+
+
+def settings_file() -> Path:
+    """The `containers.conf` of our service. Give it to the `podman` program through CONTAINERS_CONF."""
+    return cache_dir("podman") / "containers.conf"
+
+
+def _named_by_user(host: str) -> Engine:
+    try:
+        ping(host)
+    except EngineUnreachable as error:
+        raise BootstrapError(
+            f"PODMAN_HOST names an engine that cannot be used: {error}",
+            mend="Start it, correct PODMAN_HOST, or unset it to use this machine's Podman",
+        ) from error
+    return Engine("podman", host)
+
+
+def _socket() -> Path:
+    if os.geteuid() == 0:
+        return SYSTEM_SOCKET
+    return Path(os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.geteuid()}")) / "podman" / "podman.sock"
+
+
+def _running() -> Engine | None:
+    url = f"unix://{_socket()}"
+    return Engine("podman", url) if answers(url) else None
+
+
+def _started() -> Engine:
+    if found("podman") is None:
+        debian.install(PACKAGES, why="Podman")
+    program = found("podman")
+    if program is None:
+        raise BootstrapError(
+            "podman is installed, but the program is nowhere", mend="Run `apt-get install --reinstall podman`"
+        )
+    socket = _socket()
+    socket.parent.mkdir(parents=True, exist_ok=True)
+    settings_file().write_text(_settings(), "utf-8")
+    url = f"unix://{socket}"
+    words = (program, "system", "service", "--time=0", url)
+    start("podman", words, url=url, env={"CONTAINERS_CONF": str(settings_file())})
+    return Engine("podman", url)
+
+
+def _settings() -> str:
+    """What this machine needs beyond Podman's defaults, as TOML."""
+    containers, engine, network = [], [], []
+    if not _may_raise_limits():
+        pair = [f'"{name}={_limit(kind)}:{_limit(kind)}"' for name, kind in _LIMITS]
+        containers.append(f"default_ulimits = [{', '.join(pair)}]")
+    if not CGROUP_V2_MARK.exists() and found("runc"):
+        engine.append('runtime = "runc"')  # crun refuses the hybrid layout
+    if init := next((program for program in INIT_PROGRAMS if Path(program).exists()), None):
+        containers.append(f'init_path = "{init}"')
+        engine.append(f'init_path = "{init}"')
+    if Path("/usr/lib/podman/netavark").exists():
+        network.append('network_backend = "netavark"')
+    tables = {"containers": containers, "engine": engine, "network": network}
+    return "".join(
+        f"[{name}]\n" + "".join(f"{line}\n" for line in lines) for name, lines in tables.items() if lines
+    )
+
+
+_LIMITS = (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))
+
+
+def _limit(kind: int) -> int:
+    """A limit that is soft and hard at once (Podman's API swaps the two) and no higher than our own."""
+    hard = resource.getrlimit(kind)[1]
+    return LIMIT_MAX if hard == resource.RLIM_INFINITY else min(LIMIT_MAX, hard)
+
+
+def _may_raise_limits() -> bool:
+    """Whether we have CAP_SYS_RESOURCE, without which no hard limit may be raised."""
+    try:
+        status = Path("/proc/self/status").read_text("utf-8")
+    except OSError:
+        return True
+    effective = next((line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), "0")
+    return bool(int(effective, 16) >> CAP_SYS_RESOURCE & 1)
