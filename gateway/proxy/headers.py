@@ -1,0 +1,129 @@
+"""Which headers cross the proxy, in either direction.
+
+Pure. Upstream a client's word about who it is, where it came from and how the message is framed counts for
+nothing; downstream an upstream's word about framing and gateway cookies counts for nothing.
+`forward.py` and `websocket.py` send what this module returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gateway.proxy.endpoint import Header, UpstreamHead
+
+# Source: RFC 9110 section 7.6.1, RFC 9112 section 7.4; Keep-Alive and Proxy-Connection by custom.
+# `expect` is answered by the gateway itself, once the request has found its container.
+_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+_REQUEST_DROPPED = _HOP | {
+    b"authorization",
+    b"cf-connecting-ip",
+    b"cookie",  # added back without the gateway's own
+    b"expect",
+    b"forwarded",
+    b"host",  # the router's
+    b"http2-settings",
+    b"proxy",  # CGI programs read it as HTTP_PROXY
+    b"remote-user",
+    b"true-client-ip",
+    b"x-app-user",
+    b"x-client-ip",
+    b"x-cluster-client-ip",
+    b"x-original-url",
+    b"x-real-ip",
+    b"x-remote-user",
+    b"x-rewrite-url",
+}
+_IDENTITY_PREFIXES = (b"x-forwarded-", b"x-auth-")
+_GATEWAY_COOKIES = (b"__host-mcpgw", b"__secure-mcpgw", b"mcpgw")
+# Never removed because a Connection header names them: they frame or address the message.
+_NEVER_BY_CONNECTION = frozenset({b"content-length", b"transfer-encoding", b"host", b"content-type"})
+
+
+def request_headers(headers: Iterable[Header], head: UpstreamHead) -> list[Header]:
+    """The upstream request's headers without Host and framing; a client's Content-Length stays."""
+    kept: list[Header] = []
+    cookies: list[bytes] = []
+    named: frozenset[bytes] = frozenset()
+    for header in headers:
+        name = header[0]
+        if name in _REQUEST_DROPPED or name.startswith(_IDENTITY_PREFIXES) or name in head.names:
+            if name == b"cookie":
+                cookies.append(header[1])
+            elif name == b"connection":
+                named |= connection_options(header[1])
+        elif b"_" not in name or not _is_dropped_spelling(name, head):
+            kept.append(header)
+    if named:
+        kept = [header for header in kept if header[0] not in named]
+    if cookies and (crumbs := foreign_cookies(cookies)):
+        kept.append((b"cookie", crumbs))
+    kept += head.headers
+    return kept
+
+
+def _is_dropped_spelling(name: bytes, head: UpstreamHead) -> bool:
+    """`X_App_User` is `X-App-User` to every CGI-like server, so it is dropped alike."""
+    plain = name.replace(b"_", b"-")
+    return plain in _REQUEST_DROPPED or plain.startswith(_IDENTITY_PREFIXES) or plain in head.names
+
+
+def connection_options(value: bytes) -> frozenset[bytes]:
+    """The header names that a Connection header declares hop-by-hop, framing excepted.
+
+    Source: RFC 9110 section 7.6.1. To honour `Connection: content-length` would turn the body into a second
+    request upstream.
+    """
+    options = frozenset(option.strip(b" \t").lower() for option in value.split(b","))
+    return options - _NEVER_BY_CONNECTION - {b"close", b"keep-alive"}
+
+
+def foreign_cookies(values: Iterable[bytes]) -> bytes:
+    """The Cookie header without the gateway's own; empty when nothing is left."""
+    crumbs = (crumb.strip(b" \t") for value in values for crumb in value.split(b";"))
+    return b"; ".join(crumb for crumb in crumbs if crumb and not is_gateway_cookie(crumb))
+
+
+def is_gateway_cookie(crumb: bytes) -> bool:
+    """A leading `=` is ignored: the nameless cookie `=mcpgw=x` comes back from a browser as `mcpgw=x`."""
+    return crumb.lstrip(b" \t=").lower().startswith(_GATEWAY_COOKIES)
+
+
+def answer_headers(status: int, headers: Iterable[Header]) -> list[Header]:
+    """What of an upstream answer's headers the client gets. Names come lower-case, values stripped."""
+    named: frozenset[bytes] = frozenset()
+    kept: list[Header] = []
+    events = accelerated = False
+    for header in headers:
+        name, value = header
+        if name in _HOP:
+            if name == b"connection":
+                named |= connection_options(value)
+            continue
+        if name == b"set-cookie" and is_gateway_cookie(value):
+            continue
+        events = events or (name == b"content-type" and value[:17].lower() == b"text/event-stream")
+        accelerated = accelerated or name == b"x-accel-buffering"
+        kept.append(header)
+    if events and not accelerated:
+        kept.append((b"x-accel-buffering", b"no"))  # a buffering proxy in front of us would hold events back
+    if named:
+        kept = [header for header in kept if header[0] not in named]
+    if status == 204:  # Source: RFC 9110 section 8.6: a 204 has no Content-Length.
+        kept = [header for header in kept if header[0] != b"content-length"]
+    return kept
+
+
+def is_event_stream(headers: Iterable[Header]) -> bool:
+    return any(n == b"content-type" and v[:17].lower() == b"text/event-stream" for n, v in headers)
