@@ -7,7 +7,7 @@ Next: :mod:`state.kinds.incarnation`.
 import base64
 from typing import Annotated, ClassVar
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, JsonValue
 
 from state.kinds.resource import Name, Resource, Shape, Spec, Status, User
 
@@ -33,6 +33,7 @@ class HomeSpec(Spec):
 class HomeStatus(Status):
     last_incarnation: int = 0  # numbers are never given twice
     address: str = ""  # the last one it had, preferred at the next start
+    last_good: dict[str, JsonValue] | None = None  # the container spec that last got ready, for a rollback
     tombstoned_at: AwareDatetime | None = None  # set: the owner is gone, the data waits for its end
     retain_until: AwareDatetime | None = None
     purged_at: AwareDatetime | None = None

@@ -17,8 +17,9 @@ from state.kinds.template import Port
 class IncarnationState(StrEnum):
     """Monotonic: a state is never left for an earlier one.
 
-    Intended: the engine may or may not have it. Created, Started: the engine said so. Removing: it may
-    still exist. Quarantined: it is gone, its address is not yet free for others.
+    Each says which engine call is pending. Intended: it is to be created, and the engine may or may not
+    have it already. Created: it is there, to be started. Started: it ran. Removing: it is to be removed and
+    may still exist. Quarantined: it is gone, its address is not yet free for others.
     """
 
     INTENDED = "Intended"
@@ -30,15 +31,6 @@ class IncarnationState(StrEnum):
     @property
     def order(self) -> int:
         return list(IncarnationState).index(self)
-
-
-class PendingAction(StrEnum):
-    """The engine call that was decided and whose outcome is not on record yet."""
-
-    NONE = ""
-    CREATE = "Create"
-    START = "Start"
-    REMOVE = "Remove"
 
 
 class IncarnationSpec(Spec):
@@ -54,10 +46,7 @@ class IncarnationSpec(Spec):
 
 class IncarnationStatus(Status):
     state: IncarnationState = IncarnationState.INTENDED
-    pending_action: PendingAction = PendingAction.NONE
     container_id: str = ""
-    endpoint_host: str = ""  # learned from the engine where it chose the address
-    endpoint_port: int = 0
     started_at: AwareDatetime | None = None
     unrouted_revision: int = 0  # the barrier to pass before the address is free
 

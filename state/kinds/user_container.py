@@ -77,6 +77,7 @@ class UserContainerStatus(Status):
     restart_after: AwareDatetime | None = None
     ready_at: AwareDatetime | None = None
     last_termination: Termination | None = None
+    failed_spec_hash: str = ""  # a spec that never got ready here; rolled back until another one is wanted
 
 
 class UserContainer(Resource):

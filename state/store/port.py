@@ -164,8 +164,8 @@ class Store(Protocol):
         """
         ...
 
-    async def lead(self, holder: str, *, ttl_s: float) -> Leadership:
-        """Take or renew the reconciler's leadership. A new holder gets the next epoch.
+    async def lead(self, holder: str, *, ttl_s: float, epoch_min: int = 0) -> Leadership:
+        """Take or renew the reconciler's leadership. A new holder gets the next epoch, ``epoch_min`` at least.
 
         Raises Conflict while another holder's lease lives, naming it.
         """

@@ -1,0 +1,61 @@
+"""Which address an incarnation gets. Ours to give, so that a byte cannot reach the next holder.
+
+An address is taken while any Incarnation record names it, quarantined ones included.
+"""
+
+from collections.abc import Container
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import Literal
+
+LOOPBACK = "127.0.0.1"
+# The engine's gateway is the first host address; a few more stay free for what we run ourselves.
+NETWORK_ADDRESSES_RESERVED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class AddressPool:
+    """The addresses there are: ports of the loopback (``publish``) or hosts of the subnet (``network``).
+
+    ``engine`` means that the engine chooses: every address is "".
+    """
+
+    kind: Literal["publish", "network", "engine"]
+    ports: range = range(0)
+    subnet: str = ""
+
+    def __len__(self) -> int:
+        match self.kind:
+            case "publish":
+                return len(self.ports)
+            case "network":
+                return max(0, IPv4Network(self.subnet).num_addresses - 2 - NETWORK_ADDRESSES_RESERVED)
+            case "engine":
+                return 0
+
+    def at(self, index: int) -> str:
+        if self.kind == "publish":
+            return f"{LOOPBACK}:{self.ports[index]}"
+        return str(IPv4Network(self.subnet)[1 + NETWORK_ADDRESSES_RESERVED + index])
+
+
+def pick_address(pool: AddressPool, taken: Container[str], preferred: str, start: int) -> str | None:
+    """A free address: ``preferred`` if it is free, else the first one from index ``start`` round the pool.
+
+    None when all are taken. ``start`` moves on with every pick, so that a freed address rests the longest.
+    """
+    if pool.kind == "engine":
+        return ""
+    if preferred and preferred not in taken and _is_of(pool, preferred):
+        return preferred
+    size = len(pool)
+    candidates = (pool.at((start + offset) % size) for offset in range(size))
+    return next((address for address in candidates if address not in taken), None)
+
+
+def _is_of(pool: AddressPool, address: str) -> bool:
+    if pool.kind == "publish":
+        host, _, port = address.partition(":")
+        return host == LOOPBACK and port.isdigit() and int(port) in pool.ports
+    offset = int(IPv4Address(address)) - int(IPv4Address(pool.at(0)))
+    return 0 <= offset < len(pool)

@@ -1,0 +1,142 @@
+"""What a pass tells people about a UserContainer: conditions, derived from world and plan alone.
+
+Decides words, never actions: nothing here is read back by the plan.
+"""
+
+from reconciler.core.actions import (
+    Adopt,
+    ClaimHome,
+    Create,
+    FetchImage,
+    Intend,
+    Quarantine,
+    Release,
+    Remove,
+    Retire,
+    Route,
+    Start,
+    Tombstone,
+)
+from reconciler.core.plan import Plan
+from reconciler.core.target import is_rolled_back
+from reconciler.core.world import World, is_running
+from state.kinds.resource import MESSAGE_CHARS_MAX, Condition, Conditions, ConditionType, Truth
+from state.kinds.user_container import Power
+
+_PROGRESS: dict[type, tuple[str, str]] = {
+    ClaimHome: ("Claiming", "a home is being claimed"),
+    FetchImage: ("FetchingImage", "the image is being fetched"),
+    Intend: ("Placing", "an address is being chosen"),
+    Create: ("Creating", "the container is being created"),
+    Start: ("Starting", "the container is being started"),
+    Adopt: ("Adopting", "the container that is there is being recorded"),
+    Route: ("Routing", "it answers; requests are about to be let through"),
+    Retire: ("Retiring", "the container is being taken out of service"),
+    Remove: ("Removing", "the container is being removed"),
+    Quarantine: ("Removing", "the container is gone; its address rests"),
+    Release: ("Releasing", "the address is being freed"),
+    Tombstone: ("Tombstoning", "the data is put aside until its retention ends"),
+}
+
+
+def conditions_of(world: World, plan: Plan) -> tuple[Condition, ...]:
+    """The conditions after this pass, ``since`` carried over where a status did not change."""
+    new = (
+        _engine_reachable(world),
+        _ready(world, plan),
+        _routed(world),
+        _progressing(world, plan),
+        _degraded(world, plan),
+    )
+    return Conditions.merged(world.user_container.status.conditions, new)
+
+
+def _engine_reachable(world: World) -> Condition:
+    if world.engine.containers is None:
+        return _condition(
+            world, ConditionType.ENGINE_REACHABLE, Truth.UNKNOWN, "NoAnswer", world.engine.message
+        )
+    return _condition(world, ConditionType.ENGINE_REACHABLE, Truth.TRUE, "Answers")
+
+
+def _ready(world: World, plan: Plan) -> Condition:
+    truth, reason, message = _readiness(world, plan)
+    return _condition(world, ConditionType.READY, truth, reason, message)
+
+
+def _readiness(world: World, plan: Plan) -> tuple[Truth, str, str]:
+    if world.engine.containers is None:
+        return Truth.UNKNOWN, "EngineUnknown", world.engine.message
+    if world.user_container.metadata.is_deleted:
+        return Truth.FALSE, "Deleted", "the user container is being deleted"
+    if world.user_container.spec.power is Power.STOPPED:
+        return Truth.FALSE, "Stopped", "power is Stopped"
+    if plan.blocked is not None:
+        return Truth.FALSE, plan.blocked.reason, plan.blocked.message
+    if not is_running(world.container()):
+        return Truth.FALSE, "NotRunning", _last_words(world)
+    return _health(world)
+
+
+def _health(world: World) -> tuple[Truth, str, str]:
+    health, template = world.health, world.template
+    if health is None or health.passed_at is None:
+        return Truth.FALSE, "Starting", (health.message if health is not None else "") or "waiting to answer"
+    if template is not None and health.failures >= template.spec.probes.liveness.failures:
+        return Truth.FALSE, "Unhealthy", f"{health.failures} probes failed in a row: {health.message}"
+    return Truth.TRUE, "Answers", ""
+
+
+def _last_words(world: World) -> str:
+    last = world.user_container.status.last_termination
+    if last is None:
+        return ""
+    code = "" if last.exit_code is None else f" (exit code {last.exit_code})"
+    return f"the last container ended: {last.reason}{code}"
+
+
+def _routed(world: World) -> Condition:
+    endpoint = world.user_container.status.endpoint
+    if endpoint is None:
+        return _condition(world, ConditionType.ROUTED, Truth.FALSE, "NoEndpoint")
+    return _condition(
+        world, ConditionType.ROUTED, Truth.TRUE, "Endpoint", f"at {endpoint.host}:{endpoint.port}"
+    )
+
+
+def _progressing(world: World, plan: Plan) -> Condition:
+    if plan.action is not None and type(plan.action) in _PROGRESS:
+        reason, message = _PROGRESS[type(plan.action)]
+        return _condition(world, ConditionType.PROGRESSING, Truth.TRUE, reason, message)
+    if plan.blocked is not None:
+        return _condition(
+            world, ConditionType.PROGRESSING, Truth.FALSE, plan.blocked.reason, plan.blocked.message
+        )
+    if plan.look_again_at is not None:
+        return _condition(world, ConditionType.PROGRESSING, Truth.TRUE, "Waiting", "waiting for it to answer")
+    return _condition(world, ConditionType.PROGRESSING, Truth.FALSE, "Settled")
+
+
+def _degraded(world: World, plan: Plan) -> Condition:
+    if plan.blocked is not None:
+        return _condition(
+            world, ConditionType.DEGRADED, Truth.TRUE, plan.blocked.reason, plan.blocked.message
+        )
+    if world.wanted is not None and is_rolled_back(world, world.wanted):
+        message = "the wanted spec never got ready here; the last good one runs until another is wanted"
+        return _condition(world, ConditionType.DEGRADED, Truth.TRUE, "RolledBack", message)
+    if world.image.failed_reason and not world.image.present:
+        return _condition(
+            world, ConditionType.DEGRADED, Truth.TRUE, world.image.failed_reason, world.image.failed_message
+        )
+    if world.strays():
+        names = ", ".join(one.name for one in world.strays())
+        message = f"{names} also claims this user; the recorded container stays routed"
+        return _condition(world, ConditionType.DEGRADED, Truth.TRUE, "TwoContainers", message)
+    return _condition(world, ConditionType.DEGRADED, Truth.FALSE, "AsExpected")
+
+
+def _condition(world: World, of: ConditionType, truth: Truth, reason: str, message: str = "") -> Condition:
+    return Condition(
+        type=of, status=truth, reason=reason, message=message[:MESSAGE_CHARS_MAX], since=world.now
+    )

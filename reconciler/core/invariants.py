@@ -1,0 +1,210 @@
+"""The independent judge of every plan: what must never be done, whatever the plan's reasons.
+
+Written without looking at how the plan comes about: each check names one way in which an action can be
+wrong, and reads the world for itself. A plan that breaks one is not carried out, and people are told.
+"""
+
+from collections.abc import Iterator
+from typing import assert_never
+
+from reconciler.core.actions import (
+    Action,
+    Adopt,
+    Answer,
+    ClaimHome,
+    Create,
+    FetchImage,
+    Forget,
+    Intend,
+    Quarantine,
+    Release,
+    Remove,
+    Retire,
+    Route,
+    Start,
+    Tombstone,
+    Unroute,
+)
+from reconciler.core.ceiling import violations
+from reconciler.core.container import ContainerState, ObservedContainer
+from reconciler.core.world import World
+from state.kinds.home import Home
+from state.kinds.incarnation import Incarnation, IncarnationState
+
+
+def check(world: World, action: Action | None) -> tuple[str, ...]:
+    """Every invariant that ``action`` would break in ``world``; empty if it may be carried out."""
+    return () if action is None else tuple(_breaches(world, action))
+
+
+def _breaches(world: World, action: Action) -> Iterator[str]:
+    if world.engine.containers is None:
+        yield "no plan is made on an engine that does not answer"
+        return
+    match action:
+        case ClaimHome():
+            yield from _claim(world)
+        case FetchImage(wanted):
+            yield from violations(wanted.spec, world.site.ceiling)
+        case Intend(home, wanted, supersedes):
+            yield from _birth(world, home)
+            yield from violations(wanted.spec, world.site.ceiling)
+            yield from _supersedes(home, supersedes)
+        case Create(incarnation, spec, _):
+            yield from _create(world, incarnation)
+            yield from violations(spec, world.site.ceiling)
+        case Start(incarnation, container_id):
+            yield from _start(world, incarnation, container_id)
+        case Adopt(home, container, _):
+            yield from _adopt(world, home, container)
+        case Route(incarnation, host, port):
+            yield from _route(world, incarnation, host, port)
+        case Retire(incarnation, _, container):
+            yield from _retire(world, incarnation, container)
+        case Remove(_, container, behind_barrier):
+            yield from _remove(world, container, behind_barrier=behind_barrier)
+        case Quarantine(incarnation):
+            yield from _quarantine(world, incarnation)
+        case Release(incarnation):
+            yield from _release(incarnation)
+        case Tombstone(home, _):
+            yield from _tombstone(world, home)
+        case Forget():
+            yield from _forget(world)
+        case Unroute() | Answer():
+            return
+        case _:
+            assert_never(action)
+
+
+def _claim(world: World) -> Iterator[str]:
+    if world.home is not None:
+        yield "a user container claims one home, once"
+    if world.user_container.metadata.is_deleted:
+        yield "what is being deleted claims nothing"
+
+
+def _birth(world: World, home: Home) -> Iterator[str]:
+    if world.incarnation is not None:
+        yield "at most one live incarnation per user container"
+    if world.user_container.metadata.is_deleted:
+        yield "what is being deleted gets no container"
+    if home.spec.owner is None or home.spec.owner.uid != world.user_container.uid:
+        yield "a home serves its owner alone"
+    if home.status.tombstoned_at is not None:
+        yield "tombstoned data is attached to nobody"
+    if any(_claims_owner(world, one) for one in world.engine.containers or ()):
+        yield "at most one live container per user container"
+
+
+def _supersedes(home: Home, supersedes: tuple[Incarnation, ...]) -> Iterator[str]:
+    for record in supersedes:
+        if record.spec.home != home.name or record.status.state is not IncarnationState.QUARANTINED:
+            yield "an address passes on only within its own home, and only once its container is gone"
+
+
+def _create(world: World, incarnation: Incarnation) -> Iterator[str]:
+    if incarnation.status.state is not IncarnationState.INTENDED:
+        yield "a container is created once per incarnation"
+    if any(_claims_owner(world, one) for one in world.engine.containers or ()):
+        yield "at most one live container per user container"
+    yield from _owned(world, incarnation)
+
+
+def _start(world: World, incarnation: Incarnation, container_id: str) -> Iterator[str]:
+    shown = next((one for one in world.engine.containers or () if one.id == container_id), None)
+    if shown is None or not world.is_ours(shown.identity):
+        yield "only a container that labels prove ours is started"
+    yield from _owned(world, incarnation)
+
+
+def _adopt(world: World, home: Home, container: ObservedContainer) -> Iterator[str]:
+    if not world.is_ours(container.identity):
+        yield "only a container that labels prove ours is adopted"
+    if home.spec.owner is None or home.spec.owner.uid != world.user_container.uid:
+        yield "a home serves its owner alone"
+
+
+def _route(world: World, incarnation: Incarnation, host: str, port: int) -> Iterator[str]:
+    yield from _owned(world, incarnation)
+    shown = next((one for one in world.engine.containers or () if one.name == world.container_name), None)
+    if shown is None or shown.identity is None or not world.is_ours(shown.identity):
+        yield "requests go only to a container that labels prove the user's"
+        return
+    if shown.identity.number != incarnation.spec.number or shown.state is not ContainerState.RUNNING:
+        yield "requests go only to the running container of the recorded incarnation"
+    if (shown.endpoint_host, shown.endpoint_port) != (host, port):
+        yield "requests go only where the engine shows that container"
+    if world.health is None or world.health.incarnation != incarnation.name or not world.health.passed_at:
+        yield "requests go only to what answered its probe"
+
+
+def _retire(world: World, incarnation: Incarnation, container: ObservedContainer | None) -> Iterator[str]:
+    yield from _owned(world, incarnation)
+    if container is not None and not world.is_ours(container.identity):
+        yield "a foreign container is never retired"
+    running = container is not None and container.state is ContainerState.RUNNING
+    if running and world.prober_suspect and _is_health_matter(world):
+        yield "nothing is restarted on the word of a suspect prober"
+
+
+def _is_health_matter(world: World) -> bool:
+    wanted, record = world.wanted, world.incarnation
+    is_asked = bool(world.requests) or world.user_container.metadata.is_deleted
+    return not is_asked and wanted is not None and record is not None and record.spec.spec_hash == wanted.hash
+
+
+def _remove(world: World, container: ObservedContainer, *, behind_barrier: bool) -> Iterator[str]:
+    if world.destruction_frozen:
+        yield f"nothing is removed while destruction is frozen: {world.destruction_frozen}"
+    if not world.is_ours(container.identity):
+        yield "a container is removed only if labels prove it ours"
+    alive = container.state in (ContainerState.RUNNING, ContainerState.PAUSED)
+    if alive and world.user_container.status.endpoint is not None:
+        yield "a live container is removed only after its requests were taken away"
+    if alive and not behind_barrier:
+        yield "a live container is removed only behind the barrier"
+
+
+def _quarantine(world: World, incarnation: Incarnation) -> Iterator[str]:
+    for one in world.engine.containers or ():
+        identity = one.identity
+        if identity is not None and world.is_ours(identity) and identity.number == incarnation.spec.number:
+            yield "an address rests only once its container is gone"
+
+
+def _release(incarnation: Incarnation) -> Iterator[str]:
+    if incarnation.status.state is not IncarnationState.QUARANTINED:
+        yield "an address is freed only out of quarantine"
+
+
+def _tombstone(world: World, home: Home) -> Iterator[str]:
+    if not world.user_container.metadata.is_deleted:
+        yield "only a deleted user's data is put aside"
+    if any(_claims_owner(world, one) for one in world.engine.containers or ()):
+        yield "data is put aside only once nothing runs on it"
+    if home.spec.owner is None or home.spec.owner.uid != world.user_container.uid:
+        yield "nobody else's data is put aside"
+
+
+def _forget(world: World) -> Iterator[str]:
+    if not world.user_container.metadata.is_deleted:
+        yield "only what was deleted is forgotten"
+    if world.incarnation is not None or world.quarantined:
+        yield "a user is forgotten only once nothing of theirs is left"
+    if world.home is not None and world.home.status.tombstoned_at is None:
+        yield "a user is forgotten only once their data is tombstoned"
+
+
+def _owned(world: World, incarnation: Incarnation) -> Iterator[str]:
+    if incarnation.spec.user_container != world.user_container.uid:
+        yield "an incarnation belongs to one user container for good"
+
+
+def _claims_owner(world: World, container: ObservedContainer) -> bool:
+    identity = container.identity
+    return (
+        identity is not None
+        and identity.project == world.site.project
+        and identity.user_container == world.user_container.uid
+    )

@@ -1,0 +1,114 @@
+"""The world of one UserContainer as one pass sees it: plain values, with ``now`` among them.
+
+What an engine could not tell is None, and None is never read as absence.
+Next: :mod:`reconciler.core.actions`, then :mod:`reconciler.core.plan`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from reconciler.core.ceiling import Ceiling
+from reconciler.core.container import ContainerState, Identity, ObservedContainer
+from reconciler.core.effective import Wanted
+from state.kinds.home import Home
+from state.kinds.incarnation import Incarnation, IncarnationNames
+from state.kinds.request import Request
+from state.kinds.template import ContainerTemplate
+from state.kinds.user_container import UserContainer
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the prober knows of one incarnation."""
+
+    incarnation: str
+    since: datetime  # when this prober began to look
+    passed_at: datetime | None = None  # the startup probe passed
+    failures: int = 0  # liveness probes failed in a row
+    message: str = ""  # why the last one failed
+
+
+@dataclass(frozen=True, slots=True)
+class ImageView:
+    """Whether the wanted image is there. ``failed`` says why the last attempt to get it did not work."""
+
+    present: bool = False
+    failed_reason: str = ""
+    failed_message: str = ""
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineView:
+    """What the engine shows of one Home. ``containers`` is None while the engine cannot tell.
+
+    It holds everything that bears our name for the Home, or labels of the Home or its owner.
+    """
+
+    containers: tuple[ObservedContainer, ...] | None
+    message: str = ""  # why it cannot tell
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What is the same for every pass: whose reconciler this is and what it may do."""
+
+    project: str
+    ceiling: Ceiling
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    now: datetime
+    epoch: int
+    site: Site
+    user_container: UserContainer
+    template: ContainerTemplate | None
+    wanted: Wanted | None  # None without a template
+    home: Home | None
+    incarnation: Incarnation | None  # the one record that is not quarantined
+    quarantined: tuple[Incarnation, ...]
+    engine: EngineView
+    image: ImageView
+    health: Health | None
+    requests: tuple[Request, ...] = ()  # pending ones, oldest first
+    destruction_frozen: str = ""  # why nothing may be removed, "" if it may
+    prober_suspect: bool = False  # so many fail at once that the prober is the likelier culprit
+    capacity_left: int = 1  # containers that the ceiling still allows
+
+    @property
+    def container_name(self) -> str:
+        """The name of the Home's container, "" before there is a Home."""
+        return "" if self.home is None else IncarnationNames.container(self.site.project, self.home.name)
+
+    def container(self) -> ObservedContainer | None:
+        """The container that the engine shows under our name, ours or foreign."""
+        name = self.container_name
+        return next((one for one in self.engine.containers or () if one.name == name), None)
+
+    def is_ours(self, identity: Identity | None) -> bool:
+        """Whether labels prove a container to be this Home's and its owner's."""
+        return (
+            identity is not None
+            and self.home is not None
+            and identity.project == self.site.project
+            and identity.home == self.home.name
+            and identity.user_container == self.user_container.uid
+        )
+
+    def strays(self) -> tuple[ObservedContainer, ...]:
+        """Containers that claim this user under another name than the one that is theirs."""
+        name = self.container_name
+        return tuple(
+            one
+            for one in self.engine.containers or ()
+            if one.name != name
+            and one.identity is not None
+            and one.identity.project == self.site.project
+            and one.identity.user_container == self.user_container.uid
+        )
+
+
+def is_running(container: ObservedContainer | None) -> bool:
+    """Paused counts: it still holds its address and its data directory."""
+    return container is not None and container.state in (ContainerState.RUNNING, ContainerState.PAUSED)
