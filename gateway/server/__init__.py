@@ -1,0 +1,9 @@
+"""The socket side of a gateway worker: HTTP and WebSocket clients in, ASGI out.
+
+`serve.py` sets it up, `connection.py` is one client, `cycle.py` one request. It knows no route and no user.
+"""
+
+from gateway.server.limits import ServerLimits
+from gateway.server.serve import GatewayServer, build_server, listen
+
+__all__ = ["GatewayServer", "ServerLimits", "build_server", "listen"]

@@ -1,0 +1,349 @@
+"""One client connection: bytes in, requests out in order, and the deadlines that bound every silence.
+
+Decides when a connection is refused, closed or handed to the WebSocket protocol; what a head may say is
+`head.py`'s, how an answer is framed `cycle.py`'s. It takes the place of uvicorn's httptools protocol, which
+sets no limit on the head or on requests sent ahead, lets trailers into the headers, writes its 400 into an
+answer under way, and tells only the last of several pipelined requests that the client has gone.
+`serve.py` calls `expire`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any, ClassVar, cast
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from gateway.proxy.client import EXTENSION
+from gateway.server.cycle import Cycle
+from gateway.server.head import Headers, RefusedError, build_scope, judge_head, split_target, wants_websocket
+from gateway.server.limits import ServerLimits
+from gateway.server.refusal import refusal
+
+_NEVER = float("inf")
+
+
+class Connection(asyncio.Protocol):
+    """Made by uvicorn's server for each accepted socket. `_queue[0]` is being answered."""
+
+    limits: ClassVar[ServerLimits] = ServerLimits()
+
+    __slots__ = (
+        "_app",
+        "_app_state",
+        "_config",
+        "_deadline",
+        "_deaf",
+        "_feeding",
+        "_framing_bytes",
+        "_head_open",
+        "_headers",
+        "_last",
+        "_loop",
+        "_parser",
+        "_queue",
+        "_reading_paused",
+        "_shared_scope",
+        "_stalled_at",
+        "_state",
+        "_target",
+        "_transport",
+        "_upgrading",
+        "_writable",
+    )
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._config = config
+        self._app = config.loaded_app
+        self._state = server_state
+        self._app_state = app_state
+        self._loop = _loop or asyncio.get_running_loop()
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._shared_scope: dict[str, Any] = {}
+        self._queue: deque[Cycle] = deque()
+        self._feeding: Cycle | None = None
+        self._target = b""
+        self._headers: Headers = []
+        self._head_open = False
+        self._upgrading = False
+        self._last = False  # the client has said that it sends no further request
+        self._deaf = False  # nothing that the client still sends matters
+        self._framing_bytes = 0
+        self._reading_paused = False
+        self._writable: asyncio.Event | None = None
+        self._deadline = self._loop.time() + self.limits.head_s
+        self._stalled_at = _NEVER
+
+    # What the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if len(self._state.connections) >= self.limits.connections_max:
+            self._deaf = True
+            self._transport.abort()
+            return
+        self._state.connections.add(self)  # type: ignore[arg-type]  # uvicorn names its own classes there
+        self._shared_scope = {
+            "scheme": "http",
+            "client": _address(transport.get_extra_info("peername")),
+            "server": _address(transport.get_extra_info("sockname")),
+        }
+
+    def data_received(self, data: bytes) -> None:
+        while data and not self._deaf:
+            data = self._parse(data)
+
+    def eof_received(self) -> None:
+        """A client that closes its side has gone: nothing tells it from one that would still read."""
+        self._lose_all()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncio's signature)
+        self._state.connections.discard(self)
+        self._deaf = True
+        self._lose_all()
+        self.resume_writing()
+        self._parser = None
+
+    def pause_writing(self) -> None:
+        self._writable = asyncio.Event()
+        self._stalled_at = self._loop.time()
+
+    def resume_writing(self) -> None:
+        self._stalled_at = _NEVER
+        if self._writable is not None:
+            self._writable.set()
+            self._writable = None
+
+    # What uvicorn's server and the sweep call
+
+    def shutdown(self) -> None:
+        """Take no further request; what runs may end."""
+        if not self._queue:
+            self._transport.close()
+        for cycle in self._queue:
+            cycle.keep_alive = False
+
+    def expire(self, now: float) -> None:
+        if now - self._stalled_at > self.limits.stall_s:
+            self._transport.abort()
+        elif now <= self._deadline:
+            return
+        elif self._deaf:
+            self._transport.abort()
+        elif self._reading_paused:
+            self._deadline = now + self.limits.body_idle_s
+        elif self._head_open or self._feeding is not None:
+            self._refuse(RefusedError(408, "The rest of the request did not come in time."))
+        else:
+            self._transport.close()
+
+    # What the cycle calls
+
+    @property
+    def write_paused(self) -> bool:
+        return self._writable is not None
+
+    @property
+    def date(self) -> Headers:
+        return self._state.default_headers
+
+    def write(self, piece: bytes) -> None:
+        self._transport.write(piece)
+
+    async def drain(self) -> None:
+        if self._writable is not None:
+            await self._writable.wait()
+
+    def resume_reading(self) -> None:
+        if self._reading_paused:
+            self._reading_paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def cut(self, *, reset: bool) -> None:
+        """End the connection in the middle of an answer. Without framing only a reset tells the client so."""
+        self._deaf = True
+        self._lose_all()
+        if reset:
+            self._transport.abort()
+        else:
+            self._transport.close()
+
+    def answered(self, cycle: Cycle) -> None:
+        """Go on with the next request, or wait for one, or close."""
+        assert self._queue[0] is cycle, "answers go out in order"
+        self._queue.popleft()
+        self._state.total_requests += 1
+        if not cycle.body_complete:
+            self._lose_all()
+            self._linger()
+        elif not cycle.keep_alive:
+            self._deaf = True
+            self._lose_all()
+            self._transport.close()
+        elif self._queue:
+            self._start(self._queue[0])
+        elif not self._head_open:
+            self._deadline = self._loop.time() + self.limits.keep_alive_s
+        self.resume_reading()
+
+    # What httptools calls
+
+    def on_message_begin(self) -> None:
+        self._target = b""
+        self._headers = []
+        self._head_open = True
+        self._deadline = self._loop.time() + self.limits.head_s
+
+    def on_url(self, target: bytes) -> None:
+        self._target += target
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head_open:  # trailers are dropped
+            self._headers.append((name.lower(), value.strip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        assert self._parser is not None
+        self._check_head_size()
+        method, version = self._parser.get_method(), self._parser.get_http_version()
+        judge_head(method, version, self._headers)
+        self._head_open = False
+        self._last = version == "1.0" or not self._parser.should_keep_alive()
+        if method == b"GET" and self._parser.should_upgrade() and wants_websocket(self._headers):
+            self._upgrading = True
+            self._check_upgrade()
+            return
+        scope = build_scope(self._shared_scope, method, version, self._target, self._headers)
+        scope["state"] = self._app_state.copy()
+        self._enqueue(scope)
+
+    def on_body(self, body: bytes) -> None:
+        self._framing_bytes = 0
+        cycle = self._feeding
+        if cycle is None or cycle.answer_complete:
+            return
+        self._deadline = self._loop.time() + self.limits.body_idle_s
+        cycle.feed(body)
+        if cycle.body_bytes > self.limits.body_buffer_bytes_max and not self._reading_paused:
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        self._framing_bytes = 0
+        self._deadline = _NEVER
+        cycle, self._feeding = self._feeding, None
+        if cycle is not None:
+            cycle.feed_end()
+
+    # Steps
+
+    def _parse(self, data: bytes) -> bytes:
+        """Feed the parser; returns what is left after a request that asked for another protocol."""
+        assert self._parser is not None
+        self._framing_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            return self._upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            if self._last and not self._head_open and self._feeding is None:
+                self._deaf = True  # bytes after a last request mean nothing
+            else:
+                cause = error.__context__
+                self._refuse(cause if isinstance(cause, RefusedError) else RefusedError(400, str(error)))
+        else:
+            if self._framing_bytes > self.limits.head_bytes_max:
+                self._refuse(RefusedError(431, f"A head may have {self.limits.head_bytes_max} bytes."))
+        return b""
+
+    def _check_head_size(self) -> None:
+        """The last read may have brought more than the head: then count the head alone."""
+        if self._framing_bytes > self.limits.head_bytes_max:
+            size = len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._headers)
+            if size > self.limits.head_bytes_max:
+                raise RefusedError(431, f"A head may have {self.limits.head_bytes_max} bytes.")
+        self._framing_bytes = 0
+
+    def _enqueue(self, scope: dict[str, Any]) -> None:
+        expects = any(n == b"expect" and v.lower() == b"100-continue" for n, v in self._headers)
+        cycle = Cycle(self, scope, keep_alive=not self._last, continue_expected=expects)
+        scope["extensions"] = {EXTENSION: cycle}
+        self._feeding = cycle
+        self._deadline = self._loop.time() + self.limits.body_idle_s
+        self._queue.append(cycle)
+        if len(self._queue) == 1:
+            self._start(cycle)
+        elif len(self._queue) > self.limits.pipelined_max:
+            raise RefusedError(400, "Too many requests were sent ahead.")
+
+    def _start(self, cycle: Cycle) -> None:
+        task = self._loop.create_task(cycle.run(self._app))
+        self._state.tasks.add(task)
+        task.add_done_callback(self._state.tasks.discard)
+
+    def _check_upgrade(self) -> None:
+        if self._queue:
+            raise RefusedError(400, "A WebSocket cannot be opened behind a request that still runs.")
+        if any(name in (b"content-length", b"transfer-encoding") for name, _ in self._headers):
+            raise RefusedError(400, "A WebSocket handshake has no body.")
+
+    def _upgrade(self, rest: bytes) -> bytes:
+        """Hand the connection to the WebSocket protocol. Any other upgrade was ignored: parse on."""
+        if not self._upgrading:
+            self._framing_bytes = 0
+            return rest
+        path, query = split_target(self._target, self._headers)
+        pieces = [b"GET ", path, b"?" + query if query else b"", b" HTTP/1.1\r\n"]
+        for name, value in self._headers:
+            pieces += (name, b": ", value, b"\r\n")
+        pieces += (b"\r\n", rest)
+        self._deaf = True
+        self._state.connections.discard(self)  # type: ignore[arg-type]  # as above
+        self._parser = None
+        assert self._config.ws_protocol_class is not None
+        websocket = self._config.ws_protocol_class(  # type: ignore[call-arg]  # typed as any asyncio.Protocol
+            config=self._config, server_state=self._state, app_state=self._app_state
+        )
+        websocket.connection_made(self._transport)
+        self._transport.set_protocol(websocket)
+        websocket.data_received(b"".join(pieces))
+        return b""
+
+    def _refuse(self, error: RefusedError) -> None:
+        """Answer in the application's stead if nothing else is being answered, and close."""
+        running = self._queue[0] if self._queue else None
+        answerable = running is None or (running is self._feeding and not running.answer_began)
+        self._lose_all()
+        if answerable:
+            self._transport.write(refusal(error.status, error.detail))
+            self._linger()
+        else:
+            self._deaf = True
+            self._transport.close()
+
+    def _linger(self) -> None:
+        """Say that nothing more comes, and read on for a while: a close now would reset the answer away."""
+        self._deaf = True
+        self._deadline = self._loop.time() + self.limits.linger_s
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+        self.resume_reading()
+
+    def _lose_all(self) -> None:
+        queue, self._queue = self._queue, deque()
+        for cycle in queue:
+            cycle.lose()
+
+
+def _address(name: object) -> tuple[str, int] | None:
+    """The ASGI form; None for a Unix socket."""
+    return (str(name[0]), int(name[1])) if isinstance(name, tuple) and len(name) >= 2 else None

@@ -1,0 +1,266 @@
+"""One request and its answer, as ASGI sees them: `receive` and `send`.
+
+Knows how an answer is framed for its client; knows nothing of parsing, keep-alive timers or the queue of
+requests, which are `connection.py`'s. Stands in for uvicorn's cycle, which sends chunks to HTTP/1.0 clients
+and fails on a 304 with a Content-Length and on statuses without a name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Protocol
+
+import structlog
+
+Message = MutableMapping[str, Any]
+App = Callable[
+    [MutableMapping[str, Any], Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
+    Awaitable[None],
+]
+
+_log = structlog.get_logger(__name__)
+
+# Source: RFC 9110 sections 5.1 and 5.5. Looked for in all names, all values at once.
+_NOT_IN_NAMES = re.compile(rb"[\x00-\x20\x7f()<>@,;:\\\[\]={}\"/?]")
+_NOT_IN_VALUES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_BODILESS = frozenset({204, 304})
+_DISCONNECT: Message = {"type": "http.disconnect"}
+
+
+def _status_line(status: int) -> bytes:
+    try:
+        phrase = http.HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    return f"HTTP/1.1 {status} {phrase}\r\n".encode("ascii")
+
+
+_STATUS_LINES = {status: _status_line(status) for status in range(200, 1000)}
+
+
+class Wire(Protocol):
+    """What a cycle needs of its connection."""
+
+    def write(self, piece: bytes) -> None: ...
+    def resume_reading(self) -> None: ...
+    async def drain(self) -> None: ...
+    def answered(self, cycle: Cycle) -> None: ...
+    def cut(self, *, reset: bool) -> None: ...
+    @property
+    def write_paused(self) -> bool: ...
+    @property
+    def date(self) -> list[tuple[bytes, bytes]]: ...
+
+
+class Cycle:
+    """One request. The connection feeds `body` and `gone`; the application awaits `receive` and `send`."""
+
+    __slots__ = (
+        "_bodiless",
+        "_body",
+        "_chunked",
+        "_continue_expected",
+        "_end_told",
+        "_event",
+        "_http10",
+        "_left_bytes",
+        "_unframed",
+        "_wire",
+        "answer_began",
+        "answer_complete",
+        "body_bytes",
+        "body_complete",
+        "gone",
+        "keep_alive",
+        "on_gone",
+        "scope",
+    )
+
+    def __init__(
+        self, wire: Wire, scope: dict[str, Any], *, keep_alive: bool, continue_expected: bool
+    ) -> None:
+        self._wire = wire
+        self.scope = scope
+        self.keep_alive = keep_alive
+        self._continue_expected = continue_expected
+        self._http10 = scope["http_version"] == "1.0"
+        self._event: asyncio.Event | None = None
+        self.gone = False
+        self.on_gone: Callable[[], None] | None = None
+        # the request's body
+        self._body: list[bytes] = []
+        self._end_told = False
+        self.body_bytes = 0
+        self.body_complete = False
+        # the answer
+        self._bodiless = False
+        self._chunked = False
+        self._unframed = False
+        self._left_bytes = 0
+        self.answer_began = False
+        self.answer_complete = False
+
+    async def run(self, app: App) -> None:
+        try:
+            await app(self.scope, self.receive, self.send)
+        except asyncio.CancelledError:  # the graceful shutdown's limit
+            self.cut()
+        except Exception:
+            _log.exception("request.failed", path=self.scope["path"])
+            await self._answer_for_the_application()
+        else:
+            if not self.answer_complete and not self.gone:
+                _log.error("request.unanswered", path=self.scope["path"])
+                await self._answer_for_the_application()
+        finally:
+            self.scope = {}  # it names this cycle: left alone, every request would wait for the collector
+
+    async def _answer_for_the_application(self) -> None:
+        if self.answer_began:
+            if not self.answer_complete:
+                self.cut()
+            return
+        body = b"Internal Server Error"
+        headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body))]
+        self.keep_alive = False
+        await self.send({"type": "http.response.start", "status": 500, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
+
+    # What the connection tells
+
+    def feed(self, piece: bytes) -> None:
+        self._body.append(piece)
+        self.body_bytes += len(piece)
+        self._wake()
+
+    def feed_end(self) -> None:
+        self.body_complete = True
+        self._wake()
+
+    def lose(self) -> None:
+        """The client has gone."""
+        if not self.gone:
+            self.gone = True
+            if self.on_gone is not None:
+                self.on_gone()
+            self._wake()
+
+    # ASGI
+
+    async def receive(self) -> Message:
+        while True:
+            if self.gone or self.answer_complete:
+                return _DISCONNECT
+            if self._continue_expected:
+                self._continue_expected = False
+                if not self._body and not self.body_complete:
+                    self._wire.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            if self._body or (self.body_complete and not self._end_told):
+                return self._take_body()
+            self._wire.resume_reading()
+            await self._wait()
+
+    def _take_body(self) -> Message:
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body = []
+        self.body_bytes = 0
+        self._end_told = self.body_complete
+        return {"type": "http.request", "body": body, "more_body": not self.body_complete}
+
+    async def send(self, message: Message) -> None:
+        if self._wire.write_paused and not self.gone:
+            await self._wire.drain()
+        if self.gone:
+            return
+        kind = message["type"]
+        if kind == "http.response.start" and not self.answer_began:
+            self._start(message["status"], list(message.get("headers", ())))
+        elif kind == "http.response.body" and self.answer_began and not self.answer_complete:
+            self._continue(message.get("body", b""), more=message.get("more_body", False))
+        else:
+            raise RuntimeError(f"unexpected ASGI message {kind!r}")
+
+    def cut(self) -> None:
+        """End the connection so that the client sees that the answer is not whole."""
+        self._wire.cut(reset=self._unframed)
+
+    # The answer's bytes
+
+    def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        names = [name for name, _ in headers]
+        if _NOT_IN_NAMES.search(b"".join(names)) or _NOT_IN_VALUES.search(b"".join(v for _, v in headers)):
+            raise RuntimeError("invalid characters in the answer's headers")
+        self._continue_expected = False
+        self.answer_began = True
+        if b"date" not in names:
+            headers += self._wire.date
+        if b"connection" in names:
+            self._heed_connection(headers)
+        self._bodiless = status in _BODILESS or self.scope["method"] == "HEAD"
+        self._frame(headers, names)
+        if not self.keep_alive and b"connection" not in names:
+            headers.append((b"connection", b"close"))
+        pieces = [_STATUS_LINES[status]]
+        for name, value in headers:
+            pieces += (name, b": ", value, b"\r\n")
+        pieces.append(b"\r\n")
+        self._wire.write(b"".join(pieces))
+
+    def _heed_connection(self, headers: list[tuple[bytes, bytes]]) -> None:
+        if any(name == b"connection" and b"close" in value.lower() for name, value in headers):
+            self.keep_alive = False
+
+    def _frame(self, headers: list[tuple[bytes, bytes]], names: list[bytes]) -> None:
+        """Source: RFC 9112 section 6.3. HTTP/1.0 knows no chunks: there the body ends with the connection."""
+        if self._bodiless:
+            return
+        if b"content-length" in names:
+            self._left_bytes = int(next(value for name, value in headers if name == b"content-length"))
+        elif self._http10:
+            self._unframed = True
+            self.keep_alive = False
+        else:
+            self._chunked = True
+            headers.append((b"transfer-encoding", b"chunked"))
+
+    def _continue(self, body: bytes, *, more: bool) -> None:
+        if self._bodiless:
+            pass
+        elif self._chunked:
+            chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            self._write(chunk if more else chunk + b"0\r\n\r\n")
+        elif self._unframed:
+            self._write(body)
+        else:
+            self._left_bytes -= len(body)
+            if self._left_bytes < 0:
+                raise RuntimeError("the answer is longer than its Content-Length")
+            self._write(body)
+        if not more:
+            self._end()
+
+    def _end(self) -> None:
+        if self._left_bytes > 0:
+            raise RuntimeError("the answer is shorter than its Content-Length")
+        self.answer_complete = True
+        self._wake()
+        self._wire.answered(self)
+
+    def _write(self, piece: bytes) -> None:
+        if piece:
+            self._wire.write(piece)
+
+    # Waiting
+
+    async def _wait(self) -> None:
+        if self._event is None:
+            self._event = asyncio.Event()
+        self._event.clear()
+        await self._event.wait()
+
+    def _wake(self) -> None:
+        if self._event is not None:
+            self._event.set()

@@ -1,0 +1,121 @@
+"""uvicorn, set up for a public proxy: our connection protocol, one sweep for all deadlines, bounded shutdown.
+
+Decides what uvicorn's defaults get wrong here; knows nothing of the application. `connection.py` is next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+from gateway.server.connection import Connection
+from gateway.server.limits import ServerLimits
+from gateway.server.websocket import GatewayWebSocket
+
+# A peer that vanished is noticed after about two minutes, also when nothing is being sent (tcp(7)).
+_KEEP_ALIVE_OPTIONS = (
+    (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+    (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 60),
+    (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 15),
+    (socket.IPPROTO_TCP, "TCP_KEEPCNT", 4),
+    (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", 120_000),
+)
+
+
+def listen(
+    host: str, port: int, *, shared: bool = False, limits: ServerLimits | None = None
+) -> socket.socket:
+    """A listening socket; `shared` lets several workers listen side by side. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((host, port))
+        listener.listen((limits or ServerLimits()).backlog)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def build_server(
+    app: Callable[..., Any], listener: socket.socket, limits: ServerLimits | None = None
+) -> GatewayServer:
+    """One worker's server on a listening socket: `await server.serve()` runs until `should_exit`."""
+    return GatewayServer(app, listener, limits or ServerLimits())
+
+
+class GatewayServer(uvicorn.Server):
+    def __init__(self, app: Callable[..., Any], listener: socket.socket, limits: ServerLimits) -> None:
+        super().__init__(_config(app, limits))
+        self._listener = listener
+        self._limits = limits
+        self._sweep: asyncio.TimerHandle | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        for level, name, value in _KEEP_ALIVE_OPTIONS:  # inherited by accepted sockets
+            if hasattr(socket, name) and self._listener.family != socket.AF_UNIX:
+                self._listener.setsockopt(level, getattr(socket, name), value)
+        raise_file_limit()
+        await super().serve(sockets or [self._listener])
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()  # what exists now lives as long as the process: the collector need not look at it again
+        self._sweep_later()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().shutdown(sockets)
+        finally:
+            if self._sweep is not None:
+                self._sweep.cancel()
+            gc.unfreeze()
+
+    def _sweep_later(self) -> None:
+        self._sweep = asyncio.get_running_loop().call_later(self._limits.sweep_s, self._sweep_now)
+
+    def _sweep_now(self) -> None:
+        """One timer for all connections: a timer each would cost every request two heap operations."""
+        now = asyncio.get_running_loop().time()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Connection | GatewayWebSocket):
+                connection.expire(now)
+        self._sweep_later()
+
+
+def raise_file_limit() -> None:
+    """Every stream takes two descriptors, and the usual soft limit is 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _config(app: Callable[..., Any], limits: ServerLimits) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        interface="asgi3",
+        lifespan="on",
+        http=type("LimitedConnection", (Connection,), {"limits": limits, "__slots__": ()}),
+        ws=type("LimitedWebSocket", (GatewayWebSocket,), {"limits": limits}),
+        ws_max_size=limits.message_bytes_max,
+        ws_ping_interval=limits.ping_s,
+        ws_ping_timeout=limits.ping_s,
+        ws_per_message_deflate=False,  # its memory is a client's to choose
+        proxy_headers=False,  # it would believe a forged X-Forwarded-For from loopback
+        server_header=False,
+        access_log=False,  # the gateway writes its own
+        log_config=None,
+        log_level="warning",
+        backlog=limits.backlog,
+        timeout_graceful_shutdown=limits.graceful_shutdown_s,
+    )
