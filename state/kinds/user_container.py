@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar
 from pydantic import AwareDatetime, Field
 
 from state.kinds.quantity import Bytes
-from state.kinds.resource import Name, Resource, Shape, Spec, Status, User
+from state.kinds.resource import Metadata, Name, Resource, Shape, Spec, Status, User
 from state.kinds.template import ENV_COUNT_MAX, EnvName, EnvValue, Port
 
 LOG_TAIL_CHARS_MAX = 4096
@@ -88,6 +88,12 @@ class UserContainer(Resource):
 
     def unique_keys(self) -> tuple[str, ...]:
         return (seat_key(self.spec.user, self.spec.template),)
+
+
+def new_user_container(name: str, spec: UserContainerSpec, *, managed_by: str) -> UserContainer:
+    """A UserContainer that is to be created, by a file or by a sign-in: never without its finalizer."""
+    metadata = Metadata(name=name, managed_by=managed_by, finalizers=(DATA_FINALIZER,))
+    return UserContainer(metadata=metadata, spec=spec)
 
 
 def seat_key(user: str, template: str) -> str:
