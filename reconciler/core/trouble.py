@@ -1,0 +1,60 @@
+"""What went wrong with a key's last action, and how long it tempers the next plan.
+
+Waiting helps after a TransientError: 1 s doubling to 60 s, with jitter that the caller draws. After a
+TerminalError only another generation does; it is tried again every five minutes all the same, because
+an operator may have mended the engine instead of the spec. Next: :mod:`reconciler.loop.queue`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from reconciler.core.errors import ActionError, TerminalError, TransientError
+from reconciler.core.plan import Blocked, Plan
+from state.kinds.resource import MESSAGE_CHARS_MAX
+
+RETRY_S_MIN = 1.0
+RETRY_S_MAX = 60.0
+RETRY_TERMINAL_S = 300.0
+JITTER_SHARE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One action that failed ``attempt_count`` times in a row for one generation of the spec."""
+
+    action: type
+    generation: int
+    attempt_count: int
+    reason: str
+    message: str
+    retry_at: datetime
+    is_terminal: bool
+
+
+def after_failure(
+    last: Trouble | None, action: type, generation: int, error: ActionError, now: datetime, jitter: float
+) -> Trouble:
+    """The trouble that ``error`` makes. ``jitter`` is a random number from 0 to 1."""
+    again = last is not None and last.action is action and last.generation == generation
+    count = last.attempt_count + 1 if last is not None and again else 1
+    is_terminal = isinstance(error, TerminalError)
+    wait_s = RETRY_TERMINAL_S if is_terminal else _wait_s(error, count, jitter)
+    message = str(error)[:MESSAGE_CHARS_MAX]
+    return Trouble(
+        action, generation, count, error.reason, message, now + timedelta(seconds=wait_s), is_terminal
+    )
+
+
+def tempered(plan: Plan, trouble: Trouble | None, generation: int, now: datetime) -> Plan:
+    """``plan``, or its waiting while the same action's last failure says so."""
+    if trouble is None or plan.action is None or type(plan.action) is not trouble.action:
+        return plan
+    if trouble.retry_at <= now or (trouble.is_terminal and trouble.generation != generation):
+        return plan
+    return Plan(blocked=Blocked(trouble.reason, trouble.message), look_again_at=trouble.retry_at)
+
+
+def _wait_s(error: ActionError, count: int, jitter: float) -> float:
+    asked = error.retry_after_s if isinstance(error, TransientError) else None
+    wait_s = asked if asked is not None else min(RETRY_S_MIN * 2.0 ** min(count - 1, 10), RETRY_S_MAX)
+    return wait_s * (1.0 + JITTER_SHARE * jitter)

@@ -1,0 +1,150 @@
+"""Data directories and their claims on disk: ``HOST_DATA_DIR/<home>/{claim.json,data/}``.
+
+The claim lies beside the mounted directory, never inside it, so that no workload can rewrite whose it is;
+with the store lost, claims are rebuilt from these. Decides nothing about when data may go.
+Next: :mod:`reconciler.loop.actuator`.
+"""
+
+import asyncio
+import errno
+import os
+import shutil
+from pathlib import Path
+from typing import Protocol
+
+import pydantic
+import structlog
+
+from reconciler.core.errors import TransientError
+from state.kinds.home import Owner
+from state.kinds.resource import Shape
+
+CLAIM_FILE = "claim.json"
+DATA_DIRECTORY = "data"
+CLAIM_BYTES_MAX = 16 * 1024
+DIRECTORY_MODE = 0o700
+# Where we may not give the directory to the workload's user, everybody inside may write; the parent is 0700.
+DATA_MODE_UNOWNED = 0o777
+
+_log = structlog.get_logger(__name__)
+
+
+class Claim(Shape):
+    """What claim.json says: enough to give a Home back to its owner without the store."""
+
+    home: str
+    template: str
+    owner: Owner
+
+
+class Directories(Protocol):
+    """Where Homes keep their data."""
+
+    async def prepare(self, claim: Claim, user: str) -> str:
+        """Make the Home's directory and write its claim, durably; the path to mount. Idempotent.
+
+        Raises TransientError with reason DiskFull or DataDirectoryUnusable.
+        """
+        ...
+
+    async def claims(self) -> list[Claim]:
+        """Every readable claim; unreadable ones are logged and left alone."""
+        ...
+
+    async def purge(self, home: str) -> None:
+        """Delete a Home's data and claim for good; absent is success. Raises TransientError."""
+        ...
+
+
+class HostDirectories:
+    """Directories of the host, below one root."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    async def prepare(self, claim: Claim, user: str) -> str:
+        try:
+            return await asyncio.to_thread(self._prepare, claim, user)
+        except OSError as error:
+            raise _translated(error, self._root / claim.home) from error
+
+    async def claims(self) -> list[Claim]:
+        return await asyncio.to_thread(self._claims)
+
+    async def purge(self, home: str) -> None:
+        try:
+            await asyncio.to_thread(self._purge, home)
+        except OSError as error:
+            raise _translated(error, self._root / home) from error
+
+    def _prepare(self, claim: Claim, user: str) -> str:
+        seat = self._root / claim.home
+        mounted = seat / DATA_DIRECTORY
+        seat.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        if not mounted.exists():
+            mounted.mkdir(mode=DIRECTORY_MODE)
+            _give_to(mounted, user)
+        _write_durably(seat / CLAIM_FILE, claim.model_dump_json(by_alias=True).encode())
+        return str(mounted.resolve())
+
+    def _claims(self) -> list[Claim]:
+        if not self._root.is_dir():
+            return []
+        found = (self._read(path) for path in sorted(self._root.glob(f"*/{CLAIM_FILE}")))
+        return [claim for claim in found if claim is not None]
+
+    def _read(self, path: Path) -> Claim | None:
+        try:
+            with path.open("rb") as file:
+                claim = Claim.model_validate_json(file.read(CLAIM_BYTES_MAX))
+        except (OSError, pydantic.ValidationError) as error:
+            _log.warning("claim.unreadable", path=str(path), why=type(error).__name__)
+            return None
+        return claim if claim.home == path.parent.name else None
+
+    def _purge(self, home: str) -> None:
+        seat = self._root / home
+        assert home and "/" not in home and home not in (".", ".."), "a home is one directory below the root"
+        # The claim goes last: what is half deleted still says whose it was.
+        for entry in sorted(seat.iterdir(), key=lambda one: one.name == CLAIM_FILE) if seat.exists() else ():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        if seat.exists():
+            seat.rmdir()
+
+
+def _give_to(path: Path, user: str) -> None:
+    uid, _, gid = user.partition(":")
+    try:
+        os.chown(path, int(uid), int(gid or uid))
+    except PermissionError:
+        path.chmod(DATA_MODE_UNOWNED)
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    """Whole or not at all, also after a power cut. What already says so is left as it is."""
+    if path.exists() and path.read_bytes() == content:
+        return
+    draft = path.with_suffix(".draft")
+    with draft.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _translated(error: OSError, path: Path) -> TransientError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return TransientError("DiskFull", f"{path}: the disk is full; free some room", retry_after_s=30.0)
+    return TransientError(
+        "DataDirectoryUnusable",
+        f"{path}: {error.strerror}; make HOST_DATA_DIR writable for the reconciler",
+        retry_after_s=15.0,
+    )

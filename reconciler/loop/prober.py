@@ -1,0 +1,151 @@
+"""Asks containers whether they answer: an observation, not an action.
+
+One task an incarnation: the startup probe's delay doubles from 20 ms to its period, so that readiness is
+seen soon; then the liveness probe at its period. What is found goes into a Health; deciding what it means
+is the plan's. TCP accept is no sign of readiness (a port forwarder accepts before the program listens), so
+probes are HTTP. Next: :mod:`reconciler.loop.actuator`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+
+import aiohttp
+
+from reconciler.core.world import Health
+from state.kinds.template import Probe, Probes
+
+STARTUP_DELAY_S_MIN = 0.02
+STARTUP_ANSWER_S_MAX = 5.0
+ANSWER_BYTES_MAX = 64 * 1024
+PROBES_AT_ONCE_MAX = 64
+MESSAGE_CHARS_MAX = 200
+# Above this share of failing incarnations, and with at least so many of them, doubt the prober first.
+PANIC_SHARE = 0.5
+PANIC_COUNT_MIN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is probed: one incarnation at one address by its template's probes."""
+
+    incarnation: str
+    host: str
+    port: int
+    probes: Probes
+
+
+class Ask(Protocol):
+    """One question to a container: "" if it answered well, else why not. Never raises."""
+
+    def __call__(self, host: str, port: int, path: str, timeout_s: float) -> Awaitable[str]: ...
+
+
+class Prober:
+    """The health of every incarnation that it was told to watch."""
+
+    def __init__(self, ask: Ask, now: Callable[[], datetime], on_change: Callable[[str], None]) -> None:
+        self._ask = ask
+        self._now = now
+        self._on_change = on_change
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._targets: dict[str, Target] = {}
+        self._health: dict[str, Health] = {}
+        self._failing: set[str] = set()
+
+    def health(self, incarnation: str) -> Health | None:
+        return self._health.get(incarnation)
+
+    def is_suspect(self) -> bool:
+        """So many fail at once that the prober, or the way to the containers, is the likelier culprit."""
+        failing = len(self._failing)
+        return failing >= PANIC_COUNT_MIN and failing > PANIC_SHARE * len(self._targets)
+
+    def watch(self, target: Target) -> None:
+        """Probe ``target`` from now on; the same target again changes nothing."""
+        if self._targets.get(target.incarnation) == target:
+            return
+        self.forget(target.incarnation)
+        self._targets[target.incarnation] = target
+        self._health[target.incarnation] = Health(target.incarnation, since=self._now())
+        self._tasks[target.incarnation] = asyncio.create_task(self._probe(target))
+
+    def forget(self, incarnation: str) -> None:
+        task = self._tasks.pop(incarnation, None)
+        if task is not None:
+            task.cancel()
+        self._targets.pop(incarnation, None)
+        self._health.pop(incarnation, None)
+        self._failing.discard(incarnation)
+
+    async def close(self) -> None:
+        tasks = list(self._tasks.values())
+        for incarnation in list(self._targets):
+            self.forget(incarnation)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _probe(self, target: Target) -> None:
+        await self._probe_startup(target, target.probes.startup)
+        liveness = target.probes.liveness
+        while True:
+            await asyncio.sleep(liveness.period_seconds)
+            failure = await self._ask(target.host, target.port, liveness.http, liveness.timeout_seconds)
+            self._note_liveness(target.incarnation, failure, liveness)
+
+    async def _probe_startup(self, target: Target, startup: Probe) -> None:
+        delay_s = STARTUP_DELAY_S_MIN
+        while failure := await self._ask(target.host, target.port, startup.http, STARTUP_ANSWER_S_MAX):
+            health = self._health[target.incarnation]
+            self._health[target.incarnation] = replace(health, message=failure[:MESSAGE_CHARS_MAX])
+            await asyncio.sleep(delay_s)
+            delay_s = min(delay_s * 2, startup.period_seconds)
+        health = self._health[target.incarnation]
+        self._health[target.incarnation] = replace(health, passed_at=self._now(), message="")
+        self._on_change(target.incarnation)
+
+    def _note_liveness(self, incarnation: str, failure: str, liveness: Probe) -> None:
+        health = self._health[incarnation]
+        if not failure:
+            self._failing.discard(incarnation)
+            if health.failures:
+                self._health[incarnation] = replace(health, failures=0, message="")
+                self._on_change(incarnation)
+            return
+        self._failing.add(incarnation)
+        self._health[incarnation] = replace(
+            health, failures=health.failures + 1, message=failure[:MESSAGE_CHARS_MAX]
+        )
+        if health.failures + 1 >= liveness.failures:
+            self._on_change(incarnation)
+
+
+class HttpAsk:
+    """Asks over HTTP/1.1, a connection a question: what is asked is whether a new one is served."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+        self._at_once = asyncio.Semaphore(PROBES_AT_ONCE_MAX)
+
+    async def __call__(self, host: str, port: int, path: str, timeout_s: float) -> str:
+        async with self._at_once:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    return await self._get(f"http://{host}:{port}{path}")
+            except TimeoutError:
+                return f"no answer to GET {path} within {timeout_s:g} s"
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                return f"GET {path}: {error or type(error).__name__}"
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def _get(self, url: str) -> str:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=PROBES_AT_ONCE_MAX, force_close=True)
+            self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
+        async with self._session.get(url, allow_redirects=False) as answer:
+            await answer.content.read(ANSWER_BYTES_MAX)
+            return "" if 200 <= answer.status < 400 else f"GET answered {answer.status}"
