@@ -18,8 +18,8 @@ from mcpgw.bootstrap.progress import say, step
 ANSWER_MAX_S = 90.0
 POLL_S = 0.1
 LOG_MAX_BYTES = 16 * 1024 * 1024
-_STARTED: list["subprocess.Popen[bytes]"] = []
-"""What we started and leave running; kept, because Python complains of a process it loses sight of."""
+DETACHED = ("/bin/sh", "-c", '"$@" >&2 & echo $!', "sh")
+"""The shell ends at once, so that the daemon is nobody's child and a later death leaves no zombie of ours."""
 SYSTEMD_RUNS = Path("/run/systemd/system")
 
 
@@ -27,9 +27,9 @@ def start(name: str, words: Sequence[str], *, url: str, env: Mapping[str, str] |
     """Start the daemon and return when an engine answers at `url`."""
     log = cache_dir("logs") / f"{name}.log"
     say(f"starting {name} in the background (log: {log})")
-    process = _spawned(words, log, env)
+    pid = _spawned(words, log, env)
     with step(f"waiting for {name}"):
-        _wait_until_it_answers(name, url, log, process)
+        _wait_until_it_answers(name, url, log, pid)
 
 
 def start_service(unit: str, *, url: str) -> None:
@@ -70,27 +70,27 @@ def _program_of(pid: int) -> str | None:
         return None
 
 
-def _spawned(words: Sequence[str], log: Path, env: Mapping[str, str] | None) -> "subprocess.Popen[bytes]":
+def _spawned(words: Sequence[str], log: Path, env: Mapping[str, str] | None) -> int:
     mode = "ab" if log.exists() and log.stat().st_size < LOG_MAX_BYTES else "wb"
     with log.open(mode) as file:
-        process = subprocess.Popen(  # noqa: S603 - the words are ours, and no shell reads them
-            words,
+        shell = subprocess.run(  # noqa: S603 - the words are ours, and the shell only passes them on
+            (*DETACHED, *words),
             stdin=subprocess.DEVNULL,
-            stdout=file,
+            stdout=subprocess.PIPE,
             stderr=file,
             env=environment(env),
             cwd="/",
             start_new_session=True,
+            check=True,
         )
-    _STARTED.append(process)
-    return process
+    return int(shell.stdout)
 
 
-def _wait_until_it_answers(name: str, url: str, log: Path, process: "subprocess.Popen[bytes]") -> None:
+def _wait_until_it_answers(name: str, url: str, log: Path, pid: int) -> None:
     deadline = time.monotonic() + ANSWER_MAX_S
     mend = f"Look into {log}"
     while not answers(url):
-        if process.poll() is not None:
+        if _program_of(pid) is None:
             raise BootstrapError(f"{name} ended at once: {_last_line(log)}", mend=mend)
         if time.monotonic() > deadline:
             raise BootstrapError(f"{name} does not answer at {url} after {ANSWER_MAX_S:.0f} s", mend=mend)

@@ -10,7 +10,7 @@ import json
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, assert_never
 from urllib.parse import quote, urlencode, urlsplit
 
 from mcpgw.bootstrap.errors import BootstrapError
@@ -18,6 +18,9 @@ from mcpgw.bootstrap.errors import BootstrapError
 PING_MAX_S = 3.0
 ANSWER_MAX_S = 60.0
 TRANSFER_MAX_S = 600.0
+LIBPOD = "/v4.0.0/libpod"
+PODMAN_PREFIX = "localhost/"
+"""What Podman calls local images; through Docker's API it would put docker.io/library before the name."""
 
 EngineName = Literal["docker", "podman"]
 
@@ -61,14 +64,18 @@ def image_id(engine: Engine, reference: str) -> str | None:
 
 def import_image(engine: Engine, tar: Path, *, repository: str, tag: str, changes: list[str]) -> None:
     """Make an image of one layer out of a tar file of a root filesystem."""
-    query = [
-        ("fromSrc", "-"),
-        ("repo", repository),
-        ("tag", tag),
-        *(("changes", change) for change in changes),
-    ]
+    query = [("changes", change) for change in changes]
+    match engine.name:
+        case "docker":
+            path = "/images/create"
+            query += [("fromSrc", "-"), ("repo", repository), ("tag", tag)]
+        case "podman":  # Its copy of Docker's call drops the tag.
+            path = f"{LIBPOD}/images/import"
+            query.append(("reference", f"{PODMAN_PREFIX}{repository}:{tag}"))
+        case _:
+            assert_never(engine.name)
     with tar.open("rb") as body:
-        _streamed(engine, f"/images/create?{urlencode(query)}", body, tar.stat().st_size)
+        _streamed(engine, f"{path}?{urlencode(query)}", body, tar.stat().st_size)
 
 
 def build_image(engine: Engine, context: Path, *, dockerfile: str, reference: str) -> None:
@@ -80,8 +87,11 @@ def build_image(engine: Engine, context: Path, *, dockerfile: str, reference: st
 
 def tag_image(engine: Engine, reference: str, *, repository: str, tag: str) -> None:
     """Give an image another name."""
-    query = urlencode({"repo": repository, "tag": tag})
-    status, body = _answered(engine, "POST", f"/images/{quote(reference, safe='')}/tag?{query}")
+    prefix, base = ("", "") if engine.name == "docker" else (PODMAN_PREFIX, LIBPOD)
+    query = urlencode({"repo": f"{prefix}{repository}", "tag": tag})
+    status, body = _answered(
+        engine, "POST", f"{base}/images/{quote(prefix + reference, safe='')}/tag?{query}"
+    )
     _good(engine, status, body)
 
 

@@ -1,0 +1,179 @@
+"""Builds the demo workload's image and gives it to an engine, each only when its sources have changed.
+
+The image is named after a hash of what goes into it: `mcp-gateway-demo:<hash>`, and `:latest` besides. On
+Debian it is made of Debian packages and wheels, which takes seconds and no image registry; elsewhere the
+engine builds `demo/Dockerfile`. Next: `mcpgw.bootstrap.rootfs` and `mcpgw.bootstrap.archive`.
+"""
+
+import hashlib
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+from mcpgw.bootstrap import archive, rootfs
+from mcpgw.bootstrap.command import found, run
+from mcpgw.bootstrap.engine_api import Engine, build_image, image_id, import_image, tag_image
+from mcpgw.bootstrap.errors import BootstrapError
+from mcpgw.bootstrap.paths import PROJECT_DIR, cache_dir, only_one
+from mcpgw.bootstrap.progress import step
+
+REPOSITORY = "mcp-gateway-demo"
+DEMO_DIR = PROJECT_DIR / "demo"
+LOCK = DEMO_DIR / "requirements.lock"
+RECIPE = tuple(Path(__file__).parent / name for name in ("demo_image.py", "rootfs.py", "archive.py"))
+OWN_FOLDERS = "/usr/lib/python3/dist-packages"
+USER = "1000:1000"
+CHANGES = (
+    'ENTRYPOINT ["/usr/bin/python3"]',
+    'CMD ["-m", "demo"]',
+    f"USER {USER}",
+    "WORKDIR /app",
+    "EXPOSE 8080/tcp",
+    "ENV PATH=/usr/bin:/usr/sbin",
+    "ENV PYTHONPATH=/app:/app/lib",
+    "ENV PYTHONDONTWRITEBYTECODE=1",
+    "ENV PYTHONUNBUFFERED=1",
+    "ENV LANG=C.UTF-8",
+    "ENV PORT=8080",
+    "ENV DATA_DIR=/data",
+)
+GLIBC_MINOR_MIN, GLIBC_MINOR_MAX = 17, 36
+"""The manylinux wheels that fit: glibc 2.17 (the oldest still built for) to Debian 12's."""
+ARCHIVES_KEPT_MAX = 2
+PIP_MEND = "See that the Python package index answers, and start again"
+
+
+def ensure_demo_image(engine: Engine) -> str:
+    """The image's name by its hash, after making sure that the engine has it."""
+    tag = source_hash()
+    reference = f"{REPOSITORY}:{tag}"
+    with only_one("demo-image"):
+        if image_id(engine, reference) is None:
+            _give(engine, tag)
+        if image_id(engine, reference) != image_id(engine, f"{REPOSITORY}:latest"):
+            tag_image(engine, reference, repository=REPOSITORY, tag="latest")
+    return reference
+
+
+def source_hash() -> str:
+    """Twelve hexadecimal digits that change with the demo, its lock, the recipe, and the kind of machine."""
+    digest = hashlib.sha256(f"{platform.machine()} {debian_release()}".encode())
+    for path in [*_sources(DEMO_DIR), *RECIPE]:
+        digest.update(f"\n{path.relative_to(PROJECT_DIR)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def debian_release() -> str:
+    """This machine's release name, such as bookworm; empty where the Dockerfile is used."""
+    return platform.freedesktop_os_release().get("VERSION_CODENAME", "") if rootfs.can_be_made() else ""
+
+
+def _sources(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+
+
+def _give(engine: Engine, tag: str) -> None:
+    if not rootfs.can_be_made():
+        _build_from_dockerfile(engine, tag)
+        return
+    tar = cache_dir("demo-image") / f"{tag}.tar"
+    if not tar.exists():
+        _make(tar)
+    with step(f"giving the demo image to {engine.name}"):
+        import_image(engine, tar, repository=REPOSITORY, tag=tag, changes=list(CHANGES))
+
+
+def _build_from_dockerfile(engine: Engine, tag: str) -> None:
+    context = cache_dir("demo-image") / f"{tag}.context.tar"
+    archive.write_context(DEMO_DIR, _sources(DEMO_DIR), context)
+    with step(f"building demo/Dockerfile with {engine.name}"):
+        build_image(engine, context, dockerfile="Dockerfile", reference=f"{REPOSITORY}:{tag}")
+    context.unlink()
+
+
+def _make(tar: Path) -> None:
+    """Put the image's file together. The base and the wheels are kept apart, as they seldom change."""
+    python = rootfs.python_version()
+    base = _base(python)
+    wheels = _wheels(python)
+    app = tar.with_suffix(".app")
+    shutil.rmtree(app, ignore_errors=True)
+    shutil.copytree(DEMO_DIR, app / "demo", ignore=shutil.ignore_patterns("__pycache__", "Dockerfile"))
+    with step("compiling the demo"):
+        archive.compile_python(base, app)
+    with step("packing the demo image"):
+        archive.write_image(tar, base=base, wheels=wheels, app=app)
+    shutil.rmtree(app)
+    _drop_old(tar.parent)
+
+
+def _base(python: str) -> Path:
+    key = hashlib.sha256(f"{python} {debian_release()}".encode() + RECIPE[1].read_bytes()).hexdigest()[:12]
+    base = cache_dir("demo-image") / f"base-{key}"
+    if not base.exists():
+        draft = _emptied(base.with_suffix(".draft"))
+        rootfs.make(draft, python)
+        with step("compiling Python's own library"):
+            archive.compile_python(draft, draft / "usr" / "lib" / f"python{python}")
+        draft.rename(base)
+    return base
+
+
+def _wheels(python: str) -> Path:
+    """What the lock names, unpacked for the image's Python whatever Python runs here."""
+    key = hashlib.sha256(f"{python} {platform.machine()}".encode() + LOCK.read_bytes()).hexdigest()[:12]
+    wheels = cache_dir("demo-image") / f"wheels-{key}"
+    if not wheels.exists():
+        draft = _emptied(wheels.with_suffix(".draft"))
+        with step("installing the demo's Python packages"):
+            run(_pip_words(python, draft), mend=PIP_MEND, log=cache_dir("logs") / "pip.log")
+        with step("compiling them"):
+            archive.compile_python(_base(python), draft)
+        draft.rename(wheels)
+    return wheels
+
+
+def _pip_words(python: str, target: Path) -> list[str]:
+    pip = [sys.executable, "-m", "pip"]
+    if not _has_pip() and (system := found("pip3")):
+        pip = [system]
+    machine = platform.machine()
+    platforms = [
+        f"manylinux_2_{minor}_{machine}" for minor in range(GLIBC_MINOR_MAX, GLIBC_MINOR_MIN - 1, -1)
+    ]
+    platforms += [f"manylinux2014_{machine}", f"linux_{machine}"]
+    abi = f"cp{python.replace('.', '')}"
+    options = [
+        "--implementation",
+        "cp",
+        "--python-version",
+        python,
+        "--only-binary",
+        ":all:",
+        "--require-hashes",
+    ]
+    options += [word for name in (abi, "abi3", "none") for word in ("--abi", name)]
+    options += [word for name in platforms for word in ("--platform", name)]
+    return [*pip, "install", "-q", "--no-compile", "--target", str(target), *options, "-r", str(LOCK)]
+
+
+def _has_pip() -> bool:
+    try:
+        run((sys.executable, "-m", "pip", "--version"), mend="")
+    except BootstrapError:
+        return False
+    return True
+
+
+def _emptied(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _drop_old(folder: Path) -> None:
+    """Keep the latest archives only; each is tens of megabytes."""
+    archives = sorted(folder.glob("*.tar"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in archives[ARCHIVES_KEPT_MAX:]:
+        path.unlink()
