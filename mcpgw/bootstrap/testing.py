@@ -1,0 +1,68 @@
+"""`./run test`: what the tests need, as a list of steps, then the checks, then every test.
+
+To give the tests something new, add a step to STEPS: a name for a person and a function that makes sure
+of it, quickly when it is there already. Fixtures call the same functions, so a single test runs too.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mcpgw.bootstrap import debian
+from mcpgw.bootstrap.checks import check
+from mcpgw.bootstrap.command import environment
+from mcpgw.bootstrap.demo_image import ensure_demo_image
+from mcpgw.bootstrap.docker import ensure_docker
+from mcpgw.bootstrap.errors import BootstrapError
+from mcpgw.bootstrap.paths import PROJECT_DIR
+from mcpgw.bootstrap.podman import ensure_podman
+from mcpgw.bootstrap.progress import say
+
+POSTGRES_PROGRAMS = Path("/usr/lib/postgresql")
+
+
+def ensure_postgres() -> Path:
+    """The folder with `initdb` and `postgres`, from Debian. No server of the system's is touched or used."""
+    if not _postgres_folders():
+        debian.install(("postgresql",), why="PostgreSQL")
+    if not (folders := _postgres_folders()):
+        raise BootstrapError(
+            f"postgresql is installed, but no initdb is below {POSTGRES_PROGRAMS}",
+            mend="Run `apt-get install --reinstall postgresql`",
+        )
+    return folders[-1]
+
+
+def _postgres_folders() -> list[Path]:
+    folders = [path.parent for path in POSTGRES_PROGRAMS.glob("*/bin/initdb")]
+    return sorted(folders, key=lambda folder: int(folder.parent.name))
+
+
+def _images() -> None:
+    for engine in (ensure_docker(), ensure_podman()):
+        ensure_demo_image(engine)
+
+
+STEPS: Sequence[tuple[str, Callable[[], object]]] = (
+    ("Docker", ensure_docker),
+    ("Podman", ensure_podman),
+    ("the demo image on both", _images),
+    ("PostgreSQL", ensure_postgres),
+)
+
+
+def prepare() -> None:
+    """Do every step. BootstrapError names the one that failed and its mend."""
+    for name, ensure in STEPS:
+        say(f"the tests need {name}")
+        ensure()
+
+
+def test(arguments: Sequence[str]) -> int:
+    """Prepare, check, and run pytest with the arguments; the exit code is 0 only if nothing was found."""
+    prepare()
+    clean = check()
+    words = (sys.executable, "-m", "pytest", *arguments)
+    tested = subprocess.run(words, cwd=PROJECT_DIR, env=environment(), check=False)  # noqa: S603 - our own words
+    return tested.returncode or (0 if clean else 1)
