@@ -1,0 +1,223 @@
+"""The in-memory table that the data path reads: seats by user, by name and by Home; rules; App keys.
+
+Fed by the store's watch, O(1) a change. Decides nothing about access; refuses to know the store, so a test
+feeds it batches. It is *current* from the first batch on, until the worker's lease is lost.
+Next: :mod:`gateway.worker`, which feeds it, and :mod:`gateway.front`, which reads it.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from gateway.proxy import Endpoint
+from gateway.routes.match import RouteSet, covers
+from gateway.routes.seat import Seat
+from gateway.use import Ledger
+from state.kinds.app import App
+from state.kinds.home import Home
+from state.kinds.resource import Key, Resource
+from state.kinds.template import ContainerTemplate, Route
+from state.kinds.user_container import UserContainer
+from state.store.port import Batch
+
+KINDS: tuple[type[Resource], ...] = (UserContainer, ContainerTemplate, App, Home)
+
+
+@dataclass(frozen=True, slots=True)
+class Retirement:
+    """An incarnation to which nothing new may go. ``cut``: what is in flight ends too (its user is gone)."""
+
+    incarnation: str
+    cut: bool
+
+
+class Table:
+    """Everything a worker knows of the desired state. One event loop's."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.is_current = False
+        self.revision = 0
+        self.version = 0  # rises with every change of an App: callers cached before it are stale
+        self._current = asyncio.Event()
+        self._seats: dict[str, Seat] = {}
+        self._by_uid: dict[str, Seat] = {}
+        self._by_seat: dict[tuple[str, str], Seat] = {}
+        self._by_user: dict[str, dict[str, Seat]] = {}
+        self._templates: dict[str, RouteSet] = {}
+        self._mcp: dict[str, tuple[Route, ...]] = {}
+        self._apps: dict[str, App] = {}
+        self._keys: dict[str, App] = {}
+        self._homes: dict[str, str] = {}  # hostname → its owner's uid
+
+    # What the data path asks
+
+    def seat(self, user: str, template: str) -> Seat | None:
+        return self._by_seat.get((user, template))
+
+    def seats_of(self, user: str) -> tuple[Seat, ...]:
+        return tuple(sorted(self._by_user.get(user, {}).values(), key=lambda seat: seat.name))
+
+    def seat_named(self, name: str) -> Seat | None:
+        return self._seats.get(name)
+
+    def seat_at_home(self, hostname: str) -> Seat | None:
+        """The seat that owns the Home; None for a standby, a tombstone and what never was."""
+        return self._by_uid.get(self._homes.get(hostname, ""))
+
+    def routes(self, template: str) -> RouteSet | None:
+        return self._templates.get(template)
+
+    def app(self, name: str) -> App | None:
+        return self._apps.get(name)
+
+    def app_with_key(self, sha256: str) -> App | None:
+        return self._keys.get(sha256)
+
+    def is_mcp_path(self, path: str) -> bool:
+        """Whether any template speaks MCP there: who asks without a token is told to bring one."""
+        return any(covers(route, path) for routes in self._mcp.values() for route in routes)
+
+    def __iter__(self) -> Iterator[Seat]:
+        return iter(self._seats.values())
+
+    def __len__(self) -> int:
+        return len(self._seats)
+
+    # What the worker brings
+
+    def replace(self, batch: Batch) -> list[Retirement]:
+        """The first batch of a watch: everything there is. What it does not hold is gone."""
+        present = {(obj.kind, obj.name) for obj in batch.objects}
+        gone = [key for key in self._keys_held() if (key.kind, key.name) not in present]
+        retired = self._apply(batch.objects, gone)
+        self.revision = batch.revision
+        self.is_current = True
+        self._current.set()
+        for seat in self:
+            seat.wake()
+        return retired
+
+    def apply(self, batch: Batch) -> list[Retirement]:
+        """A later batch. Returns what must be retired before the revision may be acknowledged."""
+        retired = self._apply(batch.objects, batch.removed)
+        self.revision = batch.revision
+        return retired
+
+    def suspend(self) -> None:
+        """The lease is lost: barriers no longer wait for us, so nothing here may be believed."""
+        self.is_current = False
+        self._current.clear()
+
+    async def wait_current(self, timeout_s: float) -> bool:
+        """Whether the table may be believed, at once or within ``timeout_s``."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._current.wait()
+        return self.is_current
+
+    # Leaves
+
+    def _apply(self, objects: Iterable[Resource], removed: Iterable[Key]) -> list[Retirement]:
+        retired = [self._forget(key) for key in removed]
+        retired += [self._take(obj) for obj in objects]
+        return [retirement for retirement in retired if retirement is not None]
+
+    def _take(self, obj: Resource) -> Retirement | None:
+        match obj:
+            case UserContainer():
+                return self._take_seat(obj)
+            case ContainerTemplate():
+                self._templates[obj.name] = RouteSet(obj.spec.routes)
+                self._mcp[obj.name] = tuple(r for r in obj.spec.routes if r.protocol == "mcp")
+            case App():
+                self._take_app(obj)
+            case Home():
+                self._take_home(obj)
+            case _:
+                raise AssertionError(f"the table does not watch {obj.kind}")
+        return None
+
+    def _take_seat(self, obj: UserContainer) -> Retirement | None:
+        seat = self._seats.get(obj.name)
+        if seat is not None and seat.resource.uid != obj.uid:
+            retired = self._drop_seat(obj.name)  # the same name again is another's
+            self._add_seat(obj)
+            return retired
+        if seat is None:
+            self._add_seat(obj)
+            return None
+        self._unindex(seat)
+        dropped = seat.update(obj)
+        self._index(seat)
+        return _retirement(dropped, cut=obj.metadata.is_deleted)
+
+    def _add_seat(self, obj: UserContainer) -> None:
+        seat = self._seats[obj.name] = Seat(obj, self.ledger)
+        self._index(seat)
+
+    def _drop_seat(self, name: str) -> Retirement | None:
+        seat = self._seats.pop(name, None)
+        if seat is None:
+            return None
+        self._unindex(seat)
+        return _retirement(seat.unroute(), cut=True)
+
+    def _index(self, seat: Seat) -> None:
+        self._by_uid[seat.resource.uid] = seat
+        self._by_seat[seat.user, seat.template] = seat
+        self._by_user.setdefault(seat.user, {})[seat.name] = seat
+
+    def _unindex(self, seat: Seat) -> None:
+        self._by_uid.pop(seat.resource.uid, None)
+        if self._by_seat.get((seat.user, seat.template)) is seat:
+            del self._by_seat[seat.user, seat.template]
+        of_user = self._by_user.get(seat.user, {})
+        of_user.pop(seat.name, None)
+        if not of_user:
+            self._by_user.pop(seat.user, None)
+
+    def _take_app(self, app: App) -> None:
+        self._drop_app(app.name)
+        if not app.metadata.is_deleted:
+            self._apps[app.name] = app
+            self._keys[app.spec.key_sha256] = app
+
+    def _drop_app(self, name: str) -> None:
+        self.version += 1
+        app = self._apps.pop(name, None)
+        if app is not None and self._keys.get(app.spec.key_sha256) is app:
+            del self._keys[app.spec.key_sha256]
+
+    def _take_home(self, home: Home) -> None:
+        if home.spec.owner is None:
+            self._homes.pop(home.name, None)
+        else:
+            self._homes[home.name] = home.spec.owner.uid
+
+    def _forget(self, key: Key) -> Retirement | None:
+        match key.kind:
+            case UserContainer.kind:
+                return self._drop_seat(key.name)
+            case ContainerTemplate.kind:
+                self._templates.pop(key.name, None)
+                self._mcp.pop(key.name, None)
+            case App.kind:
+                self._drop_app(key.name)
+            case Home.kind:
+                self._homes.pop(key.name, None)
+        return None
+
+    def _keys_held(self) -> list[Key]:
+        held: list[tuple[type[Resource], Iterable[str]]] = [
+            (UserContainer, self._seats),
+            (ContainerTemplate, self._templates),
+            (App, self._apps),
+            (Home, self._homes),
+        ]
+        return [Key(kind=kind.kind, name=name) for kind, names in held for name in names]
+
+
+def _retirement(dropped: Endpoint | None, *, cut: bool) -> Retirement | None:
+    return None if dropped is None else Retirement(dropped.incarnation, cut)
