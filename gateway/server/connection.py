@@ -307,7 +307,7 @@ class Connection(asyncio.Protocol):
             pieces += (name, b": ", value, b"\r\n")
         pieces += (b"\r\n", rest)
         self._deaf = True
-        self._state.connections.discard(self)  # type: ignore[arg-type]  # as above
+        self._state.connections.discard(self)
         self._parser = None
         assert self._config.ws_protocol_class is not None
         websocket = self._config.ws_protocol_class(  # type: ignore[call-arg]  # typed as any asyncio.Protocol

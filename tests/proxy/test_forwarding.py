@@ -1,0 +1,136 @@
+"""What an ordinary request and its answer look like on the other side."""
+
+from __future__ import annotations
+
+from gateway.proxy import Failure
+from tests.proxy.rig import OK, Peer, always, gateway, get, header, post, status, upstream
+
+
+async def test_a_request_arrives_with_path_query_host_and_body() -> None:
+    seen: list[bytes] = []
+
+    async def handler(peer: Peer) -> None:
+        seen.append(await peer.request())
+        await peer.send(OK)
+
+    async with upstream(handler) as up, gateway(up.endpoint) as front:
+        answer = await front.ask(post(b'{"a": 1}', path="/mcp/x%2Fy?q=%20&r"))
+        assert status(answer) == 200
+        assert answer.endswith(b"\r\n\r\nok")
+        assert seen[0].startswith(b"POST /mcp/x%2Fy?q=%20&r HTTP/1.1\r\nhost: workload\r\n")
+        assert seen[0].endswith(b'\r\n\r\n{"a": 1}')
+        outcome = await front.outcome()
+        assert (outcome.status, outcome.failure, outcome.answer_began) == (200, Failure.NONE, True)
+        assert (outcome.bytes_up, outcome.bytes_down) == (8, 2)
+        assert vars(front.activity) == {"began": 1, "ended": 1, "up": 8, "down": 2, "frames": 0}
+
+
+async def test_a_connection_is_used_again() -> None:
+    async with upstream(always(OK)) as up, gateway(up.endpoint) as front:
+        client = await front.connect()
+        for _ in range(5):
+            await client.send(post(b"x", close=False))
+            assert status(await client.answer()) == 200
+        await client.close()
+        assert up.connection_count == 1
+
+
+async def test_own_headers_replace_the_clients() -> None:
+    seen: list[bytes] = []
+
+    async def handler(peer: Peer) -> None:
+        seen.append(await peer.request())
+        await peer.send(OK)
+
+    extra = ((b"x-gateway-assertion", b"signed"),)
+    forged = (
+        "X-Forwarded-For: 1.1.1.1",
+        "x_forwarded_for: 1.1.1.1",
+        "X-Forwarded-Prefix: /admin",
+        "Forwarded: for=1.1.1.1",
+        "X-Real-IP: 1.1.1.1",
+        "X-App-User: root",
+        "X_App_User: root",
+        "X-Auth-Email: root@example.com",
+        "Authorization: Bearer secret",
+        "X-Gateway-Assertion: forged",
+        "X_Gateway_Assertion: forged",
+        "Proxy: http://evil",
+        "Cookie: mcpgw_csrf=1; theme=dark; __Host-mcpgw_session=2; lang=en",
+        "Cookie: __Host-mcpgw=3",
+        "Mcp-Session-Id: abc",
+        "Mcp-Param-Unknown: kept",
+    )
+    async with upstream(handler) as up, gateway(up.endpoint, extra_headers=extra) as front:
+        await front.ask(get("/", *forged))
+    request = seen[0]
+    assert header(request, "x-forwarded-for") == [b"203.0.113.9"]
+    assert header(request, "x-forwarded-host") == [b"home.example"]
+    assert header(request, "x-gateway-assertion") == [b"signed"]
+    assert header(request, "cookie") == [b"theme=dark; lang=en"]
+    assert header(request, "mcp-session-id") == [b"abc"]
+    assert header(request, "mcp-param-unknown") == [b"kept"]
+    for word in (b"1.1.1.1", b"root", b"secret", b"forged", b"evil", b"mcpgw", b"/admin"):
+        assert word not in request
+
+
+async def test_gateway_cookies_cannot_be_set_by_a_workload() -> None:
+    cookies = (
+        b"set-cookie: mine=1\r\nset-cookie: __Host-mcpgw_session=x; Path=/\r\n"
+        b"set-cookie: =mcpgw=x\r\nset-cookie: = __host-MCPGW=x\r\nset-cookie: yours=2\r\n"
+    )
+    answer_bytes = b"HTTP/1.1 200 OK\r\n" + cookies + b"content-length: 0\r\n\r\n"
+    async with upstream(always(answer_bytes)) as up, gateway(up.endpoint) as front:
+        answer = await front.ask(get())
+    assert header(answer, "set-cookie") == [b"mine=1", b"yours=2"]
+
+
+async def test_events_are_not_buffered_by_proxies_before_us() -> None:
+    events = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ncontent-length: 0\r\n\r\n"
+    async with upstream(always(events)) as up, gateway(up.endpoint) as front:
+        answer = await front.ask(get())
+    assert header(answer, "x-accel-buffering") == [b"no"]
+
+
+async def test_each_event_arrives_as_it_is_sent() -> None:
+    async def handler(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        while await peer.exactly(0) == b"":
+            word = await turns.get()
+            await peer.send(b"%x\r\n%b\r\n" % (len(word), word))
+
+    import asyncio
+
+    turns: asyncio.Queue[bytes] = asyncio.Queue()
+    async with upstream(handler) as up, gateway(up.endpoint) as front:
+        client = await front.connect()
+        await client.send(get())
+        await client.head()
+        for number in range(5):
+            event = b"data: %d\n\n" % number
+            turns.put_nowait(event)
+            assert await client.until(b"\n\n\r\n") == b"%x\r\n%b\r\n" % (len(event), event)
+        await client.close()
+
+
+async def test_the_clients_accept_encoding_passes_and_bytes_come_back_raw() -> None:
+    seen: list[bytes] = []
+
+    async def handler(peer: Peer) -> None:
+        seen.append(await peer.request())
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\n\x1f\x8b\x00")
+
+    async with upstream(handler) as up, gateway(up.endpoint) as front:
+        answer = await front.ask(get("/", "Accept-Encoding: gzip, br"))
+    assert header(seen[0], "accept-encoding") == [b"gzip, br"]
+    assert header(answer, "content-encoding") == [b"gzip"]
+    assert answer.endswith(b"\x1f\x8b\x00")
+
+
+async def test_a_redirect_is_passed_on_and_not_followed() -> None:
+    redirect = b"HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n"
+    async with upstream(always(redirect)) as up, gateway(up.endpoint) as front:
+        answer = await front.ask(get())
+        assert status(answer) == 302
+        assert up.connection_count == 1
