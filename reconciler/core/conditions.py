@@ -112,8 +112,10 @@ def _progressing(world: World, plan: Plan) -> Condition:
         return _condition(
             world, ConditionType.PROGRESSING, Truth.FALSE, plan.blocked.reason, plan.blocked.message
         )
-    if plan.look_again_at is not None:
-        return _condition(world, ConditionType.PROGRESSING, Truth.TRUE, "Waiting", "waiting for it to answer")
+    if plan.waiting is not None:
+        return _condition(
+            world, ConditionType.PROGRESSING, Truth.TRUE, plan.waiting.reason, plan.waiting.message
+        )
     return _condition(world, ConditionType.PROGRESSING, Truth.FALSE, "Settled")
 
 

@@ -117,9 +117,10 @@ class ObservedContainer:
     state: ContainerState
     exit_code: int | None = None
     oom_killed: bool = False
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-    endpoint_host: str = ""  # where the workload's port can be reached from the reconciler's host
+    started_at: datetime | None = None  # of an exited container only: lists do not tell it of others
+    finished_at: datetime | None = None  # likewise
+    address: str = ""  # the placement's address that it was created with, running or not
+    endpoint_host: str = ""  # where the workload's port can be reached from the reconciler's host, now
     endpoint_port: int = 0
 
 
@@ -139,5 +140,5 @@ class Capabilities:
 class EngineEvent:
     """A hint that a container's state may have changed. It carries no meaning: look at the world."""
 
-    container_name: str
+    container_name: str  # "" in a stream's first hint, which says only that the subscription stands
     home: str  # from the label; "" where the engine does not say

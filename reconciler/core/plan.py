@@ -46,7 +46,7 @@ UNHEALTHY_RESTART_FACTOR = 2
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Why nothing may be done although something should be: for the conditions, verbatim."""
+    """Why nothing is done although something should be: for the conditions, verbatim."""
 
     reason: str
     message: str
@@ -54,10 +54,14 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``look_again_at`` is when the passing of time alone can change the plan."""
+    """``look_again_at`` is when the passing of time alone can change the plan.
+
+    ``blocked`` stands in the way of the spec; ``waiting`` is on its way by itself.
+    """
 
     action: Action | None = None
     blocked: Blocked | None = None
+    waiting: Blocked | None = None
     look_again_at: datetime | None = None
 
 
@@ -147,6 +151,8 @@ def _plan_found(world: World, home: Home, container: ObservedContainer, target: 
 
 
 def _plan_image(world: World, target: Wanted) -> Plan:
+    if world.image.fetching:
+        return Plan(waiting=Blocked("FetchingImage", f"{target.spec.image} is being fetched"))
     retry_at = world.image.retry_at
     if retry_at is not None and retry_at > world.now:
         blocked = Blocked(world.image.failed_reason, world.image.failed_message)
@@ -317,7 +323,8 @@ def _plan_startup(
     since = max(since, incarnation.status.started_at or since)
     deadline = since + timedelta(seconds=template.spec.probes.startup.timeout_seconds)
     if world.now < deadline:
-        return Plan(look_again_at=deadline)
+        said = world.health.message if world.health is not None else ""
+        return Plan(waiting=Blocked("Starting", said or "waiting for it to answer"), look_again_at=deadline)
     if world.prober_suspect:
         return Plan(blocked=PROBER_SUSPECT)
     status = world.user_container.status
@@ -367,7 +374,8 @@ def _plan_removal(world: World, incarnation: Incarnation) -> Plan:
     if container is None or not _is_recorded(world, container, incarnation):
         return Plan(Quarantine(incarnation))
     if container.state is ContainerState.REMOVING:
-        return NOTHING  # the engine is at it; its event, or the next list, brings us back
+        # Its event, or the next list, brings us back.
+        return Plan(waiting=Blocked("Removing", "the engine is removing the container"))
     return _unless_frozen(world, Remove(incarnation, container, behind_barrier=is_running(container)))
 
 

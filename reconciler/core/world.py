@@ -33,6 +33,7 @@ class ImageView:
     """Whether the wanted image is there. ``failed`` says why the last attempt to get it did not work."""
 
     present: bool = False
+    fetching: bool = False
     failed_reason: str = ""
     failed_message: str = ""
     retry_at: datetime | None = None

@@ -1,0 +1,237 @@
+"""The pass of one UserContainer: observe → plan → check → actuate → report.
+
+It reads as that sentence and decides nothing itself: the plan is the core's, the judgement the
+invariants', the carrying out the actuator's. Next: :mod:`reconciler.controllers.homes`.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from reconciler.core.actions import Create, FetchImage, Remove, Start
+from reconciler.core.conditions import conditions_of
+from reconciler.core.container import ContainerState
+from reconciler.core.effective import Wanted, wanted_of
+from reconciler.core.errors import ActionError
+from reconciler.core.invariants import check
+from reconciler.core.plan import Blocked, Plan, plan
+from reconciler.core.target import target_of
+from reconciler.core.trouble import Trouble, after_failure, tempered
+from reconciler.core.world import EngineView, ImageView, World
+from reconciler.loop import records
+from reconciler.loop.actuator import ACTOR, Actuator, Hands
+from reconciler.loop.prober import Prober, Target
+from state.kinds.incarnation import Incarnation, IncarnationNames, IncarnationState
+from state.kinds.template import ContainerTemplate
+from state.kinds.user_container import UserContainer
+from state.store.errors import Fenced, StoreError
+from state.store.port import Tx
+
+# Actions that take long enough for people to want to know that they are under way.
+_SLOW: Final = (FetchImage, Create, Start, Remove)
+_NO_IMAGE = ImageView()
+_Versions = tuple[str, int, str, int]  # uid and generation of UserContainer and template
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What the queue should do with the key now."""
+
+    again: bool = False  # at once: an action was carried out
+    look_again_at: datetime | None = None
+
+
+DONE = Turn()
+
+
+class UserContainers:
+    """Passes over UserContainers, by name."""
+
+    def __init__(
+        self, hands: Hands, prober: Prober, now: Callable[[], datetime], jitter: Callable[[], float]
+    ) -> None:
+        self._hands = hands
+        self._prober = prober
+        self._actuator = Actuator(hands)
+        self._now = now
+        self._jitter = jitter
+        self._troubles: dict[str, Trouble] = {}
+        self._wanted: dict[str, tuple[_Versions, Wanted]] = {}
+        self.destruction_frozen = ""
+
+    async def reconcile(self, name: str, *, urgent: bool) -> Turn:
+        """One pass. Never raises for what the world does; a store that is gone comes back as a later turn."""
+        world = self.observe(name)
+        if world is None:
+            self._forget(name)
+            return DONE
+        decided = self.decide(world)
+        self._probe(world)
+        if decided.action is None:
+            await self._report(world, decided)
+            return Turn(look_again_at=decided.look_again_at)
+        if isinstance(decided.action, _SLOW):
+            await self._report(world, decided)
+        return await self._act(world, decided, urgent=urgent)
+
+    def observe(self, name: str) -> World | None:
+        """The world of one UserContainer; None once it is forgotten."""
+        hands, cache = self._hands, self._hands.cache
+        owner = cache.get(UserContainer, name)
+        if owner is None:
+            return None
+        template = cache.get(ContainerTemplate, owner.spec.template)
+        home = cache.home_of(owner.uid)
+        live, quarantined = cache.incarnations_of(home.name) if home is not None else (None, ())
+        world = World(
+            now=self._now(),
+            epoch=hands.leader.epoch,
+            site=hands.site,
+            user_container=owner,
+            template=template,
+            wanted=self._wanted_of(owner, template),
+            home=home,
+            incarnation=live,
+            quarantined=quarantined,
+            engine=self._engine_view(home.name if home is not None else "", owner.uid),
+            image=_NO_IMAGE,
+            health=self._prober.health(live.name) if live is not None else None,
+            requests=cache.requests_of(name),
+            destruction_frozen=self.destruction_frozen,
+            prober_suspect=self._prober.is_suspect(),
+            capacity_left=hands.site.ceiling.containers_max - cache.count(Incarnation),
+        )
+        return self._with_image(world)
+
+    def decide(self, world: World) -> Plan:
+        """The plan, tempered by its last failure, and none at all if it breaks an invariant."""
+        owner = world.user_container
+        decided = tempered(plan(world), self._troubles.get(owner.name), owner.metadata.generation, world.now)
+        broken = check(world, decided.action)
+        if broken:
+            _log.error(
+                "plan.refused", user_container=owner.name, action=repr(decided.action)[:300], broken=broken
+            )
+            return Plan(blocked=Blocked("PlanRefused", "; ".join(broken)))
+        return decided
+
+    def is_settled(self, name: str) -> bool:
+        """Whether a pass would neither act nor tell anything new: what a resync asks of every key."""
+        world = self.observe(name)
+        if world is None:
+            return False
+        decided = self.decide(world)
+        return decided.action is None and not self._is_news(world, decided)
+
+    async def _act(self, world: World, decided: Plan, *, urgent: bool) -> Turn:
+        action, owner = decided.action, world.user_container
+        assert action is not None, "only an action is carried out"
+        try:
+            await self._actuator.carry_out(world, action, urgent=urgent)
+        except Fenced:
+            raise
+        except ActionError as error:
+            trouble = after_failure(
+                self._troubles.get(owner.name),
+                type(action),
+                owner.metadata.generation,
+                error,
+                self._now(),
+                self._jitter(),
+            )
+            self._troubles[owner.name] = trouble
+            _log.warning(
+                "action.failed",
+                user_container=owner.name,
+                action=type(action).__name__,
+                reason=error.reason,
+                message=str(error),
+                attempt=trouble.attempt_count,
+            )
+            return Turn(again=True)
+        trouble_was = self._troubles.get(owner.name)
+        if trouble_was is not None and trouble_was.action is type(action):
+            del self._troubles[owner.name]
+        return Turn(again=True)
+
+    async def _report(self, world: World, decided: Plan) -> None:
+        """Write conditions if they changed. A store that does not take them is asked again by the resync."""
+        if not self._is_news(world, decided):
+            return
+        owner, conditions = world.user_container, conditions_of(world, decided)
+        generation, epoch = owner.metadata.generation, self._hands.leader.epoch
+
+        def write(tx: Tx) -> records.Written:
+            tx.fence(epoch)
+            return records.report(tx, owner, conditions, generation)
+
+        try:
+            for obj in await self._hands.store.transact(write, actor=ACTOR):
+                self._hands.cache.put(obj)
+        except Fenced:
+            raise
+        except StoreError as error:
+            _log.warning("status.unwritten", user_container=owner.name, why=str(error))
+
+    def _is_news(self, world: World, decided: Plan) -> bool:
+        status = world.user_container.status
+        if status.observed_generation != world.user_container.metadata.generation:
+            return True
+        return conditions_of(world, decided) != status.conditions
+
+    def _probe(self, world: World) -> None:
+        """Probe the recorded container while it runs and is meant to stay."""
+        incarnation, container, template = world.incarnation, world.container(), world.template
+        if incarnation is None or world.engine.containers is None:
+            return
+        stays = incarnation.status.state is IncarnationState.STARTED and template is not None
+        is_up = (
+            container is not None and container.state is ContainerState.RUNNING and container.endpoint_port
+        )
+        if container is None or template is None or not stays or not is_up:
+            self._prober.forget(incarnation.name)
+            return
+        self._prober.watch(
+            Target(incarnation.name, container.endpoint_host, container.endpoint_port, template.spec.probes)
+        )
+
+    def _engine_view(self, home: str, owner_uid: str) -> EngineView:
+        name = IncarnationNames.container(self._hands.site.project, home) if home else ""
+        return self._hands.observer.view(name, home, owner_uid)
+
+    def _with_image(self, world: World) -> World:
+        """The target's image matters only where something is about to be created."""
+        if world.wanted is None:
+            return world
+        record = world.incarnation
+        target = target_of(world, world.wanted)
+        if record is not None and record.spec.spec_hash == target.hash:
+            return world
+        view = self._hands.images.view(target.spec.image, target.pull)
+        return replace(world, image=view)
+
+    def _wanted_of(self, owner: UserContainer, template: ContainerTemplate | None) -> Wanted | None:
+        """The effective spec, worked out once for each pair of objects."""
+        if template is None:
+            return None
+        versions = (owner.uid, owner.metadata.generation, template.uid, template.metadata.generation)
+        known = self._wanted.get(owner.name)
+        if known is not None and known[0] == versions:
+            return known[1]
+        wanted = wanted_of(template, owner)
+        self._wanted[owner.name] = (versions, wanted)
+        return wanted
+
+    def _forget(self, name: str) -> None:
+        self._troubles.pop(name, None)
+        self._wanted.pop(name, None)
+
+
+def system_jitter() -> float:
+    """A number from 0 to 1 to spread retries with; nothing secret hangs on it."""
+    return random.random()  # noqa: S311 (spreads retries, guards nothing)

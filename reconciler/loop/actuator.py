@@ -1,0 +1,315 @@
+"""Carries out one action: intent on record, engine call, outcome on record, a look at what came of it.
+
+Decides nothing. Every mutation asks first whether we still lead. An answer that never came leaves the
+record as it was; the next pass looks by name and goes on from there.
+Next: :mod:`reconciler.controllers.user_containers`, which plans what is carried out here.
+"""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar, assert_never
+
+import structlog
+
+from reconciler.core.actions import (
+    Action,
+    Adopt,
+    Answer,
+    ClaimHome,
+    Create,
+    FetchImage,
+    Forget,
+    Intend,
+    Quarantine,
+    Release,
+    Remove,
+    Retire,
+    Route,
+    Start,
+    Tombstone,
+    Unroute,
+)
+from reconciler.core.addresses import AddressPool, pick_address
+from reconciler.core.container import ObservedContainer, Placement
+from reconciler.core.errors import ActionError, NameConflictError, TransientError
+from reconciler.core.world import Site, World
+from reconciler.engine.port import Engine
+from reconciler.loop import records
+from reconciler.loop.cache import Cache
+from reconciler.loop.directories import Claim, Directories
+from reconciler.loop.gate import CreationRate, StartGate
+from reconciler.loop.images import Images
+from reconciler.loop.leader import Leader
+from reconciler.loop.observer import Observer
+from reconciler.loop.records import Written
+from state.kinds.home import HOSTNAME_BYTES, Home, hostname
+from state.kinds.incarnation import Incarnation
+from state.kinds.resource import Key
+from state.kinds.user_container import UserContainer
+from state.store.errors import AlreadyExists, BarrierTimeout, Conflict, NotFound, StoreError
+from state.store.port import Store, Tx
+
+BARRIER_TIMEOUT_S = 15.0  # longer than a dead gateway worker's lease
+STOP_GRACE_S = 10.0
+ADDRESS_AVOIDED_S = 60.0
+ADDRESSES_AVOIDED_MAX = 1024
+ACTOR = "reconciler"
+
+T = TypeVar("T")
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Hands:
+    """Everything that acting needs: the edges of the world."""
+
+    store: Store
+    engine: Engine
+    cache: Cache
+    observer: Observer
+    directories: Directories
+    images: Images
+    leader: Leader
+    gate: StartGate
+    rate: CreationRate
+    site: Site
+    pool: AddressPool
+    clock: Callable[[], float]
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes
+    avoided: dict[str, float] = field(default_factory=dict)  # address → until, taken by somebody else
+    next_address: int = 0
+
+
+class Actuator:
+    """Carries out actions; one at a time for a key, many keys side by side."""
+
+    def __init__(self, hands: Hands) -> None:
+        self._hands = hands
+
+    async def carry_out(self, world: World, action: Action, *, urgent: bool) -> None:
+        """Raises ActionError (retry or not) when the action did not take place, or may not have."""
+        self._hands.leader.require()
+        try:
+            await self._dispatch(world, action, urgent=urgent)
+        except (Conflict, NotFound, AlreadyExists) as stale:
+            raise TransientError("StoreChanged", f"the store changed meanwhile: {stale}", 0.05) from stale
+        except BarrierTimeout as late:
+            raise TransientError("BarrierTimeout", str(late)) from late
+        except StoreError as error:
+            raise TransientError("StoreUnavailable", str(error)) from error
+
+    async def _dispatch(self, world: World, action: Action, *, urgent: bool) -> None:
+        owner = world.user_container
+        match action:
+            case ClaimHome():
+                await self._claim(owner)
+            case FetchImage(wanted):
+                self._hands.images.fetch(wanted.spec.image, wanted.pull)
+            case Intend():
+                await self._intend(owner, action)
+            case Create():
+                async with self._hands.gate.place(urgent=urgent):
+                    await self._create(world, action)
+            case Start():
+                async with self._hands.gate.place(urgent=urgent):
+                    await self._start(action)
+            case Adopt():
+                await self._adopt(world, action)
+            case Route():
+                await self._route(world, action)
+            case Unroute():
+                await self._write(lambda tx: records.unroute(tx, owner))
+            case Retire():
+                await self._retire(owner, action)
+            case Remove():
+                await self._remove(action)
+            case Quarantine(incarnation):
+                await self._write(lambda tx: records.quarantine(tx, incarnation))
+            case Release(incarnation):
+                await self._release(incarnation)
+            case Answer():
+                await self._write(lambda tx: records.answer(tx, action))
+            case Tombstone():
+                await self._write(lambda tx: records.tombstone(tx, action))
+                _log.info("home.tombstoned", home=action.home.name, retain_until=str(action.retain_until))
+            case Forget():
+                await self._forget(owner)
+            case _:
+                assert_never(action)
+
+    # --- birth -------------------------------------------------------------------------------------
+
+    async def _claim(self, owner: UserContainer) -> None:
+        name = hostname(self._hands.random_bytes(HOSTNAME_BYTES))
+        await self._write(lambda tx: records.claim_home(tx, owner, name))
+        _log.info("home.claimed", home=name, user_container=owner.name)
+
+    async def _intend(self, owner: UserContainer, action: Intend) -> None:
+        hands = self._hands
+        own = {one.spec.address for one in action.supersedes}
+        address = self._pick(action.home, own)
+        hands.rate.spend()
+        epoch, project = hands.leader.epoch, hands.site.project
+        await self._write(
+            lambda tx: records.intend(tx, owner, action, address=address, project=project, epoch=epoch)
+        )
+
+    def _pick(self, home: Home, own: set[str]) -> str:
+        hands = self._hands
+        now = hands.clock()
+        hands.avoided = {address: until for address, until in hands.avoided.items() if until > now}
+        taken = (hands.cache.taken_addresses.keys() - own) | hands.avoided.keys()
+        address = pick_address(hands.pool, taken, home.status.address, hands.next_address)
+        if address is None:
+            setting = "CONTAINER_PORT_RANGE" if hands.pool.kind == "publish" else "CONTAINER_SUBNET_PREFIX"
+            message = f"all {len(hands.pool)} addresses are taken; widen {setting}, or remove some containers"
+            raise TransientError("AddressesExhausted", message, retry_after_s=15.0)
+        hands.next_address += 1
+        return address
+
+    async def _create(self, world: World, action: Create) -> None:
+        hands, incarnation = self._hands, action.incarnation
+        home = world.home
+        assert home is not None and home.spec.owner is not None, "only a claimed home gets a container"
+        data_path = ""
+        if action.spec.data_mount_path:
+            claim = Claim(home=home.name, template=home.spec.template, owner=home.spec.owner)
+            data_path = await hands.directories.prepare(claim, action.spec.user)
+        placement = Placement(incarnation.spec.container_name, incarnation.spec.address, data_path)
+        hands.leader.require()
+        try:
+            container_id = await hands.engine.create(action.spec, placement, action.identity)
+        except NameConflictError as conflict:
+            await self._look_into_conflict(placement.container_name, conflict)
+            return
+        except ActionError as error:
+            await self._give_up_address(world.user_container, incarnation, error)
+            raise
+        await hands.observer.look(placement.container_name)
+        await self._write(lambda tx: (records.mark(tx, incarnation, container_id, started_at=None),))
+        _log.info("container.created", container=placement.container_name, incarnation=incarnation.name)
+
+    async def _look_into_conflict(self, name: str, conflict: NameConflictError) -> None:
+        """Somebody has the name. What can be seen, the next pass judges; a phantom is removed by name."""
+        if await self._hands.observer.look(name) is not None:
+            return
+        await self._hands.engine.remove(name)
+        raise TransientError(
+            "PhantomName", f"the engine holds the name of a container it does not show: {conflict}"
+        )
+
+    async def _give_up_address(
+        self, owner: UserContainer, incarnation: Incarnation, error: ActionError
+    ) -> None:
+        """An address that somebody else took is avoided for a while, and the incarnation starts over."""
+        hands = self._hands
+        if error.reason != "AddressInUse":
+            return
+        if len(hands.avoided) < ADDRESSES_AVOIDED_MAX:
+            hands.avoided[incarnation.spec.address] = hands.clock() + ADDRESS_AVOIDED_S
+        _log.warning("address.avoided", address=incarnation.spec.address, why=str(error))
+        retirement = Retire(incarnation, "Error", None)
+        await self._write(lambda tx: records.retire(tx, owner, retirement, str(error)))
+
+    async def _start(self, action: Start) -> None:
+        hands, incarnation = self._hands, action.incarnation
+        hands.leader.require()
+        try:
+            await hands.engine.start(action.container_id)
+        except ActionError as error:
+            owner = hands.cache.user_container_of(incarnation.spec.user_container)
+            if owner is not None:
+                await self._give_up_address(owner, incarnation, error)
+            raise
+        await hands.observer.look(incarnation.spec.container_name)
+        await self._write(lambda tx: (records.mark(tx, incarnation, action.container_id, started_at=tx.now),))
+        _log.info(
+            "container.started", container=incarnation.spec.container_name, incarnation=incarnation.name
+        )
+
+    async def _adopt(self, world: World, action: Adopt) -> None:
+        address = self._address_of(action.container)
+        port = world.wanted.spec.port if world.wanted is not None else action.container.endpoint_port
+        owner = world.user_container
+        await self._write(lambda tx: records.adopt(tx, owner, action, address=address, port=port))
+        _log.info("container.adopted", container=action.container.name)
+
+    def _address_of(self, container: ObservedContainer) -> str:
+        """The address, in the pool's own spelling, that an unrecorded container holds."""
+        match self._hands.pool.kind:
+            case "publish":
+                return (
+                    f"{container.endpoint_host}:{container.endpoint_port}" if container.endpoint_port else ""
+                )
+            case "network":
+                return container.endpoint_host
+            case "engine":
+                return ""
+
+    # --- life ---------------------------------------------------------------------------------------
+
+    async def _route(self, world: World, action: Route) -> None:
+        wanted, ran = world.wanted, action.incarnation.spec.spec_hash
+        good = wanted.spec if wanted is not None and wanted.hash == ran else None
+        await self._write(lambda tx: records.route(tx, world.user_container, action, good))
+        _log.info(
+            "route.opened", incarnation=action.incarnation.name, user_container=world.user_container.name
+        )
+
+    # --- the way out ----------------------------------------------------------------------------------
+
+    async def _retire(self, owner: UserContainer, action: Retire) -> None:
+        tail = await self._last_words(action.container)
+        await self._write(lambda tx: records.retire(tx, owner, action, tail))
+        _log.info("incarnation.retired", incarnation=action.incarnation.name, reason=action.reason)
+
+    async def _last_words(self, container: ObservedContainer | None) -> str:
+        if container is None:
+            return ""
+        try:
+            return await self._hands.engine.logs(container.id)
+        except ActionError as error:
+            return f"(no logs: {error})"
+
+    async def _remove(self, action: Remove) -> None:
+        hands = self._hands
+        if action.behind_barrier:
+            revision = action.incarnation.status.unrouted_revision if action.incarnation is not None else 0
+            await hands.store.barrier(revision or await hands.store.revision(), BARRIER_TIMEOUT_S)
+            hands.leader.require()
+            await hands.engine.stop(action.container.id, STOP_GRACE_S)
+        hands.leader.require()
+        await hands.engine.remove(action.container.id)
+        await hands.observer.look(action.container.name)
+        _log.info("container.removed", container=action.container.name)
+
+    async def _release(self, incarnation: Incarnation) -> None:
+        hands = self._hands
+        await hands.store.barrier(incarnation.status.unrouted_revision, BARRIER_TIMEOUT_S)
+        epoch = hands.leader.epoch
+        await hands.store.transact(_fenced(epoch, lambda tx: records.release(tx, incarnation)), actor=ACTOR)
+        hands.cache.drop(Key(kind=Incarnation.kind, name=incarnation.name))
+
+    async def _forget(self, owner: UserContainer) -> None:
+        hands = self._hands
+        epoch = hands.leader.epoch
+        left = await hands.store.transact(_fenced(epoch, lambda tx: records.forget(tx, owner)), actor=ACTOR)
+        if left is None:
+            hands.cache.drop(Key(kind=UserContainer.kind, name=owner.name))
+        else:
+            hands.cache.put(left)
+        _log.info("user_container.forgotten", user_container=owner.name)
+
+    async def _write(self, fn: Callable[[Tx], Written]) -> None:
+        """One fenced transaction, and the cache learns what it wrote."""
+        for obj in await self._hands.store.transact(_fenced(self._hands.leader.epoch, fn), actor=ACTOR):
+            self._hands.cache.put(obj)
+
+
+def _fenced(epoch: int, fn: Callable[[Tx], T]) -> Callable[[Tx], T]:
+    def run(tx: Tx) -> T:
+        tx.fence(epoch)
+        return fn(tx)
+
+    return run

@@ -1,0 +1,357 @@
+"""The operator: joins store, engine and controllers, and gives every key its turn.
+
+What may wake a key: a change in the store, a change at the engine, a probe's finding, an image's arrival,
+the passing of time, and the resync. None of them carries a meaning; each is only a reason to look.
+:mod:`reconciler.main` makes one of these out of settings.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+import structlog
+
+from reconciler.controllers.homes import Homes
+from reconciler.controllers.orphans import Orphans
+from reconciler.controllers.recovery import recover_claims
+from reconciler.controllers.user_containers import Turn, UserContainers, system_jitter
+from reconciler.core.addresses import AddressPool
+from reconciler.core.container import ObservedContainer
+from reconciler.core.errors import ActionError
+from reconciler.core.orphans import freeze_reason
+from reconciler.core.world import Site
+from reconciler.engine.port import Engine, NetworkSpec
+from reconciler.loop.actuator import ACTOR, Hands
+from reconciler.loop.cache import WATCHED, Cache
+from reconciler.loop.directories import Directories
+from reconciler.loop.gate import CreationRate, StartGate
+from reconciler.loop.images import Images
+from reconciler.loop.leader import Leader
+from reconciler.loop.observer import Observer
+from reconciler.loop.prober import Ask, Prober
+from reconciler.loop.queue import KeyQueue, Priority
+from state.kinds.home import Home
+from state.kinds.incarnation import Incarnation
+from state.kinds.report import Reconciler, ReconcilerSpec, ReconcilerStatus
+from state.kinds.request import Request
+from state.kinds.resource import Condition, Conditions, ConditionType, Metadata, Resource, Truth
+from state.kinds.template import ContainerTemplate
+from state.kinds.user_container import UserContainer
+from state.store.errors import Fenced, StoreError
+from state.store.port import Batch, Store, Tx
+
+WORKERS_MAX = 256  # passes under way at once; most of them wait for the engine
+TURNS_IN_A_ROW_MAX = 32  # then the key goes to the back, so that nobody starves
+STORE_RETRY_S = 1.0
+NETWORK_RETRY_S = 15.0
+
+Controller = Literal["user", "home"]
+QueueKey = tuple[Controller, str]
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The edges that an operator is given; tests and simulations give twins."""
+
+    store: Store
+    engine: Engine
+    directories: Directories
+    ask: Ask
+    site: Site
+    pool: AddressPool
+    network: NetworkSpec
+    gate: StartGate
+    holder: str
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    clock: Callable[[], float] | None = None  # None: the running loop's
+    lease_clock: Callable[[], float] | None = None  # None: one that suspends do not stop
+    jitter: Callable[[], float] = system_jitter
+
+
+class Operator:
+    """One reconciler process's work, from taking the lead to giving it back."""
+
+    def __init__(self, around: Surroundings) -> None:
+        loop = asyncio.get_running_loop()
+        clock = around.clock or loop.time
+        self._around = around
+        self._queue: KeyQueue[QueueKey] = KeyQueue()
+        self.cache = Cache()
+        self.leader = (
+            Leader(around.store, around.holder, around.lease_clock)
+            if around.lease_clock is not None
+            else Leader(around.store, around.holder)
+        )
+        self.observer = Observer(around.engine, self._containers_changed)
+        self.observer.on_listed = self._listed
+        self.prober = Prober(around.ask, around.now, self._health_changed)
+        self._images = Images(around.engine, around.now, self._image_changed)
+        self.hands = Hands(
+            store=around.store,
+            engine=around.engine,
+            cache=self.cache,
+            observer=self.observer,
+            directories=around.directories,
+            images=self._images,
+            leader=self.leader,
+            gate=around.gate,
+            rate=CreationRate(around.site.ceiling.creates_per_minute_max, clock),
+            site=around.site,
+            pool=around.pool,
+            clock=clock,
+        )
+        self.users = UserContainers(self.hands, self.prober, around.now, around.jitter)
+        self.homes = Homes(self.hands, around.now)
+        self.orphans = Orphans(self.hands, clock)
+        self._synced = asyncio.Event()
+        self._collecting: asyncio.Task[None] | None = None
+        self._network_message = ""
+
+    async def run(self) -> None:
+        """Lead and reconcile until cancelled, or until the leadership is lost (then it returns)."""
+        await self._take_the_lead()
+        try:
+            await self._run_led()
+        finally:
+            self._queue.close()
+            await self.prober.close()
+            await self._images.close()
+            await self._resign()
+
+    def is_settled(self) -> bool:
+        """Synced, and no key waits for a turn or has one."""
+        return self._synced.is_set() and self._queue.is_idle()
+
+    async def _take_the_lead(self) -> None:
+        """Lead, with an epoch above every label if the store was lost and is rebuilt from disk."""
+        await self.leader.acquire()
+        rebuilt = await recover_claims(self._around.store, self._around.directories)
+        if rebuilt:
+            newest = await self._newest_epoch()
+            await self.leader.resign()
+            await self.leader.acquire(epoch_min=newest + 1)
+
+    async def _newest_epoch(self) -> int:
+        await self.observer.list()
+        identities = (one.identity for one in self.observer.containers())
+        return max((one.epoch for one in identities if one is not None), default=0)
+
+    async def _run_led(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._follow_store()),
+                group.create_task(self._keep_network()),
+                group.create_task(self.observer.run()),
+                *(group.create_task(self._work()) for _ in range(WORKERS_MAX)),
+            ]
+            await self.leader.keep()
+            for task in tasks:
+                task.cancel()
+
+    async def _resign(self) -> None:
+        try:
+            await self.leader.resign()
+        except StoreError as error:
+            _log.warning("leadership.unreturned", why=str(error))
+
+    # --- what wakes a key ---------------------------------------------------------------------------
+
+    async def _follow_store(self) -> None:
+        while True:
+            try:
+                async for batch in self._around.store.watch(WATCHED):
+                    self._apply(batch)
+            except StoreError as error:
+                _log.warning("store.unwatched", why=str(error))
+            await asyncio.sleep(STORE_RETRY_S)
+
+    def _apply(self, batch: Batch) -> None:
+        for key in batch.removed:
+            gone = self.cache.drop(key)
+            if gone is not None:
+                self._wake_for(gone)
+        for obj in batch.objects:
+            if self.cache.put(obj):
+                self._wake_for(obj)
+        self._synced.set()
+
+    def _wake_for(self, obj: Resource) -> None:
+        match obj:
+            case UserContainer():
+                is_urgent = obj.metadata.is_deleted
+                self._wake_user(obj.name, Priority.URGENT if is_urgent else Priority.CREATE)
+            case ContainerTemplate():
+                for name in self.cache.users_of(obj.name):
+                    self._wake_user(name, Priority.ROLLOUT)
+            case Home():
+                self._wake_home(obj)
+            case Request():
+                self._wake_user(obj.spec.user_container, Priority.URGENT)
+            case Incarnation():
+                self._wake_owner(obj.spec.user_container)
+            case _:
+                pass
+
+    def _wake_user(self, name: str, priority: Priority) -> None:
+        self._queue.add(("user", name), priority)
+
+    def _wake_home(self, home: Home) -> None:
+        if home.status.tombstoned_at is not None:
+            self._queue.add(("home", home.name), Priority.RESYNC)
+        elif home.spec.owner is not None:
+            self._wake_owner(home.spec.owner.uid)
+
+    def _wake_owner(self, uid: str) -> None:
+        owner = self.cache.user_container_of(uid)
+        if owner is not None:
+            self._wake_user(owner.name, Priority.CREATE)
+
+    def _containers_changed(self, containers: Iterable[ObservedContainer]) -> None:
+        for one in containers:
+            if one.identity is not None:
+                self._wake_owner(one.identity.user_container)
+
+    def _health_changed(self, incarnation: str) -> None:
+        record = self.cache.get(Incarnation, incarnation)
+        if record is not None:
+            self._wake_owner(record.spec.user_container)
+
+    def _image_changed(self, _reference: str) -> None:
+        self.resync(Priority.CREATE)
+
+    def _listed(self) -> None:
+        """After every list: judge whether anything may be removed, resync, collect what nobody owns."""
+        if not self._synced.is_set():
+            return
+        self._judge_age()
+        self.resync(Priority.RESYNC)
+        for home in self.cache.all(Home):
+            if home.status.tombstoned_at is not None:
+                self._wake_home(home)
+        if self._collecting is None or self._collecting.done():
+            self._collecting = asyncio.create_task(self.orphans.collect())
+
+    def _judge_age(self) -> None:
+        reason = freeze_reason(self.observer.containers(), self.leader.epoch)
+        if reason and not self.users.destruction_frozen:
+            _log.error("destruction.frozen", why=reason)
+        self.users.destruction_frozen = self.homes.destruction_frozen = reason
+        self.orphans.destruction_frozen = reason
+
+    def resync(self, priority: Priority) -> int:
+        """Give a turn to every key for which there is something to do or to tell; how many there were."""
+        unsettled = [one.name for one in self.cache.all(UserContainer) if not self.users.is_settled(one.name)]
+        for name in unsettled:
+            self._wake_user(name, priority)
+        return len(unsettled)
+
+    # --- whose turn it is ---------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        await self._synced.wait()
+        while True:
+            key, priority = await self._queue.take()
+            try:
+                await self._turn(key, priority)
+            finally:
+                self._queue.done(key)
+
+    async def _turn(self, key: QueueKey, priority: Priority) -> None:
+        for _ in range(TURNS_IN_A_ROW_MAX):
+            turn = await self._reconcile(key, urgent=priority is Priority.URGENT)
+            if not turn.again:
+                self._later(key, turn.look_again_at)
+                return
+        self._queue.add(key, Priority.RESYNC)
+
+    async def _reconcile(self, key: QueueKey, *, urgent: bool) -> Turn:
+        controller, name = key
+        with structlog.contextvars.bound_contextvars(key=name):
+            if controller == "user":
+                return await self.users.reconcile(name, urgent=urgent)
+            return await self.homes.reconcile(name)
+
+    def _later(self, key: QueueKey, at: datetime | None) -> None:
+        if at is not None:
+            delay_s = (at - self._around.now()).total_seconds()
+            self._queue.add_after(key, delay_s, Priority.CREATE)
+
+    # --- the project's network and the report ---------------------------------------------------------
+
+    async def _keep_network(self) -> None:
+        """The network stands before anything is created on it; a collision is said until it is mended."""
+        while True:
+            message = await self._ensure_network()
+            if message != self._network_message:
+                self._network_message = message
+                if message:
+                    _log.error("network.unusable", why=message)
+            await self._tell(message)
+            await asyncio.sleep(NETWORK_RETRY_S)
+
+    async def _ensure_network(self) -> str:
+        try:
+            await self._around.engine.ensure_network(self._around.network)
+        except ActionError as error:
+            return str(error)
+        return ""
+
+    async def _tell(self, network_message: str) -> None:
+        around, epoch = self._around, self.leader.epoch
+        unknown, frozen, now = self.observer.unknown, self.users.destruction_frozen, self._around.now()
+        engine = await self._engine_version()
+        reachable = Truth.UNKNOWN if unknown else Truth.TRUE
+        conditions = (
+            _condition(
+                ConditionType.ENGINE_REACHABLE, reachable, "NoAnswer" if unknown else "Answers", unknown, now
+            ),
+            _condition(
+                ConditionType.DEGRADED,
+                Truth.TRUE if network_message else Truth.FALSE,
+                "NetworkUnusable" if network_message else "AsExpected",
+                network_message,
+                now,
+            ),
+            _condition(
+                ConditionType.DESTRUCTION_FROZEN,
+                Truth.TRUE if frozen else Truth.FALSE,
+                "StoreLooksOld" if frozen else "StoreIsCurrent",
+                frozen,
+                now,
+            ),
+        )
+
+        def write(tx: Tx) -> None:
+            tx.fence(epoch)
+            current = tx.get(Reconciler, around.site.project) or tx.create(
+                Reconciler(
+                    metadata=Metadata(name=around.site.project),
+                    spec=ReconcilerSpec(project=around.site.project),
+                )
+            )
+            status = ReconcilerStatus(
+                engine=engine or current.status.engine,
+                epoch=epoch,
+                conditions=Conditions.merged(current.status.conditions, conditions),
+            )
+            tx.update_status(current.replaced(status=status))
+
+        try:
+            await around.store.transact(write, actor=ACTOR)
+        except Fenced:
+            raise
+        except StoreError as error:
+            _log.warning("report.unwritten", why=str(error))
+
+    async def _engine_version(self) -> str:
+        try:
+            return await self._around.engine.version()
+        except ActionError:
+            return ""
+
+
+def _condition(of: ConditionType, truth: Truth, reason: str, message: str, now: datetime) -> Condition:
+    return Condition(type=of, status=truth, reason=reason, message=message[:1024], since=now)
