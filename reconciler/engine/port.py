@@ -6,9 +6,10 @@ OutcomeUnknownError and never reads as absence. The adapter decides nothing: no 
 clean-up on its own account. Next: :mod:`reconciler.engine.docker`.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Protocol
+from enum import StrEnum
+from typing import Final, Protocol
 
 from reconciler.core.container import (
     Capabilities,
@@ -23,6 +24,16 @@ from state.kinds.template import Pull
 CALL_TIMEOUT_S = 30.0  # one engine call, but for pulls
 PULL_TIMEOUT_S = 600.0
 LOG_TAIL_LINES_MAX = 40
+
+SUBSCRIBED: Final = EngineEvent(container_name="", home="")
+"""The first hint of every stream: the subscription stands, and only a list tells what came before it."""
+
+
+class Addressing(StrEnum):
+    """How a workload's port is reached: on the loopback, or at the container's own address."""
+
+    PUBLISH = "publish"
+    NETWORK = "network"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +57,14 @@ class Engine(Protocol):
         ...
 
     async def ensure_network(self, network: NetworkSpec) -> None:
-        """Make the project's network unless it stands. Raises TerminalError when a foreign network has its
-        name or its subnet collides (reason SubnetCollision, naming the other and the setting)."""
+        """Make the project's network unless it stands. Raises TerminalError, naming the other and the
+        setting: NetworkNameTaken (a foreign network has its name), SubnetCollision, SubnetChanged (ours
+        stands with another subnet)."""
         ...
 
     async def list(self) -> list[ObservedContainer]:
-        """Every container labelled with our project, in any state. Raises OutcomeUnknownError."""
+        """Every container labelled with our project, in any state, just as inspect() shows each. Raises
+        OutcomeUnknownError."""
         ...
 
     async def inspect(self, container_name: str) -> ObservedContainer | None:
@@ -59,22 +72,23 @@ class Engine(Protocol):
         ...
 
     async def ensure_image(self, reference: str, pull: Pull) -> None:
-        """Have the image locally. Raises TransientError or TerminalError with reason ImagePullFailed or
-        ImageMissing (for Pull.NEVER)."""
+        """Have the image locally. Raises TransientError ImagePullFailed, DiskFull or ImageMissing (for
+        Pull.NEVER: somebody may build it), TerminalError ImagePullFailed for what is no reference."""
         ...
 
     async def create(self, spec: ContainerSpec, placement: Placement, identity: Identity) -> str:
         """Create, hardened (cap-drop ALL plus the spec's, no-new-privileges, limits, init, log limits, the
         project's network, no restart policy), and return the engine's id.
 
-        Raises NameConflictError; TransientError reason AddressInUse (the address or port is taken by
-        somebody else); TerminalError for a spec the engine refuses; OutcomeUnknownError.
+        Raises NameConflictError; TransientError AddressInUse (the address or port is taken by somebody
+        else), AddressesExhausted, ImageMissing, DataPathMissing; TerminalError SpecRefused for a spec the
+        engine refuses; OutcomeUnknownError, with reason DiskFull where the engine says so.
         """
         ...
 
     async def start(self, container_id: str) -> None:
-        """Start it; already running is success. Raises TerminalError reason StartFailed for a command that
-        cannot run, TransientError AddressInUse, OutcomeUnknownError."""
+        """Start it; already running is success. Raises TerminalError StartFailed for a command that cannot
+        run, TransientError AddressInUse or ContainerMissing, OutcomeUnknownError."""
         ...
 
     async def stop(self, container_id: str, grace_s: float) -> None:
@@ -94,13 +108,15 @@ class Engine(Protocol):
         """The last LOG_TAIL_LINES_MAX lines of both streams, "" where there are none."""
         ...
 
-    def events(self) -> AsyncIterator[EngineEvent]:
-        """Hints about our project's containers until the connection ends (then the iterator ends or raises
-        OutcomeUnknownError). Yields nothing for what is not ours."""
+    def events(self) -> AsyncGenerator[EngineEvent, None]:
+        """SUBSCRIBED, then hints about our project's containers, until the connection ends (then the
+        generator ends or raises OutcomeUnknownError). Silence is not an end: a list is still needed.
+        Yields nothing for what is not ours."""
         ...
 
     async def remove_network(self, network: NetworkSpec) -> None:
-        """Remove the project's network if it is ours and empty; absent is success."""
+        """Remove the project's network if it is ours; absent or foreign is success. Raises TransientError
+        NetworkInUse while a container is in it."""
         ...
 
     async def close(self) -> None: ...

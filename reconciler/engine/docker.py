@@ -1,0 +1,204 @@
+"""The Docker adapter: the port's verbs in Docker's API.
+
+Decides nothing about what should be: it asks, translates, and says what it cannot know. What Podman does
+otherwise is in the methods marked as such, overridden there. Next: :mod:`reconciler.engine.podman`.
+"""
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from reconciler.core.container import (
+    Capabilities,
+    ContainerSpec,
+    ContainerState,
+    EngineEvent,
+    Identity,
+    ObservedContainer,
+    Placement,
+)
+from reconciler.core.errors import TransientError
+from reconciler.engine import faults
+from reconciler.engine.api import Api, Json
+from reconciler.engine.door import Door, EngineKind, wrong_kind
+from reconciler.engine.faults import Refused, refusals_as
+from reconciler.engine.finished import FinishedContainers
+from reconciler.engine.hardening import DOCKER_LOGS, DOCKER_NETWORK, host_config, loopback_port
+from reconciler.engine.networks import check_own, check_room, host_routes, network_body, own_network
+from reconciler.engine.port import LOG_TAIL_LINES_MAX, SUBSCRIBED, Addressing, NetworkSpec
+from reconciler.engine.translate import (
+    container_body,
+    engine_event,
+    is_published,
+    observed_from_inspect,
+    observed_from_list,
+    project_label,
+)
+from state.kinds.template import Pull
+
+
+class DockerEngine:
+    """One project's containers on a Docker engine."""
+
+    kind = EngineKind.DOCKER
+    logs_config: Json = DOCKER_LOGS
+    network_options: Json = DOCKER_NETWORK
+
+    def __init__(self, api: Api, door: Door, project: str, network: str, addressing: Addressing) -> None:
+        self._api = api
+        self._door = door
+        self._project = project
+        self._network = network
+        self._addressing = addressing
+        self._finished = FinishedContainers()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            pause=True,
+            checkpoint=False,
+            fixed_address=True,
+            host_paths=True,
+            synchronous_remove=True,
+            reports_oom=True,
+        )
+
+    async def version(self) -> str:
+        with refusals_as(faults.read_fault):
+            answer = await self._api.version()
+        found = _kind_of(answer)
+        if found is not self.kind:
+            raise wrong_kind(self._door, found)
+        return f"{self.kind} {str(answer.get('Version', '?')).partition('+')[0]}"
+
+    async def ensure_network(self, network: NetworkSpec) -> None:
+        with refusals_as(faults.read_fault):
+            standing = await self._api.networks()
+        if (own := own_network(standing, network)) is not None:
+            check_own(own, network)
+            return
+        check_room(standing, host_routes() if self._door.is_local else [], network)
+        with refusals_as(lambda refused: faults.network_fault(refused, network)):
+            await self._api.create_network(network_body(network, self.network_options))
+
+    async def list(self) -> list[ObservedContainer]:
+        with refusals_as(faults.read_fault):
+            items = await self._api.containers(project_label(self._project))
+        listed = [observed_from_list(item, self._project, self._network) for item in items]
+        seen = await asyncio.gather(*map(self._with_ending, listed, items))
+        self._finished.keep_only(one.id for one in listed)
+        return [one for one in seen if one is not None]
+
+    async def inspect(self, container_name: str) -> ObservedContainer | None:
+        if not container_name:
+            return None
+        try:
+            item = await self._api.container(container_name)
+        except Refused as refused:
+            if refused.status == 404:
+                return None
+            raise faults.read_fault(refused) from None
+        seen = observed_from_inspect(item, self._project, self._network)
+        # An engine also finds ids and their beginnings by this path; only the exact name is meant.
+        return seen if seen.name == container_name else None
+
+    async def ensure_image(self, reference: str, pull: Pull) -> None:
+        if pull is not Pull.ALWAYS and await self._has_image(reference):
+            return
+        if pull is Pull.NEVER:
+            raise TransientError("ImageMissing", f"{reference} is not on this machine: build or pull it")
+        with refusals_as(lambda refused: faults.pull_fault(refused, reference)):
+            await self._api.pull(reference)
+
+    async def create(self, spec: ContainerSpec, placement: Placement, identity: Identity) -> str:
+        body = self._body(spec, placement, identity)
+        try:
+            return await self._api.create_container(placement.container_name, body)
+        except Refused as refused:
+            raise faults.create_fault(refused) from None
+
+    async def start(self, container_id: str) -> None:
+        self._finished.forget(container_id)
+        with refusals_as(faults.start_fault):
+            await self._api.start_container(container_id)
+
+    async def stop(self, container_id: str, grace_s: float) -> None:
+        with refusals_as(faults.stop_fault):
+            await self._api.stop_container(container_id, math.ceil(grace_s))
+
+    async def remove(self, container_id: str) -> None:
+        with refusals_as(faults.remove_fault):
+            await self._api.remove_container(container_id)
+
+    async def remove_data(self, container_name: str) -> None:
+        """Nothing: data directories are the host's, and the reconciler's own affair."""
+
+    async def logs(self, container_id: str) -> str:
+        try:
+            return await self._api.logs(container_id, LOG_TAIL_LINES_MAX)
+        except Refused as refused:
+            if refused.status == 404:
+                return ""
+            raise faults.read_fault(refused) from None
+
+    async def events(self) -> AsyncGenerator[EngineEvent, None]:
+        with refusals_as(faults.read_fault):
+            async with aclosing(self._api.events(project_label(self._project))) as stream:
+                async for item in stream:
+                    if item is None:
+                        yield SUBSCRIBED
+                        continue
+                    self._finished.forget(str((item.get("Actor") or {}).get("ID", "")))
+                    if (event := engine_event(item)) is not None:
+                        yield event
+
+    async def remove_network(self, network: NetworkSpec) -> None:
+        with refusals_as(faults.read_fault):
+            standing = await self._api.networks()
+        if own_network(standing, network) is None:
+            return
+        with refusals_as(faults.remove_network_fault):
+            await self._api.remove_network(network.name)
+
+    async def close(self) -> None:
+        await self._api.close()
+
+    async def _with_ending(self, one: ObservedContainer, item: Json) -> ObservedContainer | None:
+        """An exited container as inspect() shows it; None if it has gone since it was listed."""
+        if one.state is not ContainerState.EXITED:
+            return one
+        status = str(item.get("Status", ""))
+        if (known := self._finished.get(one.id, status)) is not None:
+            return known
+        seen = await self.inspect(one.name)
+        if seen is not None and seen.state is ContainerState.EXITED:
+            self._finished.put(status, seen)
+        return seen
+
+    async def _has_image(self, reference: str) -> bool:
+        try:
+            await self._api.image(reference)
+        except Refused as refused:
+            if refused.status == 404:
+                return False
+            raise faults.read_fault(refused) from None
+        return True
+
+    def _body(self, spec: ContainerSpec, placement: Placement, identity: Identity) -> Json:
+        address = placement.address
+        published: str | None = None
+        networking: Json = {}
+        if is_published(address):
+            published = loopback_port(address)
+        elif address:
+            networking = {"EndpointsConfig": {self._network: {"IPAMConfig": {"IPv4Address": address}}}}
+        elif self._addressing is Addressing.PUBLISH:
+            published = ""
+        config = host_config(spec, placement, self._network, published, self.logs_config)
+        return container_body(spec, placement, identity, config, networking)
+
+
+def _kind_of(version: Json) -> EngineKind:
+    names = [str(one.get("Name", "")) for one in version.get("Components") or ()]
+    return EngineKind.PODMAN if any("podman" in name.lower() for name in names) else EngineKind.DOCKER

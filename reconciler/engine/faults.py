@@ -1,0 +1,170 @@
+"""What an engine's refusals mean, in our words: status code and text → the errors of the core.
+
+Decides by the text where the status cannot tell (Podman answers 500 where Docker answers 409, and Docker
+answers 500 for a port in use). What no line here recognises stays unknown if it was a 5xx, and is the
+spec's fault if it was a 4xx. Next: :mod:`reconciler.engine.translate`.
+
+Source: texts seen from Docker 20.10 and 26.1, Podman 4.3 and 5.4; moby ``daemon/``, ``libnetwork/``;
+containers/podman ``libpod/define/errors.go``.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from reconciler.core.errors import (
+    ActionError,
+    NameConflictError,
+    OutcomeUnknownError,
+    TerminalError,
+    TransientError,
+)
+from reconciler.engine.networks import subnet_collision
+from reconciler.engine.port import NetworkSpec
+
+REMOVAL_RETRY_S = 1.0
+
+NAME_TAKEN = ("is already in use by", "name is already in use")
+ADDRESS_IN_USE = (
+    "address already in use",
+    "port is already allocated",
+    "is already allocated to container",
+    "ports are not available",
+)
+ADDRESSES_EXHAUSTED = (
+    "no available ipv4 addresses",
+    "all ports are allocated",
+    "failed to find free ip",
+    "could not find free ip",
+)
+IMAGE_MISSING = ("no such image", "image not known")
+DATA_PATH_MISSING = ("bind source path does not exist",)
+DISK_FULL = ("no space left on device",)
+REMOVAL_UNDER_WAY = ("removal of container", "is already being removed")
+CANNOT_RUN = (
+    "oci runtime create failed",
+    "oci runtime error",
+    "oci runtime attempted to invoke a command that was not found",
+    "oci permission denied",
+    "executable file not found",
+    "unable to find user",
+    "exec format error",
+    "crun:",
+    "runc:",
+)
+BAD_REFERENCE = ("invalid reference format", "invalid image reference")
+NETWORK_EXISTS = ("network already exists", "already exists")
+NETWORK_IN_USE = ("has active endpoints", "network is being used", "has associated containers")
+SUBNET_TAKEN = ("pool overlaps", "is already used on the host", "subnet is already used")
+NETWORK_MISSING = ("network not found", "unable to find network", "network_missing")
+
+
+class Refused(Exception):
+    """The engine answered, and its answer was an error. ``status`` is 0 for an error within a stream."""
+
+    def __init__(self, operation: str, status: int, text: str) -> None:
+        super().__init__(f"{operation}: {status} {text}")
+        self.operation = operation
+        self.status = status
+        self.text = text.strip()
+
+    def says(self, phrases: tuple[str, ...]) -> bool:
+        text = self.text.lower()
+        return any(phrase in text for phrase in phrases)
+
+    @property
+    def is_unclear(self) -> bool:
+        """A 5xx: the call may have taken effect."""
+        return self.status >= 500
+
+
+Translation = Callable[[Refused], ActionError | None]
+
+
+@contextmanager
+def refusals_as(translation: Translation) -> Iterator[None]:
+    """Raise what ``translation`` makes of a Refused; None makes it a success."""
+    try:
+        yield
+    except Refused as refused:
+        error = translation(refused)
+        if error is not None:
+            raise error from None
+
+
+def read_fault(refused: Refused) -> ActionError:
+    """A read that failed tells nothing about the world, whatever its status."""
+    return OutcomeUnknownError("EngineError", f"the engine answered {refused}")
+
+
+def create_fault(refused: Refused) -> ActionError:
+    if refused.status == 409 or refused.says(NAME_TAKEN):
+        return NameConflictError("NameConflict", refused.text)
+    if refused.says(IMAGE_MISSING):
+        return TransientError("ImageMissing", f"{refused.text}: pull or build it")
+    if refused.says(DATA_PATH_MISSING):
+        return TransientError("DataPathMissing", refused.text)
+    return _shared_fault(refused) or TerminalError("SpecRefused", f"the engine refuses: {refused.text}")
+
+
+def start_fault(refused: Refused) -> ActionError | None:
+    if refused.status == 304:
+        return None
+    if refused.status == 404 and not refused.says(NETWORK_MISSING):
+        return TransientError("ContainerMissing", refused.text)
+    if refused.says(CANNOT_RUN):
+        return TerminalError("StartFailed", f"it cannot run: {refused.text}")
+    return _shared_fault(refused) or TerminalError("StartFailed", f"the engine refuses: {refused.text}")
+
+
+def stop_fault(refused: Refused) -> ActionError | None:
+    if refused.status in (304, 404):
+        return None
+    return _shared_fault(refused) or TransientError("StopRefused", refused.text)
+
+
+def remove_fault(refused: Refused) -> ActionError | None:
+    if refused.status == 404:
+        return None
+    if refused.says(REMOVAL_UNDER_WAY):
+        return TransientError("RemovalUnderWay", refused.text, retry_after_s=REMOVAL_RETRY_S)
+    return _shared_fault(refused) or TransientError("RemoveRefused", refused.text)
+
+
+def pull_fault(refused: Refused, reference: str) -> ActionError:
+    """Waiting may help with every failure but a reference that is none: registries and tags come and go."""
+    text = f"{reference} cannot be pulled: {refused.text}"
+    if refused.status == 400 or refused.says(BAD_REFERENCE):
+        return TerminalError("ImagePullFailed", f"{text}: correct the template's image")
+    if refused.says(DISK_FULL):
+        return TransientError("DiskFull", text)
+    return TransientError("ImagePullFailed", text)
+
+
+def network_fault(refused: Refused, network: NetworkSpec) -> ActionError | None:
+    if refused.status == 409 or refused.says(NETWORK_EXISTS):
+        # Somebody was quicker; whether it is ours is seen by looking again.
+        return TransientError("NetworkExists", refused.text, retry_after_s=0.0)
+    if refused.says(SUBNET_TAKEN):
+        return subnet_collision(network, refused.text)
+    return _shared_fault(refused) or TerminalError("NetworkRefused", f"the engine refuses: {refused.text}")
+
+
+def remove_network_fault(refused: Refused) -> ActionError | None:
+    if refused.status == 404:
+        return None
+    if refused.status == 403 or refused.says(NETWORK_IN_USE):
+        return TransientError("NetworkInUse", refused.text)
+    return _shared_fault(refused) or TransientError("RemoveRefused", refused.text)
+
+
+def _shared_fault(refused: Refused) -> ActionError | None:
+    """What may befall any mutation; None when it is a plain refusal that the operation must name."""
+    if refused.says(ADDRESS_IN_USE):
+        return TransientError("AddressInUse", refused.text)
+    if refused.says(ADDRESSES_EXHAUSTED):
+        return TransientError("AddressesExhausted", refused.text)
+    if refused.says(DISK_FULL):
+        return OutcomeUnknownError("DiskFull", refused.text)
+    if refused.is_unclear:
+        return OutcomeUnknownError("EngineError", f"the engine answered {refused}")
+    return None

@@ -1,0 +1,118 @@
+"""The project's own network: is it there, is it ours, and what stands in its way.
+
+Pure but for reading the host's routes. Next: :mod:`reconciler.engine.docker`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network, ip_network
+from pathlib import Path
+from typing import Any
+
+from reconciler.core.container import LABEL_PROJECT
+from reconciler.core.errors import TerminalError
+from reconciler.engine.port import NetworkSpec
+
+ROUTES_FILE = Path("/proc/net/route")
+
+Json = Mapping[str, Any]
+
+
+def own_network(standing: Sequence[Json], network: NetworkSpec) -> Json | None:
+    """The network of that name if its label proves it ours."""
+    found = _named(standing, network.name)
+    return found if found is not None and _project_of(found) == network.project else None
+
+
+def check_own(found: Json, network: NetworkSpec) -> None:
+    """Raise TerminalError if our network has another subnet than the settings now ask for."""
+    if not network.subnet or IPv4Network(network.subnet) in _subnets(found):
+        return
+    has = ", ".join(map(str, _subnets(found))) or "none"
+    raise TerminalError(
+        "SubnetChanged",
+        f"network {network.name} has subnet {has}, CONTAINER_SUBNET_PREFIX asks for {network.subnet}: "
+        f"set it back, or remove the network when nothing runs in it (network rm {network.name})",
+    )
+
+
+def check_room(standing: Sequence[Json], routes: Sequence[IPv4Network], network: NetworkSpec) -> None:
+    """Raise TerminalError if somebody else has the name or part of the subnet."""
+    if _named(standing, network.name) is not None:
+        raise TerminalError(
+            "NetworkNameTaken",
+            f"a network named {network.name} exists and is not this project's: "
+            "set CONTAINER_PROJECT_NAME to another name, or remove that network",
+        )
+    if network.subnet:
+        _check_subnet(standing, routes, network)
+
+
+def _check_subnet(standing: Sequence[Json], routes: Sequence[IPv4Network], network: NetworkSpec) -> None:
+    wanted = IPv4Network(network.subnet)
+    for other in standing:
+        if any(wanted.overlaps(subnet) for subnet in _subnets(other)):
+            raise subnet_collision(network, f"network {other.get('Name')}")
+    for route in routes:
+        if wanted.overlaps(route):
+            raise subnet_collision(network, f"the host's route to {route}")
+
+
+def subnet_collision(network: NetworkSpec, other: str) -> TerminalError:
+    return TerminalError(
+        "SubnetCollision",
+        f"subnet {network.subnet} overlaps {other}: set CONTAINER_SUBNET_PREFIX to a free /24",
+    )
+
+
+def network_body(network: NetworkSpec, options: Json) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "Name": network.name,
+        "CheckDuplicate": True,
+        "Driver": "bridge",
+        "Labels": {LABEL_PROJECT: network.project},
+        "Options": dict(options),
+    }
+    if network.subnet:
+        body["IPAM"] = {"Driver": "default", "Config": [{"Subnet": network.subnet}]}
+    return body
+
+
+def host_routes() -> list[IPv4Network]:
+    """The host's routes but the default one: an engine that is given a subnet does not look at them.
+
+    Empty where the kernel does not say (an engine elsewhere, another system).
+    """
+    try:
+        lines = ROUTES_FILE.read_text().splitlines()[1:]
+    except OSError:
+        return []
+    return [route for line in lines if (route := _route(line.split())) is not None]
+
+
+def _route(fields: Sequence[str]) -> IPv4Network | None:
+    destination, mask = (_little_endian(fields[index]) for index in (1, 7))
+    route = IPv4Network(f"{destination}/{mask}", strict=False)
+    return route if route.prefixlen else None
+
+
+def _little_endian(text: str) -> IPv4Address:
+    return IPv4Address(bytes.fromhex(text)[::-1])
+
+
+def _named(standing: Sequence[Json], name: str) -> Json | None:
+    return next((one for one in standing if one.get("Name") == name), None)
+
+
+def _project_of(network: Json) -> str:
+    return str((network.get("Labels") or {}).get(LABEL_PROJECT, ""))
+
+
+def _subnets(network: Json) -> list[IPv4Network]:
+    return list(_ipv4_subnets(network))
+
+
+def _ipv4_subnets(network: Json) -> Iterator[IPv4Network]:
+    for pool in (network.get("IPAM") or {}).get("Config") or ():
+        subnet = ip_network(pool.get("Subnet") or "::/128", strict=False)
+        if isinstance(subnet, IPv4Network):
+            yield subnet
