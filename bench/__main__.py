@@ -1,0 +1,49 @@
+"""`python -m bench [--quick] [--only NAME …]`: measure, judge, write results.json and docs/performance.md.
+
+Exit code 0 when every part ran, also when a goal is missed: a missed figure is a finding, not a failure.
+"""
+
+import argparse
+import importlib
+import sys
+import time
+from pathlib import Path
+
+from bench import report, results
+
+PARTS = ("proxy", "reconcile", "engines", "idle")
+HERE = Path(__file__).parent
+
+
+def main(words: list[str]) -> int:
+    options = _options(words)
+    samples: list[results.Sample] = []
+    broken: list[str] = []
+    for part in options.only or PARTS:
+        started_at = time.monotonic()
+        print(f"bench: {part} …", flush=True)
+        try:
+            samples += importlib.import_module(f"bench.{part}").run(HERE, quick=options.quick)
+        except Exception as error:
+            broken.append(part)
+            print(f"bench: {part} broke: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"bench: {part} took {time.monotonic() - started_at:.0f} s", flush=True)
+    verdicts = results.judge(results.load_goals(), samples)
+    print(results.table(verdicts))
+    if not options.quick and not options.only:
+        results.write(HERE, verdicts, samples)
+        report.write(HERE.parent / "docs", verdicts, samples)
+    return 1 if broken else 0
+
+
+def _options(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="./run bench", description="Measure every goal of bench/goals.toml."
+    )
+    parser.add_argument("--quick", action="store_true", help="shorter, rougher, and nothing is written")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="some parts alone; nothing is written")
+    return parser.parse_args(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,66 @@
+"""What reconciling costs against the number of users, on the in-memory engine and store.
+
+``resync.cpu_s.10000``: CPU seconds of one full resync (observe, plan and judge every user) of settled users.
+``edit.cost_ratio``: the CPU that one changed UserContainer costs, at 10,000 users over at 100.
+"""
+
+import asyncio
+import gc
+import statistics
+import time
+from pathlib import Path
+
+from bench.results import Sample
+from bench.world import World, settled_world
+from reconciler.loop.queue import Priority
+
+USERS_MANY = 10_000
+USERS_FEW = 100
+RESYNCS = 7
+EDITS = 200
+
+
+def run(_out: Path, *, quick: bool) -> list[Sample]:
+    return asyncio.run(_run(2000 if quick else USERS_MANY))
+
+
+async def _run(many: int) -> list[Sample]:
+    few_world = await settled_world(USERS_FEW)
+    many_world = await settled_world(many)
+    try:
+        resyncs = tuple(_resync_cpu_s(many_world) for _ in range(RESYNCS))
+        ratios = await _edit_ratios(few_world, many_world)
+    finally:
+        await few_world.close()
+        await many_world.close()
+    how = f"{many} settled users, in-memory engine, median of {RESYNCS} resyncs, process CPU time"
+    edit_how = f"CPU of one changed user at {many} users over at {USERS_FEW}, {EDITS} interleaved edits each"
+    return [Sample("resync.cpu_s.10000", resyncs, how), Sample("edit.cost_ratio", ratios, edit_how)]
+
+
+def _resync_cpu_s(world: World) -> float:
+    gc.collect()
+    before = time.process_time()
+    unsettled = world.operator.resync(Priority.RESYNC)
+    spent = time.process_time() - before
+    assert unsettled == 0, f"{unsettled} users were not settled: nothing comparable was measured"
+    return spent
+
+
+async def _edit_ratios(few: World, many: World) -> tuple[float, ...]:
+    """Interleaved, so that what the machine does meanwhile falls on both alike."""
+    gc.collect()
+    gc.freeze()
+    few_s, many_s = [], []
+    for number in range(EDITS):
+        few_s.append(await _edit_cpu_s(few, number))
+        many_s.append(await _edit_cpu_s(many, number))
+    gc.unfreeze()
+    return (statistics.median(many_s) / statistics.median(few_s),)
+
+
+async def _edit_cpu_s(world: World, number: int) -> float:
+    before = time.process_time()
+    await world.edit_one(number)
+    await world.until_settled()
+    return time.process_time() - before

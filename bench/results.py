@@ -1,0 +1,88 @@
+"""From raw samples to verdicts: the median of each goal's samples against goals.toml.
+
+A goal without a sample is unmet, not missing. Raw samples are kept beside the verdicts.
+"""
+
+import json
+import statistics
+import tomllib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+GOALS_FILE = Path(__file__).with_name("goals.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One goal's measurements of one run: ``values`` in the goal's unit, ``how`` for a reader."""
+
+    name: str
+    values: tuple[float, ...]
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    name: str
+    value: float | None
+    unit: str
+    goal: str
+    met: bool
+    how: str
+
+
+def load_goals(path: Path = GOALS_FILE) -> list[dict[str, Any]]:
+    goals: list[dict[str, Any]] = tomllib.loads(path.read_text())["goal"]
+    return goals
+
+
+def judge(goals: Sequence[dict[str, Any]], samples: Sequence[Sample]) -> list[Verdict]:
+    """One verdict for every goal. Raises ValueError for a sample that no goal asks for."""
+    by_name = {sample.name: sample for sample in samples}
+    unknown = by_name.keys() - {goal["name"] for goal in goals}
+    if unknown:
+        raise ValueError(f"samples without a goal in goals.toml: {', '.join(sorted(unknown))}")
+    return [_verdict(goal, by_name.get(goal["name"])) for goal in goals]
+
+
+def _verdict(goal: dict[str, Any], sample: Sample | None) -> Verdict:
+    wanted = f"{goal['op']} {goal['goal']}"
+    if sample is None or not sample.values:
+        return Verdict(goal["name"], None, goal["unit"], wanted, met=False, how="not measured in this run")
+    value = statistics.median(sample.values)
+    return Verdict(goal["name"], value, goal["unit"], wanted, met=is_met(goal, value), how=sample.how)
+
+
+def is_met(goal: dict[str, Any], value: float) -> bool:
+    target = goal["goal"]
+    match goal["op"]:
+        case ">=":
+            return bool(value >= target)
+        case "<=":
+            return bool(value <= target)
+        case "<":
+            return bool(value < target)
+        case "within":
+            return bool(target[0] <= value <= target[1])
+        case "record":
+            return True
+        case other:
+            raise ValueError(f"goals.toml: {goal['name']} has op {other!r}; use >=, <=, <, within or record")
+
+
+def write(folder: Path, verdicts: Sequence[Verdict], samples: Sequence[Sample]) -> None:
+    """``results.json`` (the verdicts) and ``samples.json`` (what they were computed from)."""
+    (folder / "results.json").write_text(json.dumps([asdict(one) for one in verdicts], indent=1) + "\n")
+    (folder / "samples.json").write_text(json.dumps([asdict(one) for one in samples], indent=1) + "\n")
+
+
+def table(verdicts: Sequence[Verdict]) -> str:
+    """The verdicts as a Markdown table."""
+    lines = ["| goal | measured | unit | wanted | met | how |", "|---|---|---|---|---|---|"]
+    for one in verdicts:
+        value = "—" if one.value is None else f"{one.value:.3g}"
+        met = "yes" if one.met else "**no**"
+        lines.append(f"| `{one.name}` | {value} | {one.unit} | {one.goal} | {met} | {one.how} |")
+    return "\n".join(lines)
