@@ -1,7 +1,7 @@
 """Asks containers whether they answer: an observation, not an action.
 
-One task an incarnation: the startup probe's delay doubles from 20 ms to its period, so that readiness is
-seen soon; then the liveness probe at its period. What is found goes into a Health; deciding what it means
+One task an incarnation: the startup probe's delay doubles from 20 ms to its period as the wait grows, so
+that readiness is seen soon after it is there; then the liveness probe at its period. What is found goes into a Health; deciding what it means
 is the plan's. TCP accept is no sign of readiness (a port forwarder accepts before the program listens), so
 probes are HTTP. Next: :mod:`reconciler.loop.actuator`.
 """
@@ -18,6 +18,8 @@ from reconciler.core.world import Health
 from state.kinds.template import Probe, Probes
 
 STARTUP_DELAY_S_MIN = 0.02
+# The delay doubles once the wait is this many delays long: readiness is seen a tenth late at the most.
+STARTUP_WAIT_PER_DELAY = 20
 STARTUP_ANSWER_S_MAX = 5.0
 ANSWER_BYTES_MAX = 64 * 1024
 PROBES_AT_ONCE_MAX = 64
@@ -95,12 +97,14 @@ class Prober:
             self._note_liveness(target.incarnation, failure, liveness)
 
     async def _probe_startup(self, target: Target, startup: Probe) -> None:
-        delay_s = STARTUP_DELAY_S_MIN
+        loop = asyncio.get_running_loop()
+        began_at, delay_s = loop.time(), STARTUP_DELAY_S_MIN
         while failure := await self._ask(target.host, target.port, startup.http, STARTUP_ANSWER_S_MAX):
             health = self._health[target.incarnation]
             self._health[target.incarnation] = replace(health, message=failure[:MESSAGE_CHARS_MAX])
+            if loop.time() - began_at >= delay_s * STARTUP_WAIT_PER_DELAY:
+                delay_s = min(delay_s * 2, startup.period_seconds)
             await asyncio.sleep(delay_s)
-            delay_s = min(delay_s * 2, startup.period_seconds)
         health = self._health[target.incarnation]
         self._health[target.incarnation] = replace(health, passed_at=self._now(), message="")
         self._on_change(target.incarnation)
