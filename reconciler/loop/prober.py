@@ -1,9 +1,9 @@
 """Asks containers whether they answer: an observation, not an action.
 
 One task an incarnation: the startup probe's delay doubles from 20 ms to its period as the wait grows, so
-that readiness is seen soon after it is there; then the liveness probe at its period. What is found goes into a Health; deciding what it means
-is the plan's. TCP accept is no sign of readiness (a port forwarder accepts before the program listens), so
-probes are HTTP. Next: :mod:`reconciler.loop.actuator`.
+that readiness is seen soon after it is there; then the liveness probe at its period. What is found goes
+into a Health; deciding what it means is the plan's. TCP accept is no sign of readiness (a port forwarder
+accepts before the program listens), so probes are HTTP. Next: :mod:`reconciler.loop.actuator`.
 """
 
 import asyncio
