@@ -16,11 +16,12 @@ from state.kinds.user_container import Power, UserContainer
 class Seat:
     """``endpoint`` is where this user's requests may go now, or None: hold them."""
 
-    __slots__ = ("_waiters", "endpoint", "held_count", "resource", "use", "watched_count")
+    __slots__ = ("_is_gone", "_waiters", "endpoint", "held_count", "resource", "use", "watched_count")
 
     def __init__(self, resource: UserContainer, ledger: Ledger) -> None:
         self.resource = resource
         self.endpoint = _endpoint(resource)
+        self._is_gone = False
         self.held_count = 0  # requests waiting for an endpoint
         self.watched_count = 0  # pages that follow its state
         self.use = Use(resource.metadata.name, ledger)
@@ -45,7 +46,8 @@ class Seat:
 
     @property
     def is_deleted(self) -> bool:
-        return self.resource.metadata.is_deleted
+        """Whether it is going, or gone: nothing will be routed here any more."""
+        return self._is_gone or self.resource.metadata.is_deleted
 
     @property
     def is_stopped(self) -> bool:
@@ -67,9 +69,10 @@ class Seat:
         self.wake()
         return before if before is not None and now != before else None
 
-    def unroute(self) -> Endpoint | None:
-        """Route nothing here any more; returns what was routed."""
+    def drop(self) -> Endpoint | None:
+        """The object is gone; returns what was routed to it."""
         before, self.endpoint = self.endpoint, None
+        self._is_gone = True
         self.wake()
         return before
 

@@ -105,6 +105,16 @@ class Table:
         self.revision = batch.revision
         return retired
 
+    def learn(self, obj: UserContainer) -> Seat | None:
+        """Take in an object just written, ahead of the watch. None: it is gone again already."""
+        known = self._seats.get(obj.name)
+        if known is not None and known.resource.uid == obj.uid:
+            return known
+        if obj.metadata.resource_version <= self.revision:
+            return None
+        self._take_seat(obj)
+        return self._seats[obj.name]
+
     def suspend(self) -> None:
         """The lease is lost: barriers no longer wait for us, so nothing here may be believed."""
         self.is_current = False
@@ -162,7 +172,7 @@ class Table:
         if seat is None:
             return None
         self._unindex(seat)
-        return _retirement(seat.unroute(), cut=True)
+        return _retirement(seat.drop(), cut=True)
 
     def _index(self, seat: Seat) -> None:
         self._by_uid[seat.resource.uid] = seat

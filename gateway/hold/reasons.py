@@ -1,0 +1,60 @@
+"""Why a container is not there, in the reconciler's own words, and when to ask again. Pure.
+
+Decides whether waiting is in vain, and what a request that waited in vain is told.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from gateway.problems import Problem, unavailable
+from gateway.routes.seat import Seat
+from state.kinds.resource import Condition, ConditionType, Truth
+
+RETRY_AFTER_S = 5.0
+RETRY_AFTER_S_MAX = 300.0
+_TITLE = "The container is not ready"
+
+
+def refusal(seat: Seat, now: datetime, remaining_s: float) -> Problem | None:
+    """The problem with which to answer at once, because waiting ``remaining_s`` cannot help; else None."""
+    if seat.is_deleted:
+        detail = "It is being deleted. Ask again in a moment."
+        return unavailable("The container is being deleted", detail, "Deleting", RETRY_AFTER_S)
+    if seat.is_stopped:
+        detail = f"Its owner or operator stopped it (power: Stopped of UserContainer {seat.name})."
+        return unavailable("The container is stopped", detail, "Stopped", RETRY_AFTER_S_MAX)
+    if pause_s(seat, now) > remaining_s:
+        return in_vain(seat, now)
+    return None
+
+
+def in_vain(seat: Seat, now: datetime) -> Problem:
+    """503 for a request that waited to its deadline, or need not wait for it."""
+    retry_s = min(RETRY_AFTER_S_MAX, max(RETRY_AFTER_S, pause_s(seat, now)))
+    condition = worst(seat)
+    if condition is None:
+        detail = "Nothing is known of it yet: is the reconciler running? Ask again in a moment."
+        return unavailable(_TITLE, detail, "NotReady", retry_s)
+    said = condition.message or f"{condition.type} is {condition.status}."
+    return unavailable(_TITLE, f"{condition.reason}: {said}", condition.reason, retry_s)
+
+
+def pause_s(seat: Seat, now: datetime) -> float:
+    """Seconds until a container that keeps crashing may start again; 0 where it does not."""
+    after = seat.restart_after
+    return max(0.0, (after - now).total_seconds()) if after is not None else 0.0
+
+
+def worst(seat: Seat) -> Condition | None:
+    """The condition that best says what is wrong, or how far it is."""
+    return next(_by_gravity(seat), None)
+
+
+def _by_gravity(seat: Seat) -> Iterator[Condition]:
+    degraded = seat.condition(ConditionType.DEGRADED)
+    if degraded is not None and degraded.is_true:
+        yield degraded
+    for of in (ConditionType.ENGINE_REACHABLE, ConditionType.READY, ConditionType.PROGRESSING):
+        condition = seat.condition(of)
+        if condition is not None and condition.status is not Truth.TRUE:
+            yield condition

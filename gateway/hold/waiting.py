@@ -1,0 +1,91 @@
+"""The wait for an endpoint: one list of waiters a seat, woken by the table, bounded in time and in number.
+
+Decides who may wait and when it ends; refuses to know what the client is told meanwhile.
+Next: :mod:`gateway.hold.delivery`.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from gateway.hold.limits import HoldLimits
+from gateway.hold.reasons import RETRY_AFTER_S, in_vain, refusal
+from gateway.problems import Problem, unavailable
+from gateway.proxy import Endpoint
+from gateway.routes.seat import Seat
+from gateway.routes.table import Table
+
+
+class ClientGoneError(Exception):
+    """The client hung up while it was held."""
+
+
+class Waits:
+    """Everybody whom this worker holds."""
+
+    def __init__(self, table: Table, limits: HoldLimits) -> None:
+        self._table = table
+        self._limits = limits
+        self.held_count = 0
+
+    @contextmanager
+    def held(self, seat: Seat) -> Iterator[None]:
+        """Count one more held request while it is. Raises Problem where there are too many already."""
+        if self.held_count >= self._limits.held_max:
+            detail = f"{self.held_count} requests wait for their containers already. Ask again in a moment."
+            raise unavailable("The gateway is overloaded", detail, "TooManyHeld", RETRY_AFTER_S)
+        if seat.held_count >= self._limits.held_per_seat_max:
+            raise Problem(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "Too many requests wait for this container",
+                f"{seat.held_count} are waiting. Ask again when it is ready.",
+                reason="TooManyHeldForUser",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        self.held_count += 1
+        seat.held_count += 1
+        seat.use.wait_began()
+        try:
+            yield
+        finally:
+            self.held_count -= 1
+            seat.held_count -= 1
+            seat.use.wait_ended()
+
+    def ready(self, seat: Seat) -> Endpoint | None:
+        """Where its requests may go right now."""
+        return seat.endpoint if self._table.is_current else None
+
+    async def endpoint(
+        self, seat: Seat, gone: asyncio.Future[None], *, until: float, deadline: float
+    ) -> Endpoint | None:
+        """The seat's endpoint as soon as it has one; None at ``until`` (both on the loop's clock).
+
+        Raises Problem at ``deadline`` or once waiting for it is in vain, ClientGoneError.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            ready = self.ready(seat)
+            if ready is not None:
+                return ready
+            now = loop.time()
+            problem = refusal(seat, datetime.now(UTC), deadline - now)
+            if problem is not None:
+                raise problem
+            if now >= deadline:
+                raise in_vain(seat, datetime.now(UTC))
+            if now >= until:
+                return None
+            await self.change(seat, gone, min(until, deadline) - now)
+
+    async def change(self, seat: Seat, gone: asyncio.Future[None], timeout_s: float) -> None:
+        """Return when anything about the seat changed, or after ``timeout_s``. Raises ClientGoneError."""
+        waiter = seat.next_change()
+        try:
+            await asyncio.wait({waiter, gone}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            seat.forget_waiter(waiter)
+        if gone.done():
+            raise ClientGoneError

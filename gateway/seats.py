@@ -1,0 +1,124 @@
+"""Which UserContainer serves a user, and a new one for an authorized user who has none.
+
+Decides names and ownership only; what the container shall be is the template's, whether it may be is the
+reconciler's. Whoever comes here was identified and asks for a route that exists: nobody else creates.
+Next: :mod:`gateway.hold.delivery`.
+"""
+
+import asyncio
+
+from gateway.problems import Problem, unavailable
+from gateway.routes.seat import Seat
+from gateway.routes.table import Table
+from state.kinds.resource import Metadata
+from state.kinds.template import ContainerTemplate
+from state.kinds.user_container import (
+    DATA_FINALIZER,
+    UserContainer,
+    UserContainerSpec,
+    derived_name,
+    seat_key,
+)
+from state.store.errors import AlreadyExists, StoreError
+from state.store.port import Store, Tx
+
+CREATIONS_AT_ONCE_MAX = 16
+CREATIONS_WAITING_MAX = 512
+_RETRY_AFTER_S = 5.0
+
+
+class TemplateMissingError(Exception):
+    """The template that a new UserContainer needs is not in the store."""
+
+
+class Seats:
+    """One a worker. Creations are single-flight a user and template, and bounded."""
+
+    def __init__(self, table: Table, store: Store, *, worker: str) -> None:
+        self._table = table
+        self._store = store
+        self._actor = f"gateway:{worker}"
+        self._creating: dict[tuple[str, str], asyncio.Task[Seat]] = {}
+        self._turns = asyncio.Semaphore(CREATIONS_AT_ONCE_MAX)
+
+    def find(self, user: str, template: str) -> Seat | None:
+        """The user's seat for ``template``; else the one that an operator wrote for them in a file."""
+        seat = self._table.seat(user, template)
+        if seat is not None:
+            return seat
+        written = (s for s in self._table.seats_of(user) if s.resource.metadata.managed_by != "api")
+        return next(written, None)
+
+    async def ensure(self, user: str, template: str) -> Seat:
+        """The user's seat, created if there is none. Raises Problem (503)."""
+        seat = self.find(user, template)
+        if seat is not None:
+            return seat
+        key = (user, template)
+        creating = self._creating.get(key)
+        if creating is None:
+            if len(self._creating) >= CREATIONS_WAITING_MAX:
+                raise _overloaded()
+            creating = self._creating[key] = asyncio.create_task(self._create(user, template))
+            creating.add_done_callback(lambda done: self._forget(key, done))
+        return await asyncio.shield(creating)
+
+    def _forget(self, key: tuple[str, str], done: asyncio.Task[Seat]) -> None:
+        del self._creating[key]
+        if not done.cancelled():
+            done.exception()  # everybody who asked has heard it, or has gone
+
+    async def _create(self, user: str, template: str) -> Seat:
+        try:
+            async with self._turns:
+                obj = await self._store.transact(lambda tx: _created(tx, user, template), actor=self._actor)
+        except TemplateMissingError:
+            raise _no_template(template) from None
+        except StoreError as error:
+            raise _store_unavailable() from error
+        seat = self._table.learn(obj)
+        if seat is None:
+            raise _overloaded()
+        return seat
+
+
+def _created(tx: Tx, user: str, template: str) -> UserContainer:
+    """The user's UserContainer: the one there is (another worker may have been first), or a new one."""
+    existing = tx.by_unique_key(UserContainer, seat_key(user, template))
+    if existing is not None:
+        return existing
+    if tx.get(ContainerTemplate, template) is None:
+        raise TemplateMissingError
+    name = derived_name(user, template)
+    if tx.get(UserContainer, name) is not None:
+        raise AlreadyExists(f"UserContainer {name} is another's; rename it in its manifest")
+    metadata = Metadata(name=name, finalizers=(DATA_FINALIZER,))
+    return tx.create(UserContainer(metadata=metadata, spec=UserContainerSpec(user=user, template=template)))
+
+
+def _no_template(template: str) -> Problem:
+    return unavailable(
+        "There is no such template",
+        f"ContainerTemplate {template} does not exist. An operator has to add it to the manifests folder, or "
+        "name another in the App's manifest.",
+        "TemplateMissing",
+        60.0,
+    )
+
+
+def _store_unavailable() -> Problem:
+    return unavailable(
+        "The state cannot be written",
+        "The store does not answer, so no container can be made for you. Those that run keep running.",
+        "StoreUnavailable",
+        _RETRY_AFTER_S,
+    )
+
+
+def _overloaded() -> Problem:
+    return unavailable(
+        "Too many containers are being made",
+        "Ask again in a moment.",
+        "TooManyCreations",
+        _RETRY_AFTER_S,
+    )
