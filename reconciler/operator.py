@@ -8,7 +8,7 @@ the passing of time, and the resync. None of them carries a meaning; each is onl
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import structlog
@@ -45,6 +45,7 @@ from state.store.port import Batch, Store, Tx
 WORKERS_MAX = 256  # passes under way at once; most of them wait for the engine
 TURNS_IN_A_ROW_MAX = 32  # then the key goes to the back, so that nobody starves
 STORE_RETRY_S = 1.0
+CRASHED_PASS_RETRY_S = 60.0
 NETWORK_RETRY_S = 15.0
 
 Controller = Literal["user", "home"]
@@ -121,6 +122,13 @@ class Operator:
             await self._images.close()
             await self._resign()
 
+    def is_synced(self) -> bool:
+        """The store was read, and what it says is being worked on."""
+        return self._synced.is_set()
+
+    def queue_length(self) -> int:
+        return len(self._queue)
+
     def is_settled(self) -> bool:
         """Synced, and no key waits for a turn or has one."""
         return self._synced.is_set() and self._queue.is_idle()
@@ -140,6 +148,7 @@ class Operator:
         return max((one.epoch for one in identities if one is not None), default=0)
 
     async def _run_led(self) -> None:
+        self._network_message = await self._ensure_network()
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._follow_store()),
@@ -261,11 +270,21 @@ class Operator:
 
     async def _turn(self, key: QueueKey, priority: Priority) -> None:
         for _ in range(TURNS_IN_A_ROW_MAX):
-            turn = await self._reconcile(key, urgent=priority is Priority.URGENT)
+            turn = await self._guarded(key, urgent=priority is Priority.URGENT)
             if not turn.again:
                 self._later(key, turn.look_again_at)
                 return
         self._queue.add(key, Priority.RESYNC)
+
+    async def _guarded(self, key: QueueKey, *, urgent: bool) -> Turn:
+        """A mistake of ours in one key's pass is logged and tried again later; the others go on."""
+        try:
+            return await self._reconcile(key, urgent=urgent)
+        except Fenced:
+            raise
+        except Exception:
+            _log.exception("pass.crashed", key=key)
+            return Turn(look_again_at=self._around.now() + timedelta(seconds=CRASHED_PASS_RETRY_S))
 
     async def _reconcile(self, key: QueueKey, *, urgent: bool) -> Turn:
         controller, name = key
