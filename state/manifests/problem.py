@@ -55,10 +55,10 @@ def shown(text: str) -> str:
     return '"' + "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in cut) + '"'
 
 
-def did_you_mean(written: str, known: Iterable[str]) -> str | None:
+def did_you_mean(written: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """The known word that ``written`` was most likely meant to be."""
     by_folded = {_folded(word): word for word in known}
-    close = difflib.get_close_matches(_folded(written)[:SHOWN_CHARS_MAX], by_folded, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(_folded(written)[:SHOWN_CHARS_MAX], by_folded, n=1, cutoff=cutoff)
     return by_folded[close[0]] if close else None
 
 

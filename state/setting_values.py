@@ -1,0 +1,148 @@
+"""The forms that settings take, each refusing with ``what; mend`` in one line.
+
+Decides syntax only, reads nothing. Used by :mod:`state.settings` and both processes' settings.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator
+
+_HOST_PORT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9.-]+)):(?P<port>[0-9]{1,5})")
+_DOMAIN_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+PORT_UNPRIVILEGED_FIRST = 1024
+SUBNET_PREFIX_LENGTHS = range(16, 28)  # wide enough for an engine's own addresses, no wider than one site's
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """Where to listen."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class PortRange:
+    """Ports from ``first`` to ``last``, both included."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+    def __contains__(self, port: int) -> bool:
+        return self.first <= port <= self.last
+
+
+def _host_port(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    match = _HOST_PORT.fullmatch(value)
+    if match is None or not 1 <= int(match["port"]) <= 65535:
+        raise ValueError("is not host:port; write it like 127.0.0.1:9000 or [::1]:9000")
+    return HostPort(match["v6"] or match["host"], int(match["port"]))
+
+
+def _port_range(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"([0-9]{1,5})\s*-\s*([0-9]{1,5})", value)
+    if match is None:
+        raise ValueError("is not first-last; write it like 21000-28999")
+    first, last = int(match[1]), int(match[2])
+    if not PORT_UNPRIVILEGED_FIRST <= first < last <= 65535:
+        raise ValueError(f"is no range from {PORT_UNPRIVILEGED_FIRST} to 65535; write it like 21000-28999")
+    return PortRange(first, last)
+
+
+def _subnet(value: Any) -> Any:
+    """Three octets stand for their /24; a CIDR for itself."""
+    if not isinstance(value, str):
+        return value
+    text = f"{value}.0/24" if value.count(".") == 2 and "/" not in value else value
+    try:
+        subnet = ipaddress.IPv4Network(text)
+    except ValueError:
+        raise ValueError(
+            "is no subnet; write three octets like 10.211.7, or a CIDR like 10.211.7.0/24"
+        ) from None
+    if not subnet.is_private or subnet.is_loopback or subnet.is_link_local:
+        raise ValueError("is not a private subnet; take one of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16")
+    if subnet.prefixlen not in SUBNET_PREFIX_LENGTHS:
+        raise ValueError("is too wide or too narrow; take a prefix from /16 to /27")
+    return subnet
+
+
+def _location(value: Any) -> Any:
+    """A path, from where the program was started: engines take absolute ones only."""
+    if not isinstance(value, str | Path):
+        return value
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("names a home directory that does not exist; write the path in full") from None
+
+
+def _origin(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    mend = "write scheme://host[:port] and no more, like https://mcp.example.com"
+    try:
+        parts = urlsplit(value.strip().removesuffix("/"))
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"is no origin; {mend}") from None
+    is_bare = not (parts.path or parts.query or parts.fragment or parts.username or parts.password)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not is_bare:
+        raise ValueError(f"is no origin; {mend}")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    is_default = port in (None, {"http": 80, "https": 443}[parts.scheme])
+    return f"{parts.scheme}://{host}" + ("" if is_default else f":{port}")
+
+
+def _domain(value: Any) -> Any:
+    if not isinstance(value, str) or not value:
+        return value
+    domain = value.lower().removeprefix("*.").rstrip(".")
+    if len(domain) > 200 or not all(map(_DOMAIN_LABEL.fullmatch, domain.split("."))):
+        raise ValueError("is no domain; write it like homes.example.net")
+    return domain
+
+
+def _comma_list(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+Listen = Annotated[HostPort, BeforeValidator(_host_port)]
+Ports = Annotated[PortRange, BeforeValidator(_port_range)]
+Subnet = Annotated[ipaddress.IPv4Network, BeforeValidator(_subnet)]
+Location = Annotated[Path, BeforeValidator(_location)]
+Origin = Annotated[str, BeforeValidator(_origin)]
+Domain = Annotated[str, BeforeValidator(_domain)]
+CommaList = Annotated[tuple[str, ...], BeforeValidator(_comma_list)]
+Lower = BeforeValidator(_lower)

@@ -1,0 +1,163 @@
+"""Settings: environment or ``.env`` → one frozen object, or every wrong setting in a line of its own.
+
+Decides how settings are read and refused, and holds those that both processes share. Each process has its
+own class in its own package (:mod:`gateway.settings`, :mod:`reconciler.settings`), so that neither can read
+what only the other may know. A variable's name is its field's in capitals; an empty one counts as not set.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from state.kinds.resource import NAME_PATTERN
+from state.manifests.problem import did_you_mean, shown
+from state.setting_values import Domain, Location, Lower, Origin
+
+PROJECT_NAME_CHARS_MAX = 32  # "<project>-<home>" must stay a DNS label of 63 with a Home's 26
+STORE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
+
+_FOLLOWS_FROM_ANOTHER = "default_factory_not_called"
+S = TypeVar("S", bound="SharedSettings")
+Environment = Mapping[str, str]
+
+
+class SettingsError(Exception):
+    """What is wrong with the settings: one line for each, with its mend. Never a secret's value."""
+
+
+class SharedSettings(BaseSettings):
+    """What gateway and reconciler both have to know."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    container_project_name: Annotated[
+        str, Field(pattern=NAME_PATTERN, max_length=PROJECT_NAME_CHARS_MAX, description="a DNS label")
+    ] = "mcpgw"
+    state_dir: Location = Path("var/state")
+    store_url: SecretStr = Field(default_factory=lambda known: _store_url(known.get("state_dir")))
+    gateway_origin: Origin = "http://localhost:9000"
+    workload_domain: Domain = ""
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Lower] = "info"
+
+    @field_validator("store_url")
+    @classmethod
+    def _is_known_store(cls, url: SecretStr) -> SecretStr:
+        if url.get_secret_value().partition("://")[0] not in STORE_SCHEMES:
+            raise ValueError("is no store; write sqlite:///<path> or postgresql://<user>@<host>/<database>")
+        return url
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what :func:`load_settings` passes: nothing is read behind its back."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+
+def _store_url(state_dir: Path | None) -> SecretStr:
+    return SecretStr(f"sqlite:///{state_dir}/state.db")
+
+
+def load_settings(cls: type[S], environ: Environment | None = None, env_file: Path | None = None) -> S:
+    """``cls`` from ``environ`` (the process's own if None) over ``env_file``.
+
+    Raises SettingsError with one line for every setting that is wrong.
+    """
+    given = {**_env_file(env_file), **(os.environ if environ is None else environ)}
+    fields = {name: given[name.upper()] for name in cls.model_fields if given.get(name.upper(), "").strip()}
+    try:
+        return cls.model_validate(fields)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        lines = [_line(cls, detail) for detail in details if detail["type"] != _FOLLOWS_FROM_ANOTHER]
+        raise SettingsError("\n".join(dict.fromkeys(lines))) from None
+
+
+def setting_names(*classes: type[SharedSettings]) -> tuple[str, ...]:
+    """Every variable that the classes read, each once."""
+    return tuple(dict.fromkeys(name.upper() for cls in classes for name in cls.model_fields))
+
+
+def near_misses(env_file: Path | None, names: Iterable[str]) -> list[str]:
+    """A warning for each variable in ``env_file`` that nobody reads but that looks like one of ``names``."""
+    known = tuple(names)
+    unread = [name for name in _env_file(env_file) if name not in known]
+    meant = [(name, did_you_mean(name, known, cutoff=0.8)) for name in unread]
+    return [f"{name} in {env_file} is not read; did you mean {known}?" for name, known in meant if known]
+
+
+def manifest_variables(settings: SharedSettings) -> dict[str, str]:
+    """What ``${VAR}`` in a manifest may name: the settings that are set and no secret."""
+    return {
+        name.upper(): _written(value)
+        for name, value in settings
+        if not isinstance(value, SecretStr) and value not in (None, "", ())
+    }
+
+
+def _written(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _env_file(env_file: Path | None) -> dict[str, str]:
+    if env_file is None or not env_file.exists():
+        return {}
+    try:
+        source = DotEnvSettingsSource(SharedSettings, env_file=env_file, case_sensitive=True)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise SettingsError(f"{env_file} cannot be read ({reason}); mend or remove the file") from None
+    return {name: value for name, value in source.env_vars.items() if value is not None}
+
+
+def _line(cls: type[SharedSettings], detail: Any) -> str:
+    """``NAME="value" what; mend``. A check that spans settings names them itself."""
+    if not detail["loc"]:
+        return str(detail["ctx"]["error"])
+    field = str(detail["loc"][0])
+    name = field.upper()
+    if cls.model_fields[field].annotation not in (SecretStr, SecretStr | None):
+        name += f"={shown(str(detail['input']))}"
+    return f"{name} {_what_and_mend(cls, field, detail)}"
+
+
+def _what_and_mend(cls: type[SharedSettings], field: str, detail: Any) -> str:
+    match detail["type"]:
+        case "value_error":
+            return str(detail["ctx"]["error"]).removeprefix(f"{detail['input']!r} ")
+        case "literal_error" | "enum":
+            return f"is not one of its values; write {detail['ctx']['expected']}"
+        case "string_pattern_mismatch":
+            hint = cls.model_fields[field].description or detail["ctx"]["pattern"]
+            return f"does not fit; write {hint}"
+    return f"is not accepted; {detail['msg'][:1].lower()}{detail['msg'][1:]}".replace("input", "it", 1)
+
+
+def usable_directory(setting: str, path: Path, *, mode: int = 0o700) -> Path:
+    """``path``, made if it is missing and tried by writing. Raises SettingsError that names ``setting``."""
+    probe = path / f".writable-{os.getpid()}"
+    try:
+        path.mkdir(mode=mode, parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        mend = "make it writable for this user, or name another directory"
+        raise SettingsError(
+            f"{setting}={shown(str(path))} cannot be written ({error.strerror}); {mend}"
+        ) from None
+    return path
