@@ -243,12 +243,12 @@ async def gateway(
 ) -> AsyncIterator[Gateway]:
     proxy = Proxy(limits or Limits(sweep_s=0.05))
     front = Gateway(endpoint, proxy, **fields)
-    async with serving(front, server_limits) as port:
-        front.port = port
-        try:
+    try:
+        async with serving(front, server_limits) as port:
+            front.port = port
             yield front
-        finally:
-            await proxy.close()
+    finally:
+        await proxy.close()
 
 
 def get(path: str = "/", *lines: str, close: bool = True) -> bytes:
@@ -259,9 +259,7 @@ def get(path: str = "/", *lines: str, close: bool = True) -> bytes:
 
 def post(body: bytes, *lines: str, path: str = "/mcp", close: bool = True) -> bytes:
     extra = "".join(f"{line}\r\n" for line in lines) + ("Connection: close\r\n" if close else "")
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: gateway.example\r\nContent-Length: {len(body)}\r\n{extra}\r\n"
-    )
+    head = f"POST {path} HTTP/1.1\r\nHost: gateway.example\r\nContent-Length: {len(body)}\r\n{extra}\r\n"
     return head.encode("latin-1") + body
 
 

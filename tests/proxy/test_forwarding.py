@@ -95,7 +95,9 @@ async def test_events_are_not_buffered_by_proxies_before_us() -> None:
 async def test_each_event_arrives_as_it_is_sent() -> None:
     async def handler(peer: Peer) -> None:
         await peer.request()
-        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        await peer.send(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        )
         while await peer.exactly(0) == b"":
             word = await turns.get()
             await peer.send(b"%x\r\n%b\r\n" % (len(word), word))
