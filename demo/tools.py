@@ -36,7 +36,7 @@ def _add_answers(server: MCPServer[Any]) -> None:
         """Give the text back."""
         return text
 
-    @server.tool()
+    @server.tool(structured_output=False)  # or the answer would hold the text twice
     async def big(size_bytes: Annotated[int, Field(ge=0, le=ANSWER_MAX_BYTES)]) -> str:
         """Answer with so many bytes of text."""
         return "x" * size_bytes

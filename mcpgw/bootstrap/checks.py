@@ -12,7 +12,7 @@ CHECKS = (
     ("format", ("ruff", "format", "--check", "--quiet", ".")),
     ("lint", ("ruff", "check", "--quiet", ".")),
     ("types", ("mypy", "--no-error-summary")),
-    ("layers", ("lint-imports", "--no-timings")),
+    ("layers", ("lint-imports",)),
 )
 CHECK_MAX_S = 900.0
 

@@ -95,6 +95,27 @@ def tag_image(engine: Engine, reference: str, *, repository: str, tag: str) -> N
     _good(engine, status, body)
 
 
+def remove_labelled(engine: Engine, label: str) -> None:
+    """Remove the containers and networks with the label `key=value`, and nothing else."""
+    query = urlencode({"all": "true", "filters": json.dumps({"label": [label]})})
+    for container in _listed(engine, f"/containers/json?{query}"):
+        _removed(engine, f"/containers/{container['Id']}?force=true&v=true")
+    for network in _listed(engine, f"/networks?{query}"):
+        _removed(engine, f"/networks/{network['Id']}")
+
+
+def _listed(engine: Engine, path: str) -> list[dict[str, Any]]:
+    status, body = _answered(engine, "GET", path)
+    listed: list[dict[str, Any]] | None = json.loads(_good(engine, status, body))
+    return listed or []
+
+
+def _removed(engine: Engine, path: str) -> None:
+    status, body = _answered(engine, "DELETE", path)
+    if status != 404:
+        _good(engine, status, body)
+
+
 def _streamed(engine: Engine, path: str, body: IO[bytes], size_bytes: int) -> None:
     """Send a tar file. The answer is JSON lines, among which an error may stand after a status of 200."""
     headers = {"Content-Type": "application/x-tar", "Content-Length": str(size_bytes)}
