@@ -34,7 +34,14 @@ class TooOld(StoreError):
 
 
 class Unavailable(StoreError):
-    """The store did not answer in time (locked, unwritable, full). Nothing was written; try again later."""
+    """The store did not answer in time (locked, unwritable, full). Try again later.
+
+    Nothing was written, unless it is an :class:`OutcomeUnknown`.
+    """
+
+
+class OutcomeUnknown(Unavailable):
+    """The store took the write and did not say how it ended: it may stand or not. Read before you act."""
 
 
 class BarrierTimeout(StoreError):

@@ -1,7 +1,7 @@
 """The store as everybody sees it: transactions, changes, the barrier, leases.
 
-Decides the contract; :mod:`state.store.sql` and :mod:`state.store.memory` keep it, and one suite
-(``tests/state/store_contract.py``) holds both to it. Refuses to know what a spec means.
+Decides the contract; :mod:`state.store.rowstore` keeps it over any medium, and one suite
+(``tests/state/store``) holds every medium to it. Refuses to know what a spec means.
 
 Times in objects are aware UTC; lease times come from the store's own clock, which no wall clock moves.
 """
@@ -16,7 +16,6 @@ from state.kinds.resource import Key, Resource
 R = TypeVar("R", bound=Resource)
 T = TypeVar("T")
 
-WATCH_BATCH_CHANGES_MAX = 1000
 CHANGE_LOG_ROWS_MAX = 100_000
 TRANSACT_TIMEOUT_S = 10.0  # waiting for the writer's turn and for a locked database, together
 
@@ -36,7 +35,8 @@ class Change:
 class Batch:
     """What changed since the last batch, in one consistent read: each object as it is now, once.
 
-    ``revision`` is the newest one contained; an object written and removed again is only in ``removed``.
+    ``revision`` is the newest one contained; an object written and removed again is only in ``removed``,
+    one removed and made anew under its name (another uid) only in ``objects``.
     """
 
     revision: int
@@ -45,8 +45,19 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Lease:
+    """A gateway worker counts as alive until ``expires_s`` of :meth:`Store.clock_s`.
+
+    Past it, barriers pass the worker by: it must not use what it has read, not even for one request.
+    """
+
+    worker: str
+    expires_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Leadership:
-    """A reconciler's right to act, until ``expires_s`` of the store's clock."""
+    """A reconciler's right to act, until ``expires_s`` of :meth:`Store.clock_s`."""
 
     holder: str
     epoch: int
@@ -61,7 +72,7 @@ class Tx(Protocol):
 
     @property
     def revision(self) -> int:
-        """The revision that this transaction commits, if it writes."""
+        """The revision that this transaction commits, if it writes; in a read, the newest one contained."""
         ...
 
     @property
@@ -90,12 +101,16 @@ class Tx(Protocol):
         """Store ``obj.spec``, ``metadata.managedBy`` and finalizers; generation + 1 if the spec differs.
 
         The caller's ``obj.status`` is ignored. Raises Conflict when ``resourceVersion`` is not the stored
-        one, NotFound, AlreadyExists (unique keys). Writing what already stands writes nothing.
+        one (or when it would take a deleted object's last finalizer), NotFound, AlreadyExists (unique
+        keys). Writing what already stands writes nothing.
         """
         ...
 
     def update_status(self, obj: R) -> R:
-        """Store ``obj.status`` alone. Raises Conflict and NotFound as above. No change writes nothing."""
+        """Store ``obj.status`` alone, and the unique keys that follow from it. No change writes nothing.
+
+        Raises Conflict, NotFound and AlreadyExists as above.
+        """
         ...
 
     def delete(self, obj: R) -> None:
@@ -103,7 +118,10 @@ class Tx(Protocol):
         ...
 
     def drop_finalizer(self, obj: R, finalizer: str) -> R | None:
-        """Take one finalizer off; the last one off a deleted object removes it (None)."""
+        """Take one finalizer off; the last one off a deleted object removes it (None).
+
+        Raises Conflict, NotFound. Taking off what is not there writes nothing.
+        """
         ...
 
     def fence(self, epoch: int) -> None:
@@ -138,15 +156,23 @@ class Store(Protocol):
         """First a batch with everything of ``kinds``, then one for each burst of changes, for ever.
 
         A reader that fell behind the change log gets everything again (with ``removed`` holding what went
-        in between). Batches with nothing of ``kinds`` are not delivered, except that ``revision`` must keep
-        moving for the barrier: use :meth:`acknowledge` with what was applied; the store advances a worker's
-        acknowledged revision itself over changes it was not interested in.
+        in between). A revision that changed nothing of ``kinds`` comes as an empty batch, so that a worker
+        can acknowledge it. Only the first batch may raise Unavailable; later a store that does not answer is
+        asked again, for ever: leases, not watches, tell who is cut off.
         """
         ...
 
-    async def join(self, worker: str, *, ttl_s: float) -> None:
-        """Announce (or renew) a gateway worker's lease. Renewing an expired one raises NotFound: join again
-        only after the routes were read anew."""
+    def clock_s(self) -> float:
+        """The clock that this process tells lease times by: no wall clock moves it, no suspend stops it."""
+        ...
+
+    async def join(self, worker: str, *, ttl_s: float) -> Lease:
+        """Announce (or renew) a gateway worker's lease. ``worker`` names one start of one process.
+
+        The order is: join, read everything (:meth:`watch`), serve, acknowledge; so no barrier can pass
+        between the read and the lease. Renewing an expired lease raises NotFound: stop serving, and begin
+        again with a join. Renewing also puts on record what the worker has acknowledged.
+        """
         ...
 
     async def leave(self, worker: str) -> None:
@@ -154,7 +180,11 @@ class Store(Protocol):
         ...
 
     async def acknowledge(self, worker: str, revision: int) -> None:
-        """Say that ``worker`` has applied everything up to ``revision``. Cheap when nobody waits for it."""
+        """Say that ``worker`` has applied everything up to ``revision``.
+
+        Costs nothing while nobody waits for it: it is put on record once a watch of this store sees that
+        somebody does. Raises NotFound where the lease ran out (see :meth:`join`), Unavailable.
+        """
         ...
 
     async def barrier(self, revision: int, timeout_s: float) -> None:
@@ -165,9 +195,11 @@ class Store(Protocol):
         ...
 
     async def lead(self, holder: str, *, ttl_s: float, epoch_min: int = 0) -> Leadership:
-        """Take or renew the reconciler's leadership. A new holder gets the next epoch, ``epoch_min`` at least.
+        """Take or renew the reconciler's leadership. A new holder gets the next epoch, ``epoch_min`` or more.
 
-        Raises Conflict while another holder's lease lives, naming it.
+        ``holder`` names one start of one process. A lease that ran out before it was renewed is a new
+        leadership with a new epoch, even if nobody took it in between. Raises Conflict while another
+        holder's lease lives, naming it.
         """
         ...
 
