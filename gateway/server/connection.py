@@ -16,6 +16,7 @@ from typing import Any, ClassVar, cast
 import httptools
 from uvicorn.config import Config
 from uvicorn.server import ServerState
+from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS
 
 from gateway.proxy.client import EXTENSION
 from gateway.server.cycle import Cycle
@@ -295,6 +296,9 @@ class Connection(asyncio.Protocol):
             raise RefusedError(400, "A WebSocket cannot be opened behind a request that still runs.")
         if any(name in (b"content-length", b"transfer-encoding") for name, _ in self._headers):
             raise RefusedError(400, "A WebSocket handshake has no body.")
+        longest = max(len(self._target) + 14, *(len(name) + len(value) + 2 for name, value in self._headers))
+        if longest > MAX_LINE_LENGTH or len(self._headers) > MAX_NUM_HEADERS:
+            raise RefusedError(431, "A WebSocket handshake may not have a head of this size.")
 
     def _upgrade(self, rest: bytes) -> bytes:
         """Hand the connection to the WebSocket protocol. Any other upgrade was ignored: parse on."""
