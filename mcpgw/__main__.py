@@ -1,0 +1,7 @@
+"""`python -m mcpgw`."""
+
+import sys
+
+from mcpgw.cli import main
+
+sys.exit(main())

@@ -1,0 +1,142 @@
+"""`mcpgw`: the two processes, their supervisor, and the operator's verbs.
+
+Decides which verb runs and how an error reaches a person: one line on standard error and an exit code.
+:mod:`mcpgw.up` is `./run up`; :mod:`mcpgw.verbs` is what operators ask.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mcpgw.bootstrap.errors import BootstrapError
+from reconciler.core.errors import ActionError
+from state.settings import SettingsError
+from state.store.errors import StoreError
+
+EXIT_SETTINGS = 78  # Source: sysexits.h, EX_CONFIG: no other start helps before somebody mends it
+EXIT_FAILED = 1
+ENV_FILE = Path(".env")
+
+Verb = Callable[[argparse.Namespace], int]
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one verb; the exit code. Errors that a person can mend are one line each."""
+    options = _parser().parse_args(words)
+    verb: Verb = options.verb
+    try:
+        return verb(options)
+    except (SettingsError, BootstrapError) as error:
+        return _said(error, EXIT_SETTINGS)
+    except ActionError as error:
+        return _said(error, EXIT_SETTINGS)
+    except StoreError as error:
+        return _said(error, EXIT_FAILED)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader (`| head`) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _said(error: Exception, code: int) -> int:
+    for line in str(error).splitlines():
+        print(f"mcpgw: {line}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mcpgw", description="A container of one's own for every user.")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    _add(verbs, "up", _up, "set up what is missing and run both processes")
+    _add(verbs, "dev", _dev, "like up, and start again on every change of the code")
+    _add(verbs, "gateway", _gateway, "run the gateway process alone")
+    _add(verbs, "reconciler", _reconciler, "run the reconciler process alone")
+    _add(verbs, "status", _status, "every user container, and why one is not ready")
+    explain = _add(verbs, "explain", _explain, "all that is known of one user container")
+    explain.add_argument("name", help="its name, or its user (github:583231)")
+    _add(verbs, "app-key", _app_key, "mint a key for an App; the manifest holds only its hash")
+    apply = _add(verbs, "apply", _apply, "read the manifests folder once and say what came of it")
+    apply.add_argument(
+        "--allow-deletes", action="store_true", help="delete as many objects as the files leave out"
+    )
+    _add(verbs, "schema", _schema, "print the JSON Schema of the manifests")
+    return parser
+
+
+def _add(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, verb: Verb, help_: str
+) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(name, help=help_, description=help_)
+    parser.set_defaults(verb=verb)
+    return parser
+
+
+# Each verb imports what it needs: `mcpgw app-key` should not wait for a web framework to load.
+
+
+def _up(_options: argparse.Namespace) -> int:
+    from mcpgw.up import up  # noqa: PLC0415 (see above)
+
+    return up(ENV_FILE)
+
+
+def _dev(_options: argparse.Namespace) -> int:
+    from mcpgw.up import dev  # noqa: PLC0415 (see above)
+
+    return dev()
+
+
+def _gateway(_options: argparse.Namespace) -> int:
+    from gateway.main import run  # noqa: PLC0415 (see above)
+
+    from gateway.settings import GatewaySettings  # noqa: PLC0415 (see above)
+    from state.logs import configure  # noqa: PLC0415 (see above)
+    from state.settings import load_settings  # noqa: PLC0415 (see above)
+
+    settings = load_settings(GatewaySettings, env_file=ENV_FILE)
+    configure(settings.log_level, "gateway")
+    return run(settings)
+
+
+def _reconciler(_options: argparse.Namespace) -> int:
+    from reconciler.main import run  # noqa: PLC0415 (see above)
+    from reconciler.settings import ReconcilerSettings  # noqa: PLC0415 (see above)
+    from state.logs import configure  # noqa: PLC0415 (see above)
+    from state.settings import load_settings  # noqa: PLC0415 (see above)
+
+    settings = load_settings(ReconcilerSettings, env_file=ENV_FILE)
+    configure(settings.log_level, "reconciler")
+    return run(settings)
+
+
+def _status(_options: argparse.Namespace) -> int:
+    from mcpgw.verbs import status  # noqa: PLC0415 (see above)
+
+    return status(ENV_FILE)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from mcpgw.verbs import explain  # noqa: PLC0415 (see above)
+
+    return explain(ENV_FILE, options.name)
+
+
+def _app_key(_options: argparse.Namespace) -> int:
+    from mcpgw.verbs import app_key  # noqa: PLC0415 (see above)
+
+    return app_key()
+
+
+def _apply(options: argparse.Namespace) -> int:
+    from mcpgw.verbs import apply  # noqa: PLC0415 (see above)
+
+    return apply(ENV_FILE, allow_deletes=options.allow_deletes)
+
+
+def _schema(_options: argparse.Namespace) -> int:
+    from mcpgw.verbs import schema  # noqa: PLC0415 (see above)
+
+    return schema()

@@ -1,0 +1,44 @@
+"""What `mcpgw up` prints for a person to paste: a request that lists the tools, and a client's settings.
+
+The request is Python's standard library alone and of the stateless protocol revision, so that it works
+on the same bare machine that ran `./run up`.
+"""
+
+import json
+
+PROTOCOL = "2026-07-28"
+
+
+def curl_like(url: str, key: str, user: str) -> str:
+    """A command for the shell that lists the tools of ``user``'s own container."""
+    headers = {
+        "Authorization": f"Bearer {key}",
+        "X-App-User": user,
+        "Content-Type": "application/json",
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": PROTOCOL,
+        "Mcp-Method": "tools/list",
+    }
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": PROTOCOL,
+        "io.modelcontextprotocol/clientInfo": {"name": "snippet", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": meta}}
+    return f"""python3 - <<'END'
+import json, urllib.request
+request = urllib.request.Request(
+    {url!r},
+    json.dumps({body!r}).encode(),
+    {headers!r},
+)
+answer = urllib.request.urlopen(request).read().decode()
+message = json.loads(answer.split("data: ", 1)[-1].strip().splitlines()[0])
+print("\\n".join(tool["name"] for tool in message["result"]["tools"]))
+END"""
+
+
+def client_settings(name: str, url: str, key: str, user: str) -> str:
+    """An `mcpServers` entry, as Claude Code, Cursor and others read it."""
+    headers = {"Authorization": f"Bearer {key}", "X-App-User": user}
+    return json.dumps({"mcpServers": {name: {"type": "http", "url": url, "headers": headers}}}, indent=2)

@@ -1,0 +1,137 @@
+"""The operator's verbs: what is there, why something is not as it should be, and keys for programs.
+
+They read the store and print; only `apply` writes, and only what the manifests say.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from reconciler.settings import ReconcilerSettings
+from state.kinds.app import key_sha256, mint_key
+from state.kinds.home import Home
+from state.kinds.incarnation import Incarnation
+from state.kinds.report import ManifestFile, Reconciler
+from state.kinds.resource import Condition, ConditionType, Truth
+from state.kinds.user_container import UserContainer
+from state.manifests.schema import manifest_schema
+from state.settings import load_settings
+from state.store import open_store
+from state.store.port import Tx
+
+T = TypeVar("T")
+
+
+def status(env_file: Path) -> int:
+    """A line for every user container; below, what is wrong with engine and manifests."""
+    users, files, reconcilers = _read(
+        env_file, lambda tx: (tx.list(UserContainer), tx.list(ManifestFile), tx.list(Reconciler))
+    )
+    rows = [("NAME", "USER", "TEMPLATE", "READY", "ROUTED", "REASON")]
+    rows += [_row(user) for user in users]
+    print(_aligned(rows) if users else "no user containers yet")
+    for one in (*reconcilers, *files):
+        for condition in one.status.conditions:
+            if _is_bad(condition):
+                about = one.spec.path if isinstance(one, ManifestFile) else one.name
+                print(f"{about}: {condition.reason}: {condition.message}")
+    return 0
+
+
+def explain(env_file: Path, name: str) -> int:
+    """Everything that is known of one user container."""
+    found = _read(env_file, lambda tx: _parts(tx, name))
+    if found is None:
+        print(f"mcpgw: no user container {name}; `mcpgw status` lists them", file=sys.stderr)
+        return 1
+    user, home, incarnations = found
+    print(
+        f"{user.name}: {user.spec.user} by template {user.spec.template}, managed by {user.metadata.managed_by}"
+    )
+    for condition in user.status.conditions:
+        since = condition.since.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        print(
+            f"  {condition.type:<16} {condition.status:<8} since {since}  {condition.reason}  {condition.message}"
+        )
+    if home is not None:
+        print(f"  home {home.name}, {home.status.last_incarnation} containers so far")
+    for one in incarnations:
+        print(
+            f"  container {one.spec.container_name} ({one.status.state}) at {one.spec.address or 'no address'}"
+        )
+    last = user.status.last_termination
+    if last is not None:
+        code = "" if last.exit_code is None else f", exit code {last.exit_code}"
+        print(f"  last end: {last.reason}{code}, at {last.at.astimezone():%Y-%m-%d %H:%M:%S}")
+        print("".join(f"    | {line}\n" for line in last.log_tail.splitlines()), end="")
+    return 0
+
+
+def app_key() -> int:
+    """A new key, shown once, and the manifest that lets it in."""
+    key = mint_key()
+    print(f"key (shown once): {key}")
+    print("put this into a file in manifests/:")
+    print(
+        "---\napiVersion: mcp-gateway/v1\nkind: App\nmetadata: {name: my-program}\n"
+        f"spec: {{keySha256: {key_sha256(key)}, template: demo}}"
+    )
+    return 0
+
+
+def schema() -> int:
+    print(json.dumps(manifest_schema(), indent=2))
+    return 0
+
+
+def _read(env_file: Path, fn: Callable[[Tx], T]) -> T:
+    async def read() -> T:
+        settings = load_settings(ReconcilerSettings, env_file=env_file)
+        store = await open_store(settings.store_url.get_secret_value())
+        try:
+            return await store.read(fn)
+        finally:
+            await store.close()
+
+    return asyncio.run(read())
+
+
+def _parts(tx: Tx, name: str) -> tuple[UserContainer, Home | None, list[Incarnation]] | None:
+    users = [one for one in tx.list(UserContainer) if name in (one.name, one.spec.user)]
+    if not users:
+        return None
+    user = users[0]
+    home = tx.get(Home, user.status.home) if user.status.home else None
+    return user, home, [one for one in tx.list(Incarnation) if one.spec.user_container == user.uid]
+
+
+def _row(user: UserContainer) -> tuple[str, ...]:
+    ready, routed = (
+        user.status.condition(ConditionType.READY),
+        user.status.condition(ConditionType.ROUTED),
+    )
+    degraded = user.status.condition(ConditionType.DEGRADED)
+    why = next((one for one in (degraded, ready) if one is not None and _is_bad(one)), None)
+    return (
+        user.name,
+        user.spec.user,
+        user.spec.template,
+        ready.status if ready is not None else "Unknown",
+        routed.status if routed is not None else "Unknown",
+        "" if why is None else f"{why.reason}: {why.message}",
+    )
+
+
+def _is_bad(condition: Condition) -> bool:
+    """Whether an operator wants to hear of it: True is bad of some conditions, anything else of others."""
+    bad_when_true = condition.type in (ConditionType.DEGRADED, ConditionType.DESTRUCTION_FROZEN)
+    return condition.is_true if bad_when_true else condition.status is not Truth.TRUE
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)

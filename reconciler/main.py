@@ -1,0 +1,172 @@
+"""The reconciler process: settings in, an Operator out, until a signal or the loss of the lead.
+
+It ends with 0 after a signal, and with EXIT_AGAIN when another start can help; what no other start can help
+is raised.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+from dataclasses import dataclass
+
+import structlog
+from aiohttp.web import AppRunner
+from state.manifests.follow import follow
+
+from reconciler.core.addresses import AddressPool
+from reconciler.core.ceiling import RUNTIME_DEFAULT, Ceiling
+from reconciler.core.errors import TransientError
+from reconciler.core.world import Site
+from reconciler.engine.door import EngineKind
+from reconciler.engine.opening import EngineSettings, open_engine
+from reconciler.engine.port import Addressing, Engine, NetworkSpec
+from reconciler.loop.directories import HostDirectories
+from reconciler.loop.gate import StartGate
+from reconciler.loop.prober import HttpAsk
+from reconciler.operator import Operator, Surroundings
+from reconciler.private import serve
+from reconciler.settings import STARTS_RESERVED_FOR_WAKES, ReconcilerSettings
+from state.settings import SettingsError, manifest_variables, usable_directory
+from state.store import open_store
+from state.store.port import Store
+
+EXIT_AGAIN = 1
+ENGINE_AWAITED_S_MAX = 5.0
+
+_log = structlog.get_logger(__name__)
+
+
+def run(settings: ReconcilerSettings) -> int:
+    """Run until a signal; the exit code.
+
+    Raises SettingsError and TerminalError when somebody has to mend something first, StoreError when the
+    store does not open. Each is one line for a person.
+    """
+    return asyncio.run(_run(settings))
+
+
+@dataclass(slots=True)
+class _Edges:
+    store: Store
+    engine: Engine
+    ask: HttpAsk
+
+    async def close(self) -> None:
+        await self.ask.close()
+        await self.engine.close()
+        await self.store.close()
+
+
+async def _run(settings: ReconcilerSettings) -> int:
+    usable_directory("HOST_DATA_DIR", settings.host_data_dir)
+    usable_directory("STATE_DIR", settings.state_dir)
+    edges = _Edges(
+        await open_store(settings.store_url.get_secret_value()), await _engine(settings), HttpAsk()
+    )
+    try:
+        await _refuse_unusable_engine(edges.engine)
+        return await _reconcile(settings, edges)
+    finally:
+        await edges.close()
+
+
+async def _engine(settings: ReconcilerSettings) -> Engine:
+    kind = EngineKind(settings.container_engine)
+    socket_path = settings.docker_host if kind is EngineKind.DOCKER else settings.podman_socket_path
+    return await open_engine(
+        EngineSettings(
+            kind=kind,
+            socket=socket_path,
+            project=settings.container_project_name,
+            network=settings.container_project_name,
+            addressing=Addressing(settings.container_addressing),
+        )
+    )
+
+
+async def _refuse_unusable_engine(engine: Engine) -> None:
+    """An engine that is no engine stops the start; one that does not answer may come back by itself."""
+    try:
+        async with asyncio.timeout(ENGINE_AWAITED_S_MAX):
+            _log.info("engine.found", version=await engine.version())
+    except (TransientError, TimeoutError) as error:
+        _log.warning("engine.unanswering", why=str(error))
+
+
+async def _reconcile(settings: ReconcilerSettings, edges: _Edges) -> int:
+    operator = Operator(surroundings(settings, edges.store, edges.engine, edges.ask))
+    private = await _private(settings, operator)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    reconciling = asyncio.create_task(operator.run())
+    following = asyncio.create_task(follow(settings.manifests_dir, edges.store, manifest_variables(settings)))
+    stopped = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({reconciling, following, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        return 0 if stopped.done() else _why_ended(reconciling, following)
+    finally:
+        for task in (reconciling, following, stopped):
+            task.cancel()
+        await asyncio.gather(reconciling, following, stopped, return_exceptions=True)
+        await private.cleanup()
+
+
+def _why_ended(*tasks: "asyncio.Task[None]") -> int:
+    """A task that ends by itself lost the lead or made a mistake: another start begins anew."""
+    for task in tasks:
+        if task.done() and not task.cancelled() and task.exception() is not None:
+            _log.error("reconciler.failed", exc_info=task.exception())
+    return EXIT_AGAIN
+
+
+async def _private(settings: ReconcilerSettings, operator: Operator) -> AppRunner:
+    bind = settings.reconciler_private_bind
+    try:
+        return await serve(operator, bind.host, bind.port)
+    except OSError as error:
+        raise SettingsError(
+            f"RECONCILER_PRIVATE_BIND={bind} cannot be listened on ({error.strerror}); "
+            "end what holds it, or choose another port"
+        ) from None
+
+
+def surroundings(settings: ReconcilerSettings, store: Store, engine: Engine, ask: HttpAsk) -> Surroundings:
+    """The edges that ``settings`` ask for."""
+    project = settings.container_project_name
+    return Surroundings(
+        store=store,
+        engine=engine,
+        directories=HostDirectories(settings.host_data_dir),
+        ask=ask,
+        site=Site(project, ceiling(settings)),
+        pool=address_pool(settings, engine),
+        network=NetworkSpec(name=project, project=project, subnet=str(settings.container_subnet_prefix)),
+        gate=StartGate(settings.starts_at_once, STARTS_RESERVED_FOR_WAKES),
+        holder=f"{socket.gethostname()}:{os.getpid()}",
+    )
+
+
+def ceiling(settings: ReconcilerSettings) -> Ceiling:
+    return Ceiling(
+        images=settings.allowed_images,
+        memory_bytes_max=settings.ceiling_memory,
+        cpus_max=settings.ceiling_cpus,
+        pids_max=settings.ceiling_pids,
+        shm_bytes_max=settings.ceiling_shm,
+        capabilities=settings.ceiling_capabilities,
+        runtimes=(RUNTIME_DEFAULT, *settings.ceiling_runtimes),
+        containers_max=settings.ceiling_containers,
+        creates_per_minute_max=settings.ceiling_creates_per_minute,
+    )
+
+
+def address_pool(settings: ReconcilerSettings, engine: Engine) -> AddressPool:
+    if not engine.capabilities.fixed_address:
+        return AddressPool("engine")
+    if settings.container_addressing == "network":
+        return AddressPool("network", subnet=str(settings.container_subnet_prefix))
+    ports = settings.container_port_range
+    return AddressPool("publish", ports=range(ports.first, ports.last + 1))
