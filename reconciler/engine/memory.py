@@ -1,7 +1,7 @@
 """The in-memory engine: the port's contract kept by a pretend machine, for tests, simulation and benchmarks.
 
 One suite holds it to what the real ones do. It is complete where decisions depend on it (names, addresses,
-endings, events, volumes) and silent about what they do not (what a log or an image holds). A mutation
+endings, events, volumes) and made up where they do not (what a log or an image holds). A mutation
 awaits before and after it takes effect, so a crash may fall on either side.
 Next: :mod:`reconciler.engine.memory_machine`.
 """
@@ -104,7 +104,11 @@ class MemoryEngine:
         await self._change(remove)
 
     async def logs(self, container_id: str) -> str:
-        return await self._read(lambda: "")
+        def look() -> str:
+            box = self.machine.box(container_id)
+            return "" if box is None else box.printed
+
+        return await self._read(look)
 
     async def events(self) -> AsyncGenerator[EngineEvent, None]:
         listener = await self._read(lambda: self.machine.listen(self._project))

@@ -27,6 +27,7 @@ from reconciler.engine.memory_addresses import MemoryAddresses
 from reconciler.engine.memory_profile import Profile, Workload, laptop_like
 
 EVENTS_WAITING_MAX = 256  # per listener; a slower one misses some, as with Docker
+WELL_BEHAVED = Workload()
 EXIT_KILLED = 137
 EXIT_TERMINATED = 143
 REACHABLE = (ContainerState.RUNNING, ContainerState.PAUSED)
@@ -42,9 +43,10 @@ class Box:
 
     shown: ObservedContainer
     spec: ContainerSpec | None = None  # None: a foreign one
-    workload: Workload = Workload()
+    workload: Workload = WELL_BEHAVED
     project: str = ""
     volume: str = ""
+    printed: str = ""  # what logs() shows
     started_at: datetime | None = None
     starts: int = 0  # an ending that was set for an earlier start is no longer meant
     is_well: bool = True  # whether it answers probes well, once it has started up
@@ -181,7 +183,7 @@ class Machine:
         self._show(box, replace(box.shown, state=ContainerState.PAUSED))
 
     def restart(self) -> None:
-        """The engine is stopped: every program ends and every stream breaks. ``down`` is left to the caller."""
+        """The engine is stopped: every program ends, every stream breaks. ``down`` is the caller's."""
         for box in list(self._boxes.values()):
             self.end(box, EXIT_KILLED)
         self.cut_events()

@@ -87,8 +87,9 @@ class Engine(Protocol):
         ...
 
     async def start(self, container_id: str) -> None:
-        """Start it; already running is success. Raises TerminalError StartFailed for a command that cannot
-        run, TransientError AddressInUse or ContainerMissing, OutcomeUnknownError."""
+        """Start it; already running is success. Raises TerminalError StartFailed for what cannot run,
+        TransientError AddressInUse or ContainerMissing, OutcomeUnknownError. Where an init starts first, a
+        missing command is for the init to find: such a container starts, and ends with 126 or 127."""
         ...
 
     async def stop(self, container_id: str, grace_s: float) -> None:

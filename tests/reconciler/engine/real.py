@@ -1,0 +1,265 @@
+"""The contract suite's rig over a real engine, with aiodocker as the other hand."""
+
+import asyncio
+import contextlib
+import io
+import random
+import socket
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import aiodocker
+
+from reconciler.core.container import ContainerSpec
+from reconciler.engine.door import EngineKind
+from reconciler.engine.opening import EngineSettings, open_engine
+from reconciler.engine.port import Addressing, Engine, NetworkSpec
+from tests.engines import RealEngine
+from tests.reconciler.engine.proxy import EngineProxy
+from tests.reconciler.engine.rig import MOUNT, PORT, Program
+
+HTTP_TIMEOUT_S = 2.0
+SERVE = f"import http.server as h; h.test(h.SimpleHTTPRequestHandler, h.ThreadingHTTPServer, port={PORT})"
+PROGRAMS = {
+    Program.SERVE: SERVE,
+    Program.IGNORE_TERM: f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SERVE}",
+    Program.CRASH: "raise SystemExit(3)",
+    Program.EAT_MEMORY: "eaten = [bytearray(1 << 20) for _ in range(100000)]",
+}
+FOREIGN_LABEL = "not-ours"
+BARE_IMAGE = "mcp-gateway-contract"
+
+
+class RealRig:
+    """``machine`` is the engine itself; our adapters reach it through ``proxy``, which tests may break."""
+
+    def __init__(self, engine: RealEngine, project: str, addressing: Addressing, folder: Path) -> None:
+        self.machine = engine
+        self.project = project
+        self.other_project = f"{project}x"
+        self.addressing = addressing
+        self.proxy = EngineProxy(engine.url.removeprefix("unix://"), folder / "engine.sock")
+        self.network = NetworkSpec(project, project, free_subnet())
+        self.hand: aiodocker.Docker
+        self.engine: Engine
+        self.other_engine: Engine
+        self._folder = folder
+        self._host = 20
+        self._taken: list[socket.socket] = []
+        self._foreign: list[tuple[str, str]] = []
+
+    async def open(self) -> None:
+        self.hand = aiodocker.Docker(self.machine.url, api_version="v1.41")
+        await self.proxy.start()
+        self.engine = await self._adapter(self.project)
+        self.other_engine = await self._adapter(self.other_project)
+        await self.engine.ensure_network(self.network)
+        await self._ensure_image()
+
+    async def close(self) -> None:
+        for engine in (self.engine, self.other_engine):
+            for one in await engine.list():
+                await engine.remove(one.id)
+            await engine.close()
+        for path in reversed([f"{kind}/{name}" for kind, name in self._foreign]):
+            await self._delete(path)
+        with contextlib.suppress(aiodocker.DockerError):
+            await self._delete(f"networks/{self.project}")
+        await self.hand.close()
+        await self.proxy.stop()
+        for sock in self._taken:
+            sock.close()
+
+    @property
+    def image(self) -> str:
+        """The demo image without an entrypoint, so that a command is what runs."""
+        return f"{BARE_IMAGE}:{self.machine.image.rpartition(':')[2]}"
+
+    def spec(self, program: Program = Program.SERVE) -> ContainerSpec:
+        return ContainerSpec(
+            image=self.image,
+            command=self._command(program),
+            env=(("GREETING", "hello"),),
+            port=PORT,
+            user="1000",
+            memory_bytes=64 << 20,
+            cpus=1.0,
+            pids=64,
+            shm_bytes=8 << 20,
+            read_only_root=False,
+            cap_add=(),
+            runtime="",
+            data_mount_path=MOUNT,
+        )
+
+    def address(self) -> str:
+        if self.addressing is Addressing.PUBLISH:
+            return f"127.0.0.1:{free_port()}"
+        self._host += 1
+        return f"{self.network.subnet.rpartition('.')[0]}.{self._host}"
+
+    def data_path(self, home: str) -> str:
+        path = self._folder / home
+        path.mkdir(exist_ok=True)
+        path.chmod(0o777)
+        return str(path)
+
+    async def answers(self, host: str, port: int) -> bool:
+        if not host:
+            return False
+        try:
+            async with asyncio.timeout(HTTP_TIMEOUT_S):
+                return b" 200 " in await _status_line(host, port)
+        except (OSError, TimeoutError):
+            return False
+
+    async def pause(self, name: str) -> None:
+        await self.hand.containers.container(name).pause()
+
+    async def remove_by_hand(self, name: str) -> None:
+        await self.hand.containers.container(name).delete(force=True)
+
+    async def put_foreign(self, name: str) -> str:
+        config = {
+            "Image": self._named(self.image),
+            "Cmd": list(self._command(Program.SERVE)),
+            "Labels": {FOREIGN_LABEL: self.project},
+            "HostConfig": {"NetworkMode": "none"},
+        }
+        container = await self.hand.containers.create(config, name=name)
+        self._foreign.append(("containers", container.id))
+        await container.start()
+        return container.id
+
+    async def put_foreign_network(self, name: str, subnet: str) -> None:
+        await self.hand.networks.create(
+            {
+                "Name": name,
+                "CheckDuplicate": True,
+                "Driver": "bridge",
+                "IPAM": {"Config": [{"Subnet": subnet}]},
+            }
+        )
+        self._foreign.append(("networks", name))
+
+    async def network_names(self) -> set[str]:
+        return {one["Name"] for one in await self.hand.networks.list()}
+
+    async def foreign_is_untouched(self, name: str, container_id: str) -> bool:
+        found = await self.hand.containers.get(name)
+        return found["Id"] == container_id and found["State"]["Running"] is True
+
+    async def write_data(self, name: str, text: str) -> None:
+        await self.inside(name, f"echo {text} > {MOUNT}/kept")
+
+    async def read_data(self, name: str) -> str:
+        return (await self.inside(name, f"cat {MOUNT}/kept")).strip()
+
+    async def occupy(self, address: str) -> None:
+        """A listener on the port, or a foreign container on the address."""
+        if self.addressing is Addressing.PUBLISH:
+            host, _, port = address.partition(":")
+            sock = socket.create_server((host, int(port)))
+            self._taken.append(sock)
+            return
+        config = {
+            "Image": self._named(self.image),
+            "Cmd": list(self._command(Program.SERVE)),
+            "HostConfig": {"NetworkMode": self.network.name},
+            "NetworkingConfig": {
+                "EndpointsConfig": {self.network.name: {"IPAMConfig": {"IPv4Address": address}}}
+            },
+        }
+        container = await self.hand.containers.create(config, name=f"{self.project}-squatter")
+        self._foreign.append(("containers", container.id))
+        await container.start()
+
+    async def cut_events(self) -> None:
+        self.proxy.break_connections()
+
+    async def inside(self, name: str, script: str, user: str = "") -> str:
+        """What a shell script prints in the container, run as the workload's own user."""
+        execution = await self.hand.containers.container(name).exec(["/bin/sh", "-c", script], user=user)
+        printed = b""
+        async with execution.start(detach=False) as stream:
+            while (message := await stream.read_out()) is not None:
+                printed += message.data
+        return printed.decode()
+
+    async def raw(self, name: str) -> dict[str, Any]:
+        """The engine's own inspect."""
+        container = await self.hand.containers.get(name)
+        return container._container
+
+    def _command(self, program: Program) -> tuple[str, ...]:
+        if program is Program.MISSING:
+            return ("/no/such/command",)
+        return ("python3", "-c", PROGRAMS[program])
+
+    async def _ensure_image(self) -> None:
+        try:
+            await self.hand.images.inspect(self._named(self.image))
+        except aiodocker.DockerError:
+            dockerfile = f"FROM {self._named(self.machine.image)}\nENTRYPOINT []\n".encode()
+            with _tar("Dockerfile", dockerfile) as context:
+                await self.hand.images.build(fileobj=context, encoding="identity", tag=self.image)
+
+    def _named(self, image: str) -> str:
+        return image if self.machine.name == "docker" else f"localhost/{image}"
+
+    async def _adapter(self, project: str) -> Engine:
+        return await open_engine(
+            EngineSettings(
+                kind=EngineKind(self.machine.name),
+                socket=str(self.proxy.path),
+                project=project,
+                network=self.network.name,
+                addressing=self.addressing,
+            )
+        )
+
+    async def _delete(self, path: str) -> None:
+        async with self.hand._query(
+            path, "DELETE", params={"force": "true"} if "containers" in path else None
+        ):
+            pass
+
+
+def free_subnet() -> str:
+    """Some /24 that is hardly taken; a collision would fail loudly in ensure_network."""
+    return f"10.{random.randrange(212, 250)}.{random.randrange(256)}.0/24"
+
+
+def free_port() -> int:
+    """A loopback port below the ephemeral range that nothing listens on."""
+    while True:
+        port = random.randrange(15000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+async def _status_line(host: str, port: int) -> bytes:
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        return await reader.readline()
+    finally:
+        writer.close()
+
+
+@contextlib.contextmanager
+def _tar(name: str, content: bytes) -> Iterator[BinaryIO]:
+    with tempfile.TemporaryFile() as file:
+        with tarfile.open(fileobj=file, mode="w") as archive:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+        file.seek(0)
+        yield file
