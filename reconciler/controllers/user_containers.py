@@ -182,7 +182,7 @@ class UserContainers:
         status = world.user_container.status
         if status.observed_generation != world.user_container.metadata.generation:
             return True
-        return conditions_of(world, decided) != status.conditions
+        return conditions_of(world, decided) is not status.conditions
 
     def _probe(self, world: World) -> None:
         """Probe the recorded container while it runs and is meant to stay."""
@@ -209,6 +209,8 @@ class UserContainers:
         if world.wanted is None:
             return world
         record = world.incarnation
+        if record is not None and record.spec.spec_hash == world.wanted.hash:
+            return world
         target = target_of(world, world.wanted)
         if record is not None and record.spec.spec_hash == target.hash:
             return world

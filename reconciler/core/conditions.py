@@ -40,7 +40,11 @@ _PROGRESS: dict[type, tuple[str, str]] = {
 
 
 def conditions_of(world: World, plan: Plan) -> tuple[Condition, ...]:
-    """The conditions after this pass, ``since`` carried over where a status did not change."""
+    """The conditions after this pass, ``since`` carried over where a status did not change.
+
+    Where nothing changed they are the very tuple that stands in the status: most passes of most users.
+    """
+    old = world.user_container.status.conditions
     new = (
         _engine_reachable(world),
         _ready(world, plan),
@@ -48,7 +52,8 @@ def conditions_of(world: World, plan: Plan) -> tuple[Condition, ...]:
         _progressing(world, plan),
         _degraded(world, plan),
     )
-    return Conditions.merged(world.user_container.status.conditions, new)
+    known = set(map(id, old))
+    return old if all(id(one) in known for one in new) else Conditions.merged(old, new)
 
 
 def _engine_reachable(world: World) -> Condition:
@@ -139,6 +144,9 @@ def _degraded(world: World, plan: Plan) -> Condition:
 
 
 def _condition(world: World, of: ConditionType, truth: Truth, reason: str, message: str = "") -> Condition:
-    return Condition(
-        type=of, status=truth, reason=reason, message=message[:MESSAGE_CHARS_MAX], since=world.now
-    )
+    """The condition that says so: the one that stands already, if it does."""
+    message = message[:MESSAGE_CHARS_MAX]
+    old = world.user_container.status.condition(of)
+    if old is not None and (old.status, old.reason, old.message) == (truth, reason, message):
+        return old
+    return Condition(type=of, status=truth, reason=reason, message=message, since=world.now)
