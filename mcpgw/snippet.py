@@ -9,7 +9,7 @@ import json
 PROTOCOL = "2026-07-28"
 
 
-def curl_like(url: str, key: str, user: str) -> str:
+def shell_snippet(url: str, key: str, user: str) -> str:
     """A command for the shell that lists the tools of ``user``'s own container."""
     headers = {
         "Authorization": f"Bearer {key}",

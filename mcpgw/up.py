@@ -1,0 +1,173 @@
+"""`mcpgw up`: what `./run up` runs. Sets up what is missing, starts both processes, prints the way in.
+
+Decides the local defaults: the demo image where no other is named, and an App `local` whose key the printed
+snippet carries. :mod:`mcpgw.supervisor` keeps the processes running.
+"""
+
+import asyncio
+import os
+import sys
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.auth.local import LOCAL_APP, LOCAL_USER_ID, mint_sign_in_link
+from gateway.settings import GatewaySettings
+from mcpgw.bootstrap.ready import make_ready
+from mcpgw.snippet import client_settings, shell_snippet
+from mcpgw.supervisor import Part, Supervisor
+from reconciler.settings import ReconcilerSettings
+from state.kinds.app import App, AppSpec, key_sha256, mint_key
+from state.kinds.resource import Metadata
+from state.settings import SettingsError, load_settings, near_misses, setting_names, usable_directory
+from state.store import open_store
+from state.store.port import Tx
+from state.store.tickets import open_tickets
+
+READY_S_MAX = 60.0
+READY_POLL_S = 0.1
+KEY_FILE = "local-app.key"
+KEY_FILE_MODE = 0o600
+WATCHED_BY_DEV = ("gateway", "reconciler", "state", "mcpgw")
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is started with which settings."""
+
+    gateway: GatewaySettings
+    reconciler: ReconcilerSettings
+    environment: Mapping[str, str]
+
+
+def up(env_file: Path) -> int:
+    """Run until Ctrl-C; the exit code."""
+    for warning in near_misses(env_file, setting_names(GatewaySettings, ReconcilerSettings)):
+        print(f"mcpgw: {warning}", file=sys.stderr)
+    return asyncio.run(_up(_prepare(env_file)))
+
+
+def dev() -> int:
+    """`up`, and again on every change of the code."""
+    import watchfiles  # noqa: PLC0415 (only this verb needs it)
+
+    return watchfiles.run_process(
+        *WATCHED_BY_DEV, target=f"{sys.executable} -m mcpgw up", target_type="command"
+    )
+
+
+def _prepare(env_file: Path) -> _Plan:
+    """Settings, an engine that answers, and the demo's image where the settings name no other."""
+    settings = load_settings(ReconcilerSettings, env_file=env_file)
+    wants_demo = "container_image" not in settings.model_fields_set
+    ready = make_ready(settings.container_engine, with_demo_image=wants_demo)
+    socket = "DOCKER_HOST" if settings.container_engine == "docker" else "PODMAN_SOCKET_PATH"
+    environment = {socket: ready.engine.url}
+    if ready.demo_image is not None:
+        environment["CONTAINER_IMAGE"] = ready.demo_image
+    together = {**os.environ, **environment}
+    return _Plan(
+        load_settings(GatewaySettings, together, env_file),
+        load_settings(ReconcilerSettings, together, env_file),
+        environment,
+    )
+
+
+async def _up(plan: _Plan) -> int:
+    state_dir = usable_directory("STATE_DIR", plan.gateway.state_dir)
+    key = _local_key(state_dir / KEY_FILE)
+    await _let_in(plan, key)
+    parts = [Part(name, ("-m", "mcpgw", name)) for name in ("reconciler", "gateway")]
+    supervisor = Supervisor(parts, plan.environment)
+    running = asyncio.create_task(supervisor.run())
+    welcome = asyncio.create_task(_welcome(plan, key))
+    code = await running
+    welcome.cancel()
+    await asyncio.gather(welcome, return_exceptions=True)
+    return code
+
+
+def _local_key(path: Path) -> str:
+    """The local App's key: made once, readable by this user alone."""
+    if path.exists():
+        return path.read_text().strip()
+    key = mint_key()
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, KEY_FILE_MODE)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written ({error.strerror}); make STATE_DIR writable") from None
+    with os.fdopen(descriptor, "w") as file:
+        file.write(f"{key}\n")
+    return key
+
+
+async def _let_in(plan: _Plan, key: str) -> None:
+    """The App `local`, of whom the local developer is a user."""
+    spec = AppSpec(key_sha256=key_sha256(key), template=plan.gateway.default_template)
+
+    def write(tx: Tx) -> None:
+        app = tx.get(App, LOCAL_APP)
+        if app is None:
+            tx.create(App(metadata=Metadata(name=LOCAL_APP), spec=spec))
+        elif app.metadata.managed_by == "api":
+            tx.update_spec(app.replaced(spec=spec))
+
+    store = await open_store(plan.gateway.store_url.get_secret_value())
+    try:
+        await store.transact(write, actor="mcpgw up")
+    finally:
+        await store.close()
+
+
+async def _welcome(plan: _Plan, key: str) -> None:
+    """Once both answer: the sign-in link, the MCP URL and what to paste."""
+    ports = (plan.gateway.gateway_private_bind, plan.reconciler.reconciler_private_bind)
+    for bind in ports:
+        await _until_ready(f"http://{bind}/ready")
+    origin = plan.gateway.gateway_origin
+    tickets = await open_tickets(plan.gateway.state_dir)
+    try:
+        link = await mint_sign_in_link(tickets, origin)
+    finally:
+        await tickets.close()
+    url = f"{origin}/mcp"
+    print(
+        f"""
+mcp-gateway is up at {origin}
+
+  sign in (once, within 15 minutes):  {link}
+  MCP URL:                            {url}
+
+List the tools of a container of your own; paste this into another terminal:
+
+{shell_snippet(url, key, LOCAL_USER_ID)}
+
+For an MCP client that takes headers:
+
+{client_settings("mcp-gateway", url, key, LOCAL_USER_ID)}
+
+Ctrl-C stops the gateway; containers keep running.
+""",
+        flush=True,
+    )
+
+
+async def _until_ready(url: str) -> None:
+    """Wait for a process to answer; one that never does has said why in its log."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + READY_S_MAX
+    told = False
+    while not await asyncio.to_thread(_answers, url):
+        if not told and loop.time() > deadline:
+            print(f"mcpgw: {url} does not answer yet; see the lines above", file=sys.stderr)
+            told = True
+        await asyncio.sleep(READY_POLL_S)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 (our own private port)
+            return bool(answer.status == 200)
+    except OSError:
+        return False
