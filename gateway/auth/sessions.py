@@ -1,0 +1,159 @@
+"""Sessions of people at pages: a cookie that is a secret, and a record of it that the server keeps.
+
+Decides names and attributes of cookies, how long a session lives, and what a form must carry. Two kinds of
+session never stand for each other: one at the gateway's origin, and one at a single Home's, which ends with
+the gateway session that opened it. Next: :mod:`gateway.auth.local` and :mod:`gateway.auth.home_entry`.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from gateway.head import Head, cookies
+
+SECRET_BYTES = 32
+SECRET_CHARS_MAX = 64
+SESSION_S = 30 * 86400.0
+HOME_SESSION_S = 86400.0
+TRUSTED_S = 2.0  # how long a worker believes a session without asking again: the delay of another's sign-out
+CACHED_MAX = 4096
+COOKIES_TRIED_MAX = 4  # a sibling's page may set a cookie of our name beside ours; more is an attack
+
+
+class Tickets(Protocol):
+    """Where secrets' records live. Keys are their SHA-256; the secrets themselves stay with people."""
+
+    async def put(self, kind: str, key: str, record: Mapping[str, str], ttl_s: float) -> None: ...
+
+    async def get(self, kind: str, key: str) -> Mapping[str, str] | None:
+        """The record, unless it is unknown or over."""
+        ...
+
+    async def take(self, kind: str, key: str) -> Mapping[str, str] | None:
+        """The record, once: whoever asks again gets None."""
+        ...
+
+    async def remove(self, kind: str, key: str) -> None: ...
+
+
+class TicketKind(StrEnum):
+    SESSION = "session"
+    HOME_SESSION = "home-session"
+    SIGN_IN_CODE = "sign-in-code"
+    HOME_CODE = "home-code"
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Somebody with a good session. ``home``: the only Home it is good for; empty at the gateway's."""
+
+    user: str
+    key: str  # of the session's record
+    csrf: str
+    home: str = ""
+
+
+class Sessions:
+    """One a worker."""
+
+    def __init__(self, tickets: Tickets, *, is_https: bool) -> None:
+        self._tickets = tickets
+        self._is_https = is_https
+        self._cached: dict[tuple[TicketKind, str], tuple[Visitor | None, float]] = {}
+
+    async def open(self, user: str) -> str:
+        """A new session at the gateway's origin; returns the Set-Cookie value."""
+        secret = mint_secret()
+        await self._tickets.put(TicketKind.SESSION, key_of(secret), {"user": user}, SESSION_S)
+        return self._cookie(TicketKind.SESSION, secret, SESSION_S)
+
+    async def open_home(self, user: str, home: str, opened_by: str) -> str:
+        """A new session at one Home's origin; returns the Set-Cookie value."""
+        secret = mint_secret()
+        record = {"user": user, "home": home, "opened_by": opened_by}
+        await self._tickets.put(TicketKind.HOME_SESSION, key_of(secret), record, HOME_SESSION_S)
+        return self._cookie(TicketKind.HOME_SESSION, secret, HOME_SESSION_S)
+
+    async def close(self, visitor: Visitor) -> str:
+        """End a gateway session, and with it the Home sessions it opened; returns the Set-Cookie value."""
+        await self._tickets.remove(TicketKind.SESSION, visitor.key)
+        self._cached.pop((TicketKind.SESSION, visitor.key), None)
+        return self._cookie(TicketKind.SESSION, "", 0)
+
+    async def visitor(self, head: Head) -> Visitor | None:
+        """Who comes to the gateway's origin."""
+        for secret in self._secrets(head, TicketKind.SESSION):
+            found = await self._find(TicketKind.SESSION, secret)
+            if found is not None:
+                return found
+        return None
+
+    async def home_visitor(self, head: Head, home: str) -> Visitor | None:
+        """Who comes to this Home's origin; a session of another Home is none."""
+        for secret in self._secrets(head, TicketKind.HOME_SESSION):
+            found = await self._find(TicketKind.HOME_SESSION, secret)
+            if found is not None and found.home == home:
+                return found
+        return None
+
+    def _secrets(self, head: Head, kind: TicketKind) -> list[str]:
+        if b"cookie" not in head.values:
+            return []
+        named = cookies(head, self._name(kind).encode())
+        return [secret for secret in named[:COOKIES_TRIED_MAX] if 0 < len(secret) <= SECRET_CHARS_MAX]
+
+    async def _find(self, kind: TicketKind, secret: str) -> Visitor | None:
+        now = asyncio.get_running_loop().time()
+        key = key_of(secret)
+        known = self._cached.get((kind, key))
+        if known is not None and known[1] > now:
+            return known[0]
+        found = await self._read(kind, key, secret)
+        if len(self._cached) >= CACHED_MAX:
+            self._cached.clear()
+        self._cached[kind, key] = (found, now + TRUSTED_S)
+        return found
+
+    async def _read(self, kind: TicketKind, key: str, secret: str) -> Visitor | None:
+        record = await self._tickets.get(kind, key)
+        if record is None:
+            return None
+        opened_by = record.get("opened_by")
+        if opened_by is not None and await self._tickets.get(TicketKind.SESSION, opened_by) is None:
+            return None
+        return Visitor(record["user"], key, csrf_token(secret), record.get("home", ""))
+
+    def _name(self, kind: TicketKind) -> str:
+        name = "mcpgw-home" if kind is TicketKind.HOME_SESSION else "mcpgw"
+        return f"__Host-{name}" if self._is_https else name
+
+    def _cookie(self, kind: TicketKind, secret: str, max_age_s: float) -> str:
+        """Source: RFC 6265bis section 4.1.3.2 for the prefix, which keeps siblings from setting it."""
+        secure = "; Secure" if self._is_https else ""
+        age = f"; Max-Age={int(max_age_s)}"
+        return f"{self._name(kind)}={secret}; Path=/; HttpOnly; SameSite=Lax{secure}{age}"
+
+
+def mint_secret() -> str:
+    return secrets.token_urlsafe(SECRET_BYTES)
+
+
+def key_of(secret: str) -> str:
+    """Under what the record of ``secret`` is kept; a random 256-bit secret needs no slow hash."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def csrf_token(session_secret: str) -> str:
+    """What a form of this session carries: nobody without the cookie can make it."""
+    digest = hmac.digest(session_secret.encode(), b"csrf", "sha256")
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def is_csrf_token(visitor: Visitor, given: str) -> bool:
+    return hmac.compare_digest(visitor.csrf.encode(), given.encode())

@@ -1,0 +1,197 @@
+"""What is checked at either kind of origin before a request may reach a container.
+
+At the gateway's own: MCP routes, for bearers of a key alone. At a Home's: that Home's pages, for its owner,
+for whoever holds a hosted link, or for anyone, as its template says. A user's pages are never on the
+gateway's origin, and a page's cookie is never good for MCP. Next: :mod:`gateway.hold.delivery`.
+"""
+
+from urllib.parse import unquote
+
+from gateway.asked import Asked
+from gateway.auth.app_keys import Caller, identify
+from gateway.auth.sessions import Sessions
+from gateway.hold.delivery import Delivery
+from gateway.hold.manner import Manner, manner_of_call, manner_of_page
+from gateway.origins import SAFE_METHODS, refuse_foreign_origin
+from gateway.problems import Problem, bad_request, forbidden, not_found, unavailable
+from gateway.routes.match import names_hostname
+from gateway.routes.seat import Seat
+from gateway.routes.table import Table
+from gateway.seats import Seats
+from gateway.sites import Sites
+from gateway.upstream_heads import UpstreamHeads
+from state.kinds.app import app_user
+from state.kinds.template import Access, Route
+
+USER_PREFIX = "/u/"
+TABLE_WAIT_S = 5.0
+
+
+class Doorway:
+    """What both doors do once everything is checked."""
+
+    def __init__(self, table: Table, delivery: Delivery, heads: UpstreamHeads) -> None:
+        self.table = table
+        self._delivery = delivery
+        self._heads = heads
+
+    async def wait_current(self) -> None:
+        """Raises Problem (503) where the routes are not known: at start, or after a lost lease."""
+        if not self.table.is_current and not await self.table.wait_current(TABLE_WAIT_S):
+            raise unavailable(
+                "The routes are not known",
+                "The gateway is reading them from its store. Ask again in a moment.",
+                "NotCurrent",
+                2.0,
+            )
+
+    async def deliver(self, asked: Asked, seat: Seat, path: str, manner: Manner) -> None:
+        asked.seat = seat
+        head = self._heads.head(asked.scope, path, asked.site)
+        if asked.is_websocket:
+            await self._delivery.websocket(asked, seat, head, manner)
+        else:
+            await self._delivery.http(asked, seat, head, manner)
+
+
+class GatewayDoor:
+    """MCP routes on the gateway's origin: ``/mcp…`` and ``/u/<user>/mcp…``."""
+
+    def __init__(self, doorway: Doorway, seats: Seats, sites: Sites) -> None:
+        self._doorway = doorway
+        self._table = doorway.table
+        self._seats = seats
+        self._sites = sites
+
+    async def serve(self, asked: Asked) -> None:
+        """Raises Problem: 403, 401, 400, 404 or 503, in this order of checks."""
+        if not self._table.is_current:
+            await self._doorway.wait_current()
+        refuse_foreign_origin(asked.head, asked.site, guarded=True)
+        named, path = split_user(asked.path)
+        caller = self._caller(asked, path)
+        template = caller.app.spec.template
+        if named is None:
+            user = required_user(caller)
+            seat = self._seats.find(user, template)
+        else:
+            user = named_user(caller, named, self._table)
+            seat = self._named_seat(named, user, template)
+        asked.route = self._route(seat.template if seat is not None else template, path)
+        if seat is None:
+            seat = await self._seats.ensure(user, template)
+        asked.site = self._sites.gateway  # the public name, whichever of our names was used
+        await self._doorway.deliver(asked, seat, path, manner_of_call(asked))
+
+    def _caller(self, asked: Asked, path: str) -> Caller:
+        try:
+            return identify(self._table, asked.head)
+        except Problem:
+            if self._table.is_mcp_path(path):
+                raise
+            raise _no_page(self._sites) from None  # nobody need sign in to learn that nothing is here
+
+    def _named_seat(self, named: str, user: str, template: str) -> Seat | None:
+        short = self._table.seat_named(named)
+        return short if short is not None and short.user == user else self._seats.find(user, template)
+
+    def _route(self, template: str, path: str) -> Route:
+        routes = self._table.routes(template)
+        if routes is None:
+            detail = f"ContainerTemplate {template} does not exist. An operator has to add it."
+            raise unavailable("There is no such template", detail, "TemplateMissing", 60.0)
+        route = routes.find(path)
+        if route is None or route.protocol != "mcp":
+            raise _no_page(self._sites)
+        return route
+
+
+class HomeDoor:
+    """A Home's own origin: its template's page routes."""
+
+    def __init__(self, doorway: Doorway, sessions: Sessions, sites: Sites) -> None:
+        self._doorway = doorway
+        self._table = doorway.table
+        self._sessions = sessions
+        self._sites = sites
+
+    async def serve(self, asked: Asked) -> None:
+        """Raises Problem: 404, 403 or 401, in this order of checks."""
+        if not self._table.is_current:
+            await self._doorway.wait_current()
+        home = asked.site.home
+        seat = self._table.seat_at_home(home)
+        if seat is None:
+            raise not_found("No container has this address. Open it anew from the account page.")
+        route = asked.route = self._route(seat, asked.path)
+        changes = asked.is_websocket or asked.scope["method"] not in SAFE_METHODS
+        refuse_foreign_origin(asked.head, asked.site, guarded=changes)
+        await self._admit(asked, seat, route)
+        manner = manner_of_page(asked, is_anyones=route.access is Access.ANY)
+        await self._doorway.deliver(asked, seat, asked.path, manner)
+
+    def _route(self, seat: Seat, path: str) -> Route:
+        routes = self._table.routes(seat.template)
+        route = routes.find(path) if routes is not None else None
+        if route is None:
+            raise not_found("This container shows no such page.")
+        if route.protocol == "mcp":
+            raise not_found(f"MCP is spoken at {self._sites.gateway.origin}{path}, with a bearer token.")
+        return route
+
+    async def _admit(self, asked: Asked, seat: Seat, route: Route) -> None:
+        """Raises Problem (401) unless the route's access rule lets this request in."""
+        if route.access is Access.ANY:
+            return
+        if route.access is Access.LINK and names_hostname(route, asked.path, asked.site.home):
+            return
+        visitor = await self._sessions.home_visitor(asked.head, asked.site.home)
+        if visitor is None or visitor.user != seat.user:
+            raise _enter_first(self._sites)
+
+
+def split_user(path: str) -> tuple[str | None, str]:
+    """The user that ``/u/<user>/…`` names, and the path that is left; (None, path) for any other path."""
+    if not path.startswith(USER_PREFIX):
+        return None, path
+    named, slash, rest = path[len(USER_PREFIX) :].partition("/")
+    return unquote(named), slash + rest
+
+
+def required_user(caller: Caller) -> str:
+    """For whom the App asks. Raises Problem (400)."""
+    if caller.user is None:
+        raise bad_request("Say for which of your users you ask: X-App-User: <id>.", "MissingUser")
+    return caller.user
+
+
+def named_user(caller: Caller, named: str, table: Table) -> str:
+    """The user that a path names, by its full name or its UserContainer's. Raises Problem (403, 404).
+
+    Exactly that name, never a part of it. Another's user and nobody are told alike.
+    """
+    short = table.seat_named(named)
+    user = short.user if short is not None else named
+    prefix = f"app:{caller.app.name}."
+    if app_user(caller.app.name, user.removeprefix(prefix)) != user:
+        raise not_found("You have no such user.")
+    if caller.user is not None and caller.user != user:
+        raise forbidden("The path and X-App-User name different users.", "UserMismatch")
+    return user
+
+
+def _no_page(sites: Sites) -> Problem:
+    return not_found(
+        "MCP is spoken at /mcp. A container's pages have an address of their own: open them from "
+        f"{sites.gateway.origin}/."
+    )
+
+
+def _enter_first(sites: Sites) -> Problem:
+    return Problem(
+        401,
+        "Who is asking?",
+        f"This page is its owner's alone. Open it from {sites.gateway.origin}/.",
+        reason="NotEntered",
+        headers=((b"www-authenticate", b'Session realm="mcp-gateway"'),),
+    )

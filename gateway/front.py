@@ -1,0 +1,136 @@
+"""The entry of every request: which origin, which path, who, which seat, and then its bytes.
+
+Decides the order of the checks: nothing is created, held or forwarded before all of them passed. Everything
+here runs for each proxied call, so there is no framework on this path; the gateway's own pages are another
+ASGI application. Next: :mod:`gateway.doors`, which holds what is checked at either kind of origin.
+"""
+
+from http import HTTPStatus
+from time import perf_counter
+
+from gateway.accesslog import AccessLog
+from gateway.asked import Asked
+from gateway.doors import GatewayDoor, HomeDoor
+from gateway.head import read_head
+from gateway.hold.held import WaitingPageError
+from gateway.hold.waiting import ClientGoneError
+from gateway.metrics import Metrics
+from gateway.origins import SAFE_METHODS, refuse_foreign_origin
+from gateway.own_paths import HEALTH, is_gateways, is_homes_own
+from gateway.pages.serve import Pages
+from gateway.problems import Problem, bad_request, deny_websocket, send_answer, send_problem
+from gateway.proxy.client import Message, Receive, Scope, Send
+from gateway.routes.path import AmbiguousPathError, normalized
+from gateway.sites import Site, Sites
+
+_NOWHERE = Site("", b"")
+
+
+class Front:
+    """The ASGI application of a worker."""
+
+    def __init__(
+        self,
+        *,
+        sites: Sites,
+        gateway: GatewayDoor,
+        home: HomeDoor,
+        pages: Pages,
+        log: AccessLog,
+        metrics: Metrics,
+    ) -> None:
+        self._sites = sites
+        self._gateway = gateway
+        self._home = home
+        self._pages = pages
+        self._log = log
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+            return
+        asked = Asked(scope, receive, send, read_head(scope["headers"]), _NOWHERE, "")
+        try:
+            await self._serve(asked)
+        except Problem as problem:
+            await self._refuse(asked, problem)
+        except WaitingPageError:
+            await self._pages.waiting(asked)
+        except ClientGoneError:
+            asked.reason = "ClientGone"
+        finally:
+            ended_s = perf_counter()
+            self._log.note(asked, ended_s)
+            self._metrics.note(asked, ended_s)
+
+    async def _serve(self, asked: Asked) -> None:
+        path = _path(asked.scope)
+        site = self._sites.find(asked.head.values.get(b"host", b""))
+        if site is None:
+            await self._elsewhere(asked, path)
+            return
+        asked.site, asked.path = site, path
+        if site.home:
+            if is_homes_own(path):
+                await self._own(asked)
+            else:
+                await self._home.serve(asked)
+        elif is_gateways(path):
+            await self._own(asked)
+        else:
+            await self._gateway.serve(asked)
+
+    async def _own(self, asked: Asked) -> None:
+        if asked.is_websocket:
+            raise _no_websocket()
+        refuse_foreign_origin(asked.head, asked.site, guarded=asked.scope["method"] not in SAFE_METHODS)
+        await self._pages.serve(asked)
+
+    async def _elsewhere(self, asked: Asked, path: str) -> None:
+        """A Host that is not ours. Load balancers ask for the health by address, and may."""
+        if path != HEALTH or asked.is_websocket or asked.scope["method"] not in SAFE_METHODS:
+            raise _misdirected(self._sites)
+        asked.path = path
+        await self._pages.serve(asked)
+
+    async def _refuse(self, asked: Asked, problem: Problem) -> None:
+        asked.own_status, asked.reason = problem.status, problem.reason
+        if asked.is_websocket:
+            await deny_websocket(asked.scope.get("extensions"), asked.send, problem)
+        elif asked.head.is_navigation:
+            status, headers, body = self._pages.problem(asked, problem)
+            await send_answer(asked.send, status, headers, body)
+        else:
+            await send_problem(asked.send, problem)
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """ASGI's lifespan: what must start has started before the server is built."""
+    while True:
+        message: Message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+def _path(scope: Scope) -> str:
+    try:
+        return normalized(scope["raw_path"])
+    except AmbiguousPathError as error:
+        detail = f"{str(error).capitalize()}; write the path plainly."
+        raise bad_request(detail, "AmbiguousPath") from None
+
+
+def _misdirected(sites: Sites) -> Problem:
+    """What was asked for is not repeated: it is anybody's text."""
+    return Problem(
+        HTTPStatus.MISDIRECTED_REQUEST,
+        "This host is not served here",
+        f"The gateway answers at {sites.gateway.origin}; set GATEWAY_ORIGIN if it should be another.",
+        reason="UnknownHost",
+    )
+
+
+def _no_websocket() -> Problem:
+    return bad_request("There is no WebSocket here.", "NoWebSocket")

@@ -1,0 +1,64 @@
+"""Answers of the gateway's own applications, and how they refuse.
+
+Next: :mod:`gateway.pages.gateway_app`.
+"""
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+from starlette.exceptions import HTTPException
+
+from gateway.asked import Asked
+from gateway.pages.render import draw_problem, page_headers
+from gateway.problems import Problem, not_found
+
+
+def asked_of(request: Request) -> Asked:
+    asked = request.scope["mcpgw.asked"]
+    assert isinstance(asked, Asked)
+    return asked
+
+
+def page(body: bytes, *, status: int = 200, form_targets: str = "") -> Response:
+    response = Response(body, status)
+    response.raw_headers.extend(page_headers(form_targets))
+    return response
+
+
+def see_other(url: str, *, set_cookie: str | None = None) -> Response:
+    """After a form, or a code used: a page that may be reloaded. Source: RFC 9110 section 15.4.4."""
+    response = RedirectResponse(
+        url, 303, headers={"cache-control": "no-store", "referrer-policy": "no-referrer"}
+    )
+    if set_cookie is not None:
+        response.headers["set-cookie"] = set_cookie
+    return response
+
+
+def answer_problems(app: FastAPI, home_url: str) -> None:
+    """Refuse in the gateway's own form: a page for people, problem details for programs."""
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        problem = error if isinstance(error, Problem) else _as_problem(error)
+        asked = asked_of(request)
+        asked.reason = problem.reason
+        if asked.head.is_navigation:
+            response = page(draw_problem(problem, home_url=home_url), status=problem.status)
+        else:
+            response = JSONResponse(problem.members(), problem.status, media_type="application/problem+json")
+            response.headers["cache-control"] = "no-store"
+        for name, value in problem.headers:
+            response.headers[name.decode()] = value.decode()
+        if problem.retry_after_s is not None:
+            response.headers["retry-after"] = str(problem.retry_after_s)
+        return response
+
+    app.add_exception_handler(Problem, refuse)
+    app.add_exception_handler(HTTPException, refuse)
+
+
+def _as_problem(error: Exception) -> Problem:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return not_found("This gateway has no such page.")
+    headers = tuple((k.lower().encode(), v.encode()) for k, v in (error.headers or {}).items())
+    return Problem(error.status_code, str(error.detail), "", reason="Refused", headers=headers)

@@ -1,0 +1,77 @@
+"""The gateway's API under ``/-/api/v1``: what one's own container is like, and a restart.
+
+For Apps by key, for people by their session; a session needs the CSRF token in a header for what changes
+something. Next: :mod:`gateway.pages.view`.
+"""
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+
+from gateway.auth.app_keys import identify
+from gateway.doors import required_user
+from gateway.pages.answers import asked_of
+from gateway.pages.desk import Desk
+from gateway.pages.forms import CSRF_HEADER, refuse_forged
+from gateway.pages.view import phase_of
+from gateway.problems import unauthenticated
+from gateway.routes.seat import Seat
+
+PREFIX = "/-/api/v1"
+
+
+def add_api(app: FastAPI, desk: Desk) -> None:
+    api = Api(desk)
+    app.add_api_route(f"{PREFIX}/containers", api.containers, methods=["GET"], response_model=None)
+    app.add_api_route(f"{PREFIX}/containers/{{name}}", api.container, methods=["GET"], response_model=None)
+    app.add_api_route(
+        f"{PREFIX}/containers/{{name}}/restart", api.restart, methods=["POST"], response_model=None
+    )
+
+
+class Api:
+    """The endpoints, over one desk."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def containers(self, request: Request) -> Response:
+        user = await self._user(request, changes=False)
+        return _json({"items": [_status(seat) for seat in self._desk.table.seats_of(user)]})
+
+    async def container(self, request: Request, name: str) -> Response:
+        user = await self._user(request, changes=False)
+        return _json(_status(self._desk.own_seat(user, name)))
+
+    async def restart(self, request: Request, name: str) -> Response:
+        user = await self._user(request, changes=True)
+        await self._desk.restart(self._desk.own_seat(user, name), user)
+        return _json({"accepted": True}, 202)
+
+    async def _user(self, request: Request, *, changes: bool) -> str:
+        """Who asks. Raises Problem: 401, 400, 403."""
+        head = asked_of(request).head
+        if b"authorization" in head.values:
+            return required_user(identify(self._desk.table, head))
+        visitor = await self._desk.sessions.visitor(head)
+        if visitor is None:
+            raise unauthenticated("Send an App's key and X-App-User, or sign in.", error=False)
+        if changes:
+            refuse_forged(visitor, request.headers.get(CSRF_HEADER, ""))
+        return visitor.user
+
+
+def _status(seat: Seat) -> dict[str, object]:
+    status = seat.resource.status
+    return {
+        "name": seat.name,
+        "template": seat.template,
+        "phase": phase_of(seat)[0],
+        "generation": seat.resource.metadata.generation,
+        "observedGeneration": status.observed_generation,
+        "restartCount": status.restart_count,
+        "conditions": [c.model_dump(mode="json", by_alias=True) for c in status.conditions],
+    }
+
+
+def _json(content: object, status: int = 200) -> Response:
+    return JSONResponse(content, status, headers={"cache-control": "no-store"})

@@ -1,0 +1,71 @@
+"""What the pages work with: one object a worker, handed to the applications when they are built."""
+
+import asyncio
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from gateway.auth.sessions import Sessions, Tickets
+from gateway.problems import Problem, not_found, unavailable
+from gateway.routes.seat import Seat
+from gateway.routes.table import Table
+from gateway.seats import Seats
+from gateway.sites import Sites
+from state.kinds.request import Outcome, Request, RequestSpec, Verb
+from state.kinds.resource import Metadata
+from state.store.errors import StoreError
+from state.store.port import Store, Tx
+
+FOLLOWERS_MAX = 1000
+
+
+@dataclass(slots=True)
+class Desk:
+    """``local_sign_in``: whether the local developer may sign in here by link."""
+
+    table: Table
+    store: Store
+    seats: Seats
+    sites: Sites
+    sessions: Sessions
+    tickets: Tickets
+    default_template: str
+    local_sign_in: bool
+    followers_count: int = 0  # open event streams of pages
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def own_seat(self, user: str, name: str) -> Seat:
+        """The user's seat of that name. Raises Problem (404), for another's as for none."""
+        seat = self.table.seat_named(name)
+        if seat is None or seat.user != user:
+            raise not_found("You have no container of this name.")
+        return seat
+
+    def template_for(self, user: str) -> str:
+        """What a new container of this user is made of."""
+        provider, _, subject = user.partition(":")
+        app = self.table.app(subject.partition(".")[0]) if provider == "app" else None
+        return app.spec.template if app is not None else self.default_template
+
+    async def restart(self, seat: Seat, asked_by: str) -> None:
+        """Ask for a restart, once: a request that still waits is not doubled. Raises Problem (503)."""
+        try:
+            await self.store.transact(lambda tx: _ask_restart(tx, seat.name, asked_by), actor=asked_by)
+        except StoreError as error:
+            raise unavailable(
+                "The restart could not be noted",
+                "The store does not answer. Your container keeps running; try again in a moment.",
+                "StoreUnavailable",
+                5.0,
+            ) from error
+
+
+def _ask_restart(tx: Tx, name: str, asked_by: str) -> None:
+    for request in tx.list(Request):
+        if request.spec.user_container == name and request.status.outcome is Outcome.PENDING:
+            return
+    spec = RequestSpec(user_container=name, verb=Verb.RESTART, asked_by=asked_by, asked_at=tx.now)
+    tx.create(Request(metadata=Metadata(name=f"restart-{uuid4().hex}"), spec=spec))
+
+
+def too_many_followers() -> Problem:
+    return unavailable("Too many pages are open", "Close some, or reload later.", "TooManyPages", 10.0)

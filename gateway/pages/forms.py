@@ -1,0 +1,42 @@
+"""What a form sends: read within bounds, and only with the token of the session that it was drawn for.
+
+Next: :mod:`gateway.pages.gateway_app`.
+"""
+
+from urllib.parse import parse_qsl
+
+from fastapi import Request
+
+from gateway.auth.sessions import Visitor, is_csrf_token
+from gateway.problems import Problem, bad_request, forbidden
+
+BODY_BYTES_MAX = 8192
+FIELDS_MAX = 16
+CSRF_FIELD = "csrf"
+CSRF_HEADER = "x-csrf-token"
+
+
+async def read_form(request: Request, visitor: Visitor) -> dict[str, str]:
+    """The fields. Raises Problem (400, 403, 413)."""
+    fields = await _fields(request)
+    refuse_forged(visitor, fields.pop(CSRF_FIELD, ""))
+    return fields
+
+
+def refuse_forged(visitor: Visitor, token: str) -> None:
+    """Raises Problem (403) unless ``token`` is the one of the visitor's session."""
+    if not is_csrf_token(visitor, token):
+        raise forbidden("The form is not from this session. Reload the page and try again.", "BadCsrfToken")
+
+
+async def _fields(request: Request) -> dict[str, str]:
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > BODY_BYTES_MAX:
+            raise Problem(413, "The form is too large", "Send less.", reason="FormTooLarge")
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_MAX)
+    except ValueError:
+        raise bad_request("The form cannot be read.", "MalformedForm") from None
+    return dict(pairs)

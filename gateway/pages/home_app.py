@@ -1,0 +1,77 @@
+"""The little of the gateway that stands at each Home's origin: the way in, and the waiting page's progress.
+
+Everything else at that origin is the container's. Next: :mod:`gateway.auth.home_entry`.
+"""
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from fastapi.staticfiles import StaticFiles
+
+from gateway.auth.home_entry import redeem_entry_code
+from gateway.pages.answers import answer_problems, asked_of, see_other
+from gateway.pages.desk import Desk
+from gateway.pages.events import follow
+from gateway.pages.render import STATIC_DIR
+from gateway.pages.view import phase_of, sentence_of
+from gateway.problems import forbidden, not_found
+from gateway.routes.path import AmbiguousPathError, normalized
+from gateway.routes.seat import Seat
+
+
+def build_home_app(desk: Desk) -> FastAPI:
+    """The application for every Home's origin."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    answer_problems(app, desk.sites.gateway.origin + "/")
+    app.mount("/-/static", StaticFiles(directory=STATIC_DIR))
+    pages = HomePages(desk)
+    app.add_api_route("/-/enter", pages.enter, methods=["GET"], response_model=None)
+    app.add_api_route("/-/events", pages.events, methods=["GET"], response_model=None)
+    return app
+
+
+class HomePages:
+    """The endpoints, over one desk."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def enter(self, request: Request, code: str = "", to: str = "/") -> Response:
+        """A one-time code becomes a session of this Home alone."""
+        home = asked_of(request).site.home
+        seat = self._seat(home)
+        entry = await redeem_entry_code(self._desk.tickets, code, home)
+        if entry is None or entry.user != seat.user:
+            raise forbidden(
+                "This way in was used or is over. Open the page anew from the account page.", "BadCode"
+            )
+        cookie = await self._desk.sessions.open_home(entry.user, home, entry.opened_by)
+        return see_other(_local_path(to), set_cookie=cookie)
+
+    async def events(self, request: Request) -> Response:
+        """How far the container is, for its owner's waiting page."""
+        asked = asked_of(request)
+        seat = self._seat(asked.site.home)
+        visitor = await self._desk.sessions.home_visitor(asked.head, asked.site.home)
+        if visitor is None or visitor.user != seat.user:
+            raise forbidden("Open the page anew from the account page.", "NotEntered")
+
+        def state() -> object:
+            phase, tone = phase_of(seat)
+            ready = seat.endpoint is not None
+            return {"phase": phase, "tone": tone, "sentence": sentence_of(seat), "ready": ready}
+
+        return follow(self._desk, (seat,), state)
+
+    def _seat(self, home: str) -> Seat:
+        seat = self._desk.table.seat_at_home(home)
+        if seat is None:
+            raise not_found("No container has this address. Open it anew from the account page.")
+        return seat
+
+
+def _local_path(to: str) -> str:
+    """``to`` if it is a plain path of this origin, else the root: a redirect leads nowhere else."""
+    try:
+        return normalized(to.encode())
+    except AmbiguousPathError:
+        return "/"

@@ -1,0 +1,56 @@
+"""How pages are drawn: templates with escaping, and the headers that go with every one of them.
+
+Refuses to know sessions and seats. Next: :mod:`gateway.pages.gateway_app`.
+"""
+
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from gateway.problems import Header, Problem
+
+_HERE = Path(__file__).parent
+STATIC_DIR = _HERE / "static"
+
+
+def page_headers(form_targets: str = "") -> list[Header]:
+    """No script but our own file, no frame, no referrer for others, nothing cached.
+
+    ``form_targets``: further origins to which a form's answer may lead; browsers check redirects too.
+    Source: CSP Level 3; the referrer stays on the origin, for without any a form's Origin would be "null".
+    """
+    policy = (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        f"form-action 'self'{form_targets}; frame-ancestors 'none'; base-uri 'none'"
+    )
+    return [
+        (b"content-type", b"text/html; charset=utf-8"),
+        (b"content-security-policy", policy.encode("ascii")),
+        (b"referrer-policy", b"same-origin"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"x-frame-options", b"DENY"),
+        (b"cross-origin-opener-policy", b"same-origin"),
+        (b"cache-control", b"no-store"),
+    ]
+
+
+def draw(template: str, **values: object) -> bytes:
+    """A page, or a piece of one."""
+    return _environment().get_template(template).render(**values).encode()
+
+
+def draw_problem(problem: Problem, *, home_url: str) -> bytes:
+    """A refusal as a page that says what next."""
+    return draw("problem.html", problem=problem, home_url=home_url)
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
