@@ -64,10 +64,13 @@ def forget_stale_pid_file(pid_file: Path, program: str) -> int | None:
 
 
 def _program_of(pid: int) -> str | None:
+    """The name of what runs as `pid`; None for nothing, and for a dead one that nobody has collected yet."""
     try:
-        return Path(f"/proc/{pid}/comm").read_text("utf-8").strip()
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
     except OSError:
         return None
+    name, _, rest = stat.partition("(")[2].rpartition(") ")
+    return None if rest.startswith("Z") else name
 
 
 def _spawned(words: Sequence[str], log: Path, env: Mapping[str, str] | None) -> int:

@@ -59,7 +59,7 @@ def ensure_demo_image(engine: Engine) -> str:
 def source_hash() -> str:
     """Twelve hexadecimal digits that change with the demo, its lock, the recipe, and the kind of machine."""
     digest = hashlib.sha256(f"{platform.machine()} {debian_release()}".encode())
-    for path in [*_sources(DEMO_DIR), *RECIPE]:
+    for path in [*sources(DEMO_DIR), *RECIPE]:
         digest.update(f"\n{path.relative_to(PROJECT_DIR)}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -69,7 +69,7 @@ def debian_release() -> str:
     return platform.freedesktop_os_release().get("VERSION_CODENAME", "") if rootfs.can_be_made() else ""
 
 
-def _sources(folder: Path) -> list[Path]:
+def sources(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
 
 
@@ -86,7 +86,7 @@ def _give(engine: Engine, tag: str) -> None:
 
 def _build_from_dockerfile(engine: Engine, tag: str) -> None:
     context = cache_dir("demo-image") / f"{tag}.context.tar"
-    archive.write_context(DEMO_DIR, _sources(DEMO_DIR), context)
+    archive.write_context(DEMO_DIR, sources(DEMO_DIR), context)
     with step(f"building demo/Dockerfile with {engine.name}"):
         build_image(engine, context, dockerfile="Dockerfile", reference=f"{REPOSITORY}:{tag}")
     context.unlink()

@@ -97,7 +97,7 @@ def _start() -> None:
             "docker.io is installed, but dockerd is nowhere",
             mend="Run `apt-get install --reinstall docker.io`",
         )
-    start("dockerd", (program, *_pool_flags()), url=URL)
+    start("dockerd", (program, *pool_flags()), url=URL)
 
 
 def _wait_for_one_that_starts(pid: int) -> None:
@@ -109,7 +109,7 @@ def _wait_for_one_that_starts(pid: int) -> None:
             )
 
 
-def _pool_flags() -> list[str]:
+def pool_flags() -> list[str]:
     """Our address pools, unless the machine's settings have some: dockerd refuses to have them twice."""
     try:
         settings = json.loads(DAEMON_SETTINGS.read_text("utf-8"))

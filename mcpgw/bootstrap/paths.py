@@ -1,6 +1,7 @@
 """Where setting up keeps its things: all below the project's `.cache`, which may be deleted at any time."""
 
 import fcntl
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,12 @@ LOCK_POLL_S = 0.2
 def cache_dir(name: str) -> Path:
     """The folder of that name in the cache, made if need be."""
     folder = CACHE_DIR / name
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    if not os.access(folder, os.W_OK):
+        raise _unwritable(folder, PermissionError("it belongs to somebody else"))
     return folder
 
 
@@ -39,6 +45,13 @@ def only_one(name: str) -> Iterator[None]:
                 told = True
             time.sleep(LOCK_POLL_S)
         yield
+
+
+def _unwritable(folder: Path, error: OSError) -> BootstrapError:
+    return BootstrapError(
+        f"{folder} cannot be written: {error.strerror or error}",
+        mend=f"Make {PROJECT_DIR} writable for this user, or delete {CACHE_DIR}",
+    )
 
 
 def _locked(fd: int) -> bool:

@@ -48,7 +48,7 @@ def python_version() -> str:
 
 def make(root: Path, python: str) -> None:
     """Fill the empty folder `root` with this Python (`3.11`), the libraries it needs, and busybox."""
-    packages = _closure([f"python{python}-minimal", f"libpython{python}-stdlib", "busybox-static"])
+    packages = closure([f"python{python}-minimal", f"libpython{python}-stdlib", "busybox-static"])
     downloads = root.with_suffix(".debs")
     shutil.rmtree(downloads, ignore_errors=True)
     downloads.mkdir(parents=True)
@@ -57,12 +57,12 @@ def make(root: Path, python: str) -> None:
     with step("unpacking them"):
         for package in sorted(downloads.glob("*.deb")):
             run(("dpkg-deb", "-x", str(package), str(root)), mend=MEND)
-        _merge_usr(root)
+        merge_usr(root)
         _tidy(root, python)
     shutil.rmtree(downloads)
 
 
-def _closure(roots: list[str]) -> list[str]:
+def closure(roots: list[str]) -> list[str]:
     """The packages and all they depend on, but for what LEFT_OUT names and what only that needs."""
     depends = _dependencies(roots)
     wanted: set[str] = set()
@@ -110,7 +110,7 @@ def _download(packages: list[str], folder: Path) -> None:
         run(words, cwd=folder, mend=MEND)
 
 
-def _merge_usr(root: Path) -> None:
+def merge_usr(root: Path) -> None:
     """Make /bin and its like links into /usr, whether or not this release's packages are built that way."""
     for name in MERGED:
         folder, target = root / name, root / "usr" / name

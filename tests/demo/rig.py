@@ -1,4 +1,4 @@
-"""Starts the demo and looks into it: as a process of this machine, or as a container that is reached directly."""
+"""Starts the demo, as a process of this machine or as a container reached directly, and looks into it."""
 
 import asyncio
 import os

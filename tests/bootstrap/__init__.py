@@ -1,0 +1,1 @@
+"""Setting a machine up, on this machine: nothing here is pretended but the failures."""

@@ -1,0 +1,93 @@
+"""The demo's image: what it is named after, what is in it, and that it is made once."""
+
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from mcpgw.bootstrap import archive, demo_image, rootfs
+from mcpgw.bootstrap.engine_api import Engine
+from tests.engines import RealEngine
+
+
+@pytest.fixture
+def demo_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The demo's sources in a folder that a test may change."""
+    copy = tmp_path / "demo"
+    shutil.copytree(demo_image.DEMO_DIR, copy)
+    monkeypatch.setattr(demo_image, "DEMO_DIR", copy)
+    monkeypatch.setattr(demo_image, "PROJECT_DIR", tmp_path)
+    monkeypatch.setattr(demo_image, "RECIPE", ())
+    return copy
+
+
+def test_the_name_changes_with_the_sources_and_with_nothing_else(demo_copy: Path) -> None:
+    before = demo_image.source_hash()
+    (demo_copy / "__pycache__").mkdir(exist_ok=True)
+    (demo_copy / "__pycache__" / "x.pyc").write_bytes(b"x")
+    assert demo_image.source_hash() == before
+    (demo_copy / "app.py").write_text("changed")
+    assert demo_image.source_hash() != before
+
+
+@pytest.mark.engine
+def test_an_image_that_is_there_is_not_made_again(
+    real_engine: RealEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        pytest.fail("made again")
+
+    monkeypatch.setattr(demo_image, "_give", refuse)
+    engine = Engine("docker" if real_engine.name == "docker" else "podman", real_engine.url)
+    assert demo_image.ensure_demo_image(engine) == real_engine.image
+
+
+def test_only_the_data_belongs_to_the_demo_and_only_tmp_is_everybodys(tmp_path: Path) -> None:
+    for name in ("base/usr/bin", "wheels/mcp", "app/demo"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "app" / "demo" / "x.py").write_text("x = 1\n")
+    tar = tmp_path / "image.tar"
+    archive.write_image(tar, base=tmp_path / "base", wheels=tmp_path / "wheels", app=tmp_path / "app")
+    with tarfile.open(tar) as file:
+        entries = {entry.name: entry for entry in file}
+    assert {name for name, entry in entries.items() if entry.uid != 0} == {"data"}
+    assert {name for name, entry in entries.items() if entry.mode & 0o002} == {"tmp"}
+    assert {"app/demo/x.py", "app/lib/mcp", "usr/bin", "etc/passwd"} <= entries.keys()
+
+
+def test_folders_outside_usr_become_links_into_it(tmp_path: Path) -> None:
+    """As packages of older releases have them, with a folder that exists on both sides."""
+    for name in (
+        "lib/x86_64-linux-gnu/libc.so.6",
+        "usr/lib/x86_64-linux-gnu/libz.so.1",
+        "bin/sh",
+        "usr/lib64/a",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    rootfs.merge_usr(tmp_path)
+    assert (tmp_path / "lib").readlink() == Path("usr/lib")
+    assert {path.name for path in (tmp_path / "lib" / "x86_64-linux-gnu").iterdir()} == {
+        "libc.so.6",
+        "libz.so.1",
+    }
+    assert (tmp_path / "usr" / "bin" / "sh").read_text() == "bin/sh"
+    assert (tmp_path / "lib64").readlink() == Path("usr/lib64")
+
+
+def test_the_packages_are_the_ones_python_needs() -> None:
+    python = rootfs.python_version()
+    packages = rootfs.closure([f"python{python}-minimal", f"libpython{python}-stdlib"])
+    assert {"libc6", f"python{python}-minimal", f"libpython{python}-stdlib"} <= set(packages)
+    assert not {"perl", "dpkg", "debconf", "libc6-i386"} & set(packages)
+    assert len(packages) < 50
+
+
+def test_a_context_for_the_dockerfile_holds_what_it_copies(tmp_path: Path) -> None:
+    tar = tmp_path / "context.tar"
+    archive.write_context(demo_image.DEMO_DIR, demo_image.sources(demo_image.DEMO_DIR), tar)
+    with tarfile.open(tar) as file:
+        names = set(file.getnames())
+    assert {"Dockerfile", "requirements.lock", "app.py", "static/demo.js"} <= names
+    assert not any("__pycache__" in name for name in names)
