@@ -184,11 +184,12 @@ def _message(report: Report) -> str:
 
 
 def _log_news(found: _Pass) -> None:
-    """One line for each file whose state or objects changed; the parts of a mass deletion share the folder's."""
+    """One line for each file whose state or objects changed; a mass deletion has one in all."""
     counts: dict[str, dict[str, int]] = {}
     for write in found.plan.writes:
         of_file = counts.setdefault(write.file, {})
-        of_file[write.verb] = of_file.get(write.verb, 0) + 1
+        done = f"{write.verb}d"
+        of_file[done] = of_file.get(done, 0) + 1
     for record in found.forgotten:
         _log.info("manifest.removed", file=record.spec.path, **counts.pop(record.spec.path, {}))
     new_paths = {report.path for report in found.reports}

@@ -12,7 +12,7 @@ from state.kinds.user_container import UserContainer
 from state.manifests.folder import ManifestRead
 from state.manifests.ownership import owning_file
 from state.manifests.parse import Declared, claims, double
-from state.manifests.problem import Problem, shown
+from state.manifests.problem import Problem
 from state.manifests.standing import ObjectKey, Standing, key_of
 
 Problems = tuple[Problem, ...]
@@ -103,7 +103,7 @@ def _of_another_seat(one: Declared, stored: Resource) -> Problem | None:
     """A UserContainer never changes hands: its data are its user's."""
     if not isinstance(stored, UserContainer) or stored.unique_keys() == one.resource.unique_keys():
         return None
-    what = f"{one.title} is for user {shown(stored.spec.user)} and template {stored.spec.template}"
+    what = f"{one.title} is already there for another user or template"
     return Problem(one.place, what, "keep both, or give this one another name")
 
 

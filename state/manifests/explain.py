@@ -1,6 +1,7 @@
 """What the models refuse → problems with a line, in the words of whoever wrote the manifest.
 
-Decides where a pydantic error stands in the file and how it reads; it never quotes a value of ``env``.
+Decides where a pydantic error stands in the file and how it reads; it never quotes a value of ``env``
+or a user's name, which may be a secret or an e-mail address and would stand in the log.
 Used by :mod:`state.manifests.parse`.
 """
 
@@ -16,7 +17,6 @@ from state.manifests.schema import Schema, subschema
 
 Path = tuple[str | int, ...]
 
-_SECRETIVE = "env"
 _WANTED = {
     "string_type": "a string",
     "int_type": "a whole number",
@@ -120,7 +120,7 @@ def _unknown_field(kind: str, spot: _Spot) -> tuple[str, str]:
 def _mend_type(type_: str, spot: _Spot, schema: Schema) -> str:
     match spot.node:
         case Scalar(text=text, plain=True) if type_ == "string_type":
-            quoted = '"…"' if _SECRETIVE in spot.path else shown(text)
+            quoted = '"…"' if _is_private(spot.path) else shown(text)
             return f"put it in quotes: {quoted}" if text else "give it a value, or remove it"
         case Scalar(plain=False) if type_ != "string_type":
             return f"write {_WANTED[type_]} without quotes"
@@ -136,7 +136,7 @@ def _hint(schema: Schema) -> str:
 
 
 def _quoted(spot: _Spot) -> str:
-    if _SECRETIVE in spot.path or not isinstance(spot.node, Scalar):
+    if _is_private(spot.path) or not isinstance(spot.node, Scalar):
         return "the value"
     return shown(spot.node.text)
 
@@ -149,9 +149,13 @@ def _kind_of(spot: _Spot) -> str:
             return "a list"
         case Scalar(text=""):
             return "nothing"
-        case Scalar(plain=True) if _SECRETIVE in spot.path:
+        case Scalar(plain=True) if _is_private(spot.path):
             return "a number or a word that means something to YAML"
     return _quoted(spot)
+
+
+def _is_private(path: Path) -> bool:
+    return "env" in path or path == ("spec", "user")
 
 
 def _dotted(path: Path) -> str:

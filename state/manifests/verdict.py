@@ -67,7 +67,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``absent``: files that own objects and are not there. ``retry``: the store may yet change the answer."""
+    """``absent``: files that own objects and are not there. ``retry``: the store may yet change it."""
 
     writes: tuple[Write, ...] = ()
     reports: tuple[Report, ...] = ()
