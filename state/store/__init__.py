@@ -4,3 +4,7 @@ From there: :mod:`state.store.rowstore` puts the port together from :mod:`state.
 write means), :mod:`state.store.watching` (following it) and :mod:`state.store.leases` (who is alive), over
 the rows that :mod:`state.store.memory` or :mod:`state.store.sql` keep.
 """
+
+from state.store.opening import Limits, open_store
+
+__all__ = ["Limits", "open_store"]
