@@ -6,7 +6,8 @@ They read the store and print; only `apply` writes, and only what the manifests 
 import asyncio
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,7 +21,7 @@ from state.kinds.user_container import UserContainer
 from state.manifests.schema import manifest_schema
 from state.settings import load_settings
 from state.store import open_store
-from state.store.port import Tx
+from state.store.port import Store, Tx
 
 T = TypeVar("T")
 
@@ -30,8 +31,7 @@ def status(env_file: Path) -> int:
     users, files, reconcilers = _read(
         env_file, lambda tx: (tx.list(UserContainer), tx.list(ManifestFile), tx.list(Reconciler))
     )
-    rows = [("NAME", "USER", "TEMPLATE", "READY", "ROUTED", "REASON")]
-    rows += [_row(user) for user in users]
+    rows = [("NAME", "USER", "TEMPLATE", "READY", "ROUTED", "REASON"), *map(_row, users)]
     print(_aligned(rows) if users else "no user containers yet")
     for one in (*reconcilers, *files):
         for condition in one.status.conditions:
@@ -47,27 +47,30 @@ def explain(env_file: Path, name: str) -> int:
     if found is None:
         print(f"mcpgw: no user container {name}; `mcpgw status` lists them", file=sys.stderr)
         return 1
-    user, home, incarnations = found
-    print(
-        f"{user.name}: {user.spec.user} by template {user.spec.template}, managed by {user.metadata.managed_by}"
-    )
+    print("\n".join(_explained(*found)))
+    return 0
+
+
+def _explained(user: UserContainer, home: Home | None, incarnations: list[Incarnation]) -> Iterator[str]:
+    spec = user.spec
+    yield f"{user.name}: {spec.user} by template {spec.template}, managed by {user.metadata.managed_by}"
     for condition in user.status.conditions:
-        since = condition.since.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        print(
-            f"  {condition.type:<16} {condition.status:<8} since {since}  {condition.reason}  {condition.message}"
-        )
+        since = f"since {_local(condition.since)}"
+        yield f"  {condition.type:<16} {condition.status:<8} {since}  {condition.reason}  {condition.message}"
     if home is not None:
-        print(f"  home {home.name}, {home.status.last_incarnation} containers so far")
+        yield f"  home {home.name}, {home.status.last_incarnation} containers so far"
     for one in incarnations:
-        print(
-            f"  container {one.spec.container_name} ({one.status.state}) at {one.spec.address or 'no address'}"
-        )
+        place = one.spec.address or "an address of the engine's choice"
+        yield f"  container {one.spec.container_name} ({one.status.state}) at {place}"
     last = user.status.last_termination
     if last is not None:
         code = "" if last.exit_code is None else f", exit code {last.exit_code}"
-        print(f"  last end: {last.reason}{code}, at {last.at.astimezone():%Y-%m-%d %H:%M:%S}")
-        print("".join(f"    | {line}\n" for line in last.log_tail.splitlines()), end="")
-    return 0
+        yield f"  last end: {last.reason}{code}, at {_local(last.at)}"
+        yield from (f"    | {line}" for line in last.log_tail.splitlines())
+
+
+def _local(at: datetime) -> str:
+    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def app_key() -> int:
@@ -82,21 +85,53 @@ def app_key() -> int:
     return 0
 
 
+def thaw(env_file: Path) -> int:
+    """Raise the epoch above every label, so that the store rules over what it finds."""
+
+    def write(tx: Tx) -> int:
+        raised = 0
+        for reconciler in tx.list(Reconciler):
+            raised = max(reconciler.status.world_epoch, reconciler.status.epoch) + 1
+            tx.update_spec(reconciler.replaced(spec=reconciler.spec.model_copy(update={"epoch_min": raised})))
+        return raised
+
+    epoch = _write(env_file, write)
+    if not epoch:
+        print("mcpgw: no reconciler has reported yet; start one first", file=sys.stderr)
+        return 1
+    print(f"the store rules from epoch {epoch} on; the reconciler starts again with it")
+    return 0
+
+
 def schema() -> int:
     print(json.dumps(manifest_schema(), indent=2))
     return 0
 
 
 def _read(env_file: Path, fn: Callable[[Tx], T]) -> T:
-    async def read() -> T:
+    async def read(store: Store) -> T:
+        return await store.read(fn)
+
+    return _with_store(env_file, read)
+
+
+def _write(env_file: Path, fn: Callable[[Tx], T]) -> T:
+    async def write(store: Store) -> T:
+        return await store.transact(fn, actor="mcpgw")
+
+    return _with_store(env_file, write)
+
+
+def _with_store(env_file: Path, fn: Callable[[Store], Awaitable[T]]) -> T:
+    async def run() -> T:
         settings = load_settings(ReconcilerSettings, env_file=env_file)
         store = await open_store(settings.store_url.get_secret_value())
         try:
-            return await store.read(fn)
+            return await fn(store)
         finally:
             await store.close()
 
-    return asyncio.run(read())
+    return asyncio.run(run())
 
 
 def _parts(tx: Tx, name: str) -> tuple[UserContainer, Home | None, list[Incarnation]] | None:
@@ -131,7 +166,7 @@ def _is_bad(condition: Condition) -> bool:
     return condition.is_true if bad_when_true else condition.status is not Truth.TRUE
 
 
-def _aligned(rows: list[tuple[str, ...]]) -> str:
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)

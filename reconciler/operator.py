@@ -20,7 +20,7 @@ from reconciler.controllers.user_containers import Turn, UserContainers, system_
 from reconciler.core.addresses import AddressPool
 from reconciler.core.container import ObservedContainer
 from reconciler.core.errors import ActionError
-from reconciler.core.orphans import freeze_reason
+from reconciler.core.orphans import freeze_reason, is_ahead, world_epoch
 from reconciler.core.world import Site
 from reconciler.engine.port import Engine, NetworkSpec
 from reconciler.loop.actuator import ACTOR, Hands
@@ -108,6 +108,8 @@ class Operator:
         self.homes = Homes(self.hands, around.now)
         self.orphans = Orphans(self.hands, clock)
         self._synced = asyncio.Event()
+        self._thawed = asyncio.Event()
+        self._epoch_thawed = 0
         self._collecting: asyncio.Task[None] | None = None
         self._network_message = ""
 
@@ -134,18 +136,17 @@ class Operator:
         return self._synced.is_set() and self._queue.is_idle()
 
     async def _take_the_lead(self) -> None:
-        """Lead, with an epoch above every label if the store was lost and is rebuilt from disk."""
-        await self.leader.acquire()
-        rebuilt = await recover_claims(self._around.store, self._around.directories)
-        if rebuilt:
-            newest = await self._newest_epoch()
+        """Lead; with an epoch above every label if the store was lost and is rebuilt from disk."""
+        self._epoch_thawed = await self._around.store.read(self._epoch_min)
+        await self.leader.acquire(self._epoch_thawed)
+        if await recover_claims(self._around.store, self._around.directories):
+            await self.observer.list()
             await self.leader.resign()
-            await self.leader.acquire(epoch_min=newest + 1)
+            await self.leader.acquire(world_epoch(self.observer.containers()) + 1)
 
-    async def _newest_epoch(self) -> int:
-        await self.observer.list()
-        identities = (one.identity for one in self.observer.containers())
-        return max((one.epoch for one in identities if one is not None), default=0)
+    def _epoch_min(self, tx: Tx) -> int:
+        reconciler = tx.get(Reconciler, self._around.site.project)
+        return reconciler.spec.epoch_min if reconciler is not None else 0
 
     async def _run_led(self) -> None:
         self._network_message = await self._ensure_network()
@@ -156,9 +157,18 @@ class Operator:
                 group.create_task(self.observer.run()),
                 *(group.create_task(self._work()) for _ in range(WORKERS_MAX)),
             ]
-            await self.leader.keep()
+            await self._until_over()
             for task in tasks:
                 task.cancel()
+
+    async def _until_over(self) -> None:
+        """Until the lead is lost, or somebody asked for a higher epoch: then another start begins with it."""
+        keeping, thawed = asyncio.create_task(self.leader.keep()), asyncio.create_task(self._thawed.wait())
+        try:
+            await asyncio.wait({keeping, thawed}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            keeping.cancel()
+            thawed.cancel()
 
     async def _resign(self) -> None:
         try:
@@ -201,6 +211,8 @@ class Operator:
                 self._wake_user(obj.spec.user_container, Priority.URGENT)
             case Incarnation():
                 self._wake_owner(obj.spec.user_container)
+            case Reconciler() if obj.spec.epoch_min > self.leader.epoch:
+                self._thawed.set()
             case _:
                 pass
 
@@ -235,20 +247,37 @@ class Operator:
         """After every list: judge whether anything may be removed, resync, collect what nobody owns."""
         if not self._synced.is_set():
             return
-        self._judge_age()
         self.resync(Priority.RESYNC)
         for home in self.cache.all(Home):
             if home.status.tombstoned_at is not None:
                 self._wake_home(home)
         if self._collecting is None or self._collecting.done():
-            self._collecting = asyncio.create_task(self.orphans.collect())
+            self._collecting = asyncio.create_task(self._collect())
 
-    def _judge_age(self) -> None:
-        reason = freeze_reason(self.observer.containers(), self.leader.epoch)
+    async def _collect(self) -> None:
+        """Whether anything may be removed at all, and then what nobody owns."""
+        await self._judge_age()
+        await self.orphans.collect()
+
+    async def _judge_age(self) -> None:
+        containers, newest = self.observer.containers(), world_epoch(self.observer.containers())
+        homes = [self.cache.get(Home, one.identity.home) for one in containers if one.identity is not None]
+        claimed = (
+            {claim.home for claim in await self._around.directories.claims()} if None in homes else set()
+        )
+        ahead = [one.name for one in containers if self._is_ahead(one, claimed)]
+        # A `mcpgw thaw` at this epoch said that the store rules whatever it lacks.
+        ruling = self._epoch_thawed >= self.leader.epoch
+        reason = freeze_reason(newest, self.leader.epoch, () if ruling else ahead)
         if reason and not self.users.destruction_frozen:
             _log.error("destruction.frozen", why=reason)
         self.users.destruction_frozen = self.homes.destruction_frozen = reason
         self.orphans.destruction_frozen = reason
+
+    def _is_ahead(self, container: ObservedContainer, claimed: set[str]) -> bool:
+        home_name = container.identity.home if container.identity is not None else ""
+        home = self.cache.get(Home, home_name)
+        return is_ahead(container, home, claimed_on_disk=home_name in claimed)
 
     def resync(self, priority: Priority) -> int:
         """Give a turn to every key for which there is something to do or to tell; how many there were."""
@@ -321,6 +350,7 @@ class Operator:
     async def _tell(self, network_message: str) -> None:
         around, epoch = self._around, self.leader.epoch
         unknown, frozen, now = self.observer.unknown, self.users.destruction_frozen, self._around.now()
+        newest = world_epoch(self.observer.containers())
         engine = await self._engine_version()
         reachable = Truth.UNKNOWN if unknown else Truth.TRUE
         conditions = (
@@ -354,6 +384,7 @@ class Operator:
             status = ReconcilerStatus(
                 engine=engine or current.status.engine,
                 epoch=epoch,
+                world_epoch=newest,
                 conditions=Conditions.merged(current.status.conditions, conditions),
             )
             tx.update_status(current.replaced(status=status))

@@ -9,16 +9,40 @@ from collections.abc import Iterable
 from reconciler.core.container import ObservedContainer
 from state.kinds.home import Home
 
+NAMES_SHOWN_MAX = 5
 
-def freeze_reason(containers: Iterable[ObservedContainer], epoch: int) -> str:
-    """Why nothing may be removed: the world carries labels newer than the store. "" if it does not."""
-    newest = max((one.identity.epoch for one in containers if one.identity is not None), default=0)
-    if newest <= epoch:
+
+def world_epoch(containers: Iterable[ObservedContainer]) -> int:
+    """The newest epoch that any container carries."""
+    return max((one.identity.epoch for one in containers if one.identity is not None), default=0)
+
+
+def freeze_reason(newest: int, epoch: int, ahead: Iterable[str] = ()) -> str:
+    """Why nothing may be removed: the world is newer than the store. "" if it is not.
+
+    ``newest`` is the world's epoch, ``ahead`` names containers that :func:`is_ahead` of the store.
+    """
+    names = ", ".join(sorted(ahead)[:NAMES_SHOWN_MAX])
+    if newest <= epoch and not names:
         return ""
-    return (
-        f"containers carry epoch {newest}, the store is at {epoch}: it looks restored from an old backup; "
-        "put the newer state.db back, or run `mcpgw thaw` to let this one rule"
+    seen = (
+        f"containers carry epoch {newest}, the store is at {epoch}" if newest > epoch else f"it lacks {names}"
     )
+    return (
+        f"the store looks restored from an old backup ({seen}): put the newer state.db back, "
+        "or run `mcpgw thaw` to let this one rule"
+    )
+
+
+def is_ahead(container: ObservedContainer, home: Home | None, *, claimed_on_disk: bool) -> bool:
+    """Whether ``container`` proves that the store forgot something: a later incarnation, or a claim.
+
+    A claim stays on disk exactly as long as its Home is on record.
+    """
+    identity = container.identity
+    if identity is None:
+        return False
+    return claimed_on_disk if home is None else identity.number > home.status.last_incarnation
 
 
 def orphan_reason(container: ObservedContainer, home: Home | None, owners: frozenset[str] | set[str]) -> str:

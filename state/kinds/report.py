@@ -8,19 +8,20 @@ import base64
 import hashlib
 from typing import Annotated, ClassVar
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from state.kinds.resource import Resource, Spec, Status
 
 
 class ReconcilerSpec(Spec):
     project: str
+    epoch_min: int = 0  # `mcpgw thaw` raises it: from this epoch on, the store rules over what it finds
 
 
 class ReconcilerStatus(Status):
     engine: str = ""  # "docker 20.10.24"
     epoch: int = 0
-    last_listed_at: AwareDatetime | None = None
+    world_epoch: int = 0  # the newest one that any container carries
 
 
 class Reconciler(Resource):
