@@ -9,7 +9,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from reconciler.core.ceiling import RUNTIME_DEFAULT, Ceiling
 from state.kinds.quantity import Bytes
 from state.setting_values import (
     CommaList,
@@ -55,19 +54,9 @@ class ReconcilerSettings(SharedSettings):
     ceiling_creates_per_minute: Annotated[int, Field(ge=1, le=10_000)] = 120
 
     @property
-    def ceiling(self) -> Ceiling:
-        """Images are what the operator allowed, or else CONTAINER_IMAGE and the demo."""
-        return Ceiling(
-            images=self.ceiling_images or (self.container_image, DEMO_IMAGE, f"{DEMO_IMAGE}:*"),
-            memory_bytes_max=self.ceiling_memory,
-            cpus_max=self.ceiling_cpus,
-            pids_max=self.ceiling_pids,
-            shm_bytes_max=self.ceiling_shm,
-            capabilities=self.ceiling_capabilities,
-            runtimes=(RUNTIME_DEFAULT, *self.ceiling_runtimes),
-            containers_max=self.ceiling_containers,
-            creates_per_minute_max=self.ceiling_creates_per_minute,
-        )
+    def allowed_images(self) -> tuple[str, ...]:
+        """Globs over image references: what the operator allowed, or else CONTAINER_IMAGE and the demo."""
+        return self.ceiling_images or (self.container_image, DEMO_IMAGE, f"{DEMO_IMAGE}:*")
 
     @field_validator("container_port_range")
     @classmethod

@@ -18,7 +18,7 @@ from state.manifests.problem import ManifestError, Place, Problem
 from state.manifests.text import FILE_BYTES_MAX, is_blank
 
 FILES_COUNT_MAX = 1000
-FOLDER_BYTES_MAX = 64 << 20
+FOLDER_BYTES_MAX = 16 << 20
 SETTLE_S = 0.05  # between two readings that must agree
 SETTLE_READS_MAX = 20
 _SUFFIXES = (".yaml", ".yml")
@@ -44,6 +44,7 @@ class Folder:
     problem: Problem | None = None
 
 
+Identity = tuple[int, int]  # a directory's device and inode
 _Texts = dict[str, bytes | Problem]
 
 
@@ -52,11 +53,13 @@ class FolderReader:
 
     def __init__(self, folder: Path, variables: Variables[str, str]) -> None:
         self.folder = folder
+        self.identity: Identity | None = None  # None: there is no folder
         self._variables = variables
         self._texts: _Texts = {}
         self._parsed: dict[str, ManifestRead] = {}
 
     def read(self) -> Folder:
+        self.identity = _identity(self.folder)
         try:
             texts = self._settled()
         except ManifestError as error:
@@ -86,6 +89,14 @@ class FolderReader:
         except ManifestError as error:
             return ManifestRead(path, sha256, problems=error.problems)
         return ManifestRead(path, sha256, declared, is_blank=is_blank(text))
+
+
+def _identity(folder: Path) -> Identity | None:
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def read_texts(folder: Path) -> _Texts:

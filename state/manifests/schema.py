@@ -23,7 +23,7 @@ _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 def schemas() -> dict[str, Schema]:
     """By file name without ``.json``: each kind's schema, and one that takes a document of any kind."""
     each = {kind: {"$schema": _DIALECT, **schema_of(kind)} for kind in WRITTEN}
-    return {**each, ANY_KIND: _any_kind()}
+    return {**each, ANY_KIND: manifest_schema()}
 
 
 @cache
@@ -65,7 +65,7 @@ def _followed(root: Schema, here: Schema) -> Schema:
     return _followed(root, {**target, **{key: value for key, value in here.items() if key != "$ref"}})
 
 
-def _any_kind() -> Schema:
+def manifest_schema() -> Schema:
     """One schema for a whole file: editors check every document of it against this."""
     definitions: Schema = {}
     for kind in WRITTEN:
