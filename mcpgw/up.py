@@ -12,9 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from state.store.tickets import open_tickets
+
 from gateway.auth.local import LOCAL_APP, LOCAL_USER_ID, mint_sign_in_link
 from gateway.settings import GatewaySettings
 from mcpgw.bootstrap.ready import make_ready
+from mcpgw.choices import write_choices
 from mcpgw.snippet import client_settings, shell_snippet
 from mcpgw.supervisor import Part, Supervisor
 from reconciler.settings import ReconcilerSettings
@@ -23,7 +26,6 @@ from state.kinds.resource import Metadata
 from state.settings import SettingsError, load_settings, near_misses, setting_names, usable_directory
 from state.store import open_store
 from state.store.port import Tx
-from state.store.tickets import open_tickets
 
 READY_S_MAX = 60.0
 READY_POLL_S = 0.1
@@ -76,6 +78,7 @@ def _prepare(env_file: Path) -> _Plan:
 
 async def _up(plan: _Plan) -> int:
     state_dir = usable_directory("STATE_DIR", plan.gateway.state_dir)
+    write_choices(state_dir, plan.environment)
     key = _local_key(state_dir / KEY_FILE)
     await _let_in(plan, key)
     parts = [Part(name, ("-m", "mcpgw", name)) for name in ("reconciler", "gateway")]

@@ -5,12 +5,14 @@ They read the store and print; only `apply` writes, and only what the manifests 
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+from mcpgw.choices import read_choices
 from reconciler.settings import ReconcilerSettings
 from state.kinds.app import key_sha256, mint_key
 from state.kinds.home import Home
@@ -18,8 +20,11 @@ from state.kinds.incarnation import Incarnation
 from state.kinds.report import ManifestFile, Reconciler
 from state.kinds.resource import Condition, ConditionType, Truth
 from state.kinds.user_container import UserContainer
+from state.manifests.apply import apply_folder
+from state.manifests.folder import FolderReader
 from state.manifests.schema import manifest_schema
-from state.settings import load_settings
+from state.manifests.verdict import Plan
+from state.settings import load_settings, manifest_variables
 from state.store import open_store
 from state.store.port import Store, Tx
 
@@ -85,6 +90,22 @@ def app_key() -> int:
     return 0
 
 
+def apply(env_file: Path, *, allow_deletes: bool) -> int:
+    """Make the store say what the manifests folder says, once, and print what was held back."""
+    settings = _settings(env_file)
+    folder = FolderReader(settings.manifests_dir, manifest_variables(settings)).read()
+
+    async def write(store: Store) -> Plan:
+        return await apply_folder(store, folder, allow_deletes=allow_deletes)
+
+    done = _with_store(env_file, write)
+    print(f"{len(done.writes)} objects written")
+    troubles = [report for report in done.reports if report.problem is not None]
+    for report in troubles:
+        print(f"{report.path}: {report.message}", file=sys.stderr)
+    return 1 if troubles else 0
+
+
 def thaw(env_file: Path) -> int:
     """Raise the epoch above every label, so that the store rules over what it finds."""
 
@@ -124,14 +145,20 @@ def _write(env_file: Path, fn: Callable[[Tx], T]) -> T:
 
 def _with_store(env_file: Path, fn: Callable[[Store], Awaitable[T]]) -> T:
     async def run() -> T:
-        settings = load_settings(ReconcilerSettings, env_file=env_file)
-        store = await open_store(settings.store_url.get_secret_value())
+        store = await open_store(_settings(env_file).store_url.get_secret_value())
         try:
             return await fn(store)
         finally:
             await store.close()
 
     return asyncio.run(run())
+
+
+def _settings(env_file: Path) -> ReconcilerSettings:
+    """The reconciler's, with what `mcpgw up` chose for this machine where nothing else is set."""
+    settings = load_settings(ReconcilerSettings, env_file=env_file)
+    chosen = read_choices(settings.state_dir)
+    return load_settings(ReconcilerSettings, {**chosen, **os.environ}, env_file) if chosen else settings
 
 
 def _parts(tx: Tx, name: str) -> tuple[UserContainer, Home | None, list[Incarnation]] | None:

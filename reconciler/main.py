@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import structlog
 from aiohttp.web import AppRunner
-from state.manifests.follow import follow
 
 from reconciler.core.addresses import AddressPool
 from reconciler.core.ceiling import RUNTIME_DEFAULT, Ceiling
@@ -27,6 +26,7 @@ from reconciler.loop.prober import HttpAsk
 from reconciler.operator import Operator, Surroundings
 from reconciler.private import serve
 from reconciler.settings import STARTS_RESERVED_FOR_WAKES, ReconcilerSettings
+from state.manifests.follow import follow
 from state.settings import SettingsError, manifest_variables, usable_directory
 from state.store import open_store
 from state.store.port import Store
@@ -112,6 +112,13 @@ async def _reconcile(settings: ReconcilerSettings, edges: _Edges) -> int:
             task.cancel()
         await asyncio.gather(reconciling, following, stopped, return_exceptions=True)
         await private.cleanup()
+
+
+async def _follow_manifests(settings: ReconcilerSettings, store: Store, operator: Operator) -> None:
+    """Manifests are read by the leader alone, and not before lost claims were rebuilt."""
+    await operator.led.wait()
+    variables = manifest_variables(settings)
+    await follow(settings.manifests_dir, store, variables, epoch=lambda: operator.leader.epoch)
 
 
 def _why_ended(*tasks: "asyncio.Task[None]") -> int:

@@ -108,6 +108,7 @@ class Operator:
         self.homes = Homes(self.hands, around.now)
         self.orphans = Orphans(self.hands, clock)
         self._synced = asyncio.Event()
+        self.led = asyncio.Event()  # the lead was taken, and what was lost is rebuilt
         self._thawed = asyncio.Event()
         self._epoch_thawed = 0
         self._collecting: asyncio.Task[None] | None = None
@@ -116,6 +117,7 @@ class Operator:
     async def run(self) -> None:
         """Lead and reconcile until cancelled, or until the leadership is lost (then it returns)."""
         await self._take_the_lead()
+        self.led.set()
         try:
             await self._run_led()
         finally:

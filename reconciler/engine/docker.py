@@ -1,13 +1,13 @@
 """The Docker adapter: the port's verbs in Docker's API.
 
-Decides nothing about what should be: it asks, translates, and says what it cannot know. What Podman does
-otherwise is in the methods marked as such, overridden there. Next: :mod:`reconciler.engine.podman`.
+Decides nothing about what should be: it asks, translates, and says what it cannot know. Next: :mod:`reconciler.engine.podman`.
 """
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from reconciler.core.container import (
     Capabilities,
@@ -20,7 +20,8 @@ from reconciler.core.container import (
 )
 from reconciler.core.errors import TransientError
 from reconciler.engine import faults
-from reconciler.engine.api import Api, Json
+from reconciler.engine.api import Api
+from reconciler.engine.client import Json
 from reconciler.engine.door import Door, EngineKind, wrong_kind
 from reconciler.engine.faults import Refused, refusals_as
 from reconciler.engine.finished import FinishedContainers
@@ -30,6 +31,7 @@ from reconciler.engine.port import LOG_TAIL_LINES_MAX, SUBSCRIBED, Addressing, N
 from reconciler.engine.translate import (
     container_body,
     engine_event,
+    exit_mark,
     is_published,
     observed_from_inspect,
     observed_from_list,
@@ -43,7 +45,6 @@ class DockerEngine:
 
     kind = EngineKind.DOCKER
     logs_config: Json = DOCKER_LOGS
-    network_options: Json = DOCKER_NETWORK
 
     def __init__(self, api: Api, door: Door, project: str, network: str, addressing: Addressing) -> None:
         self._api = api
@@ -80,15 +81,13 @@ class DockerEngine:
             return
         check_room(standing, host_routes() if self._door.is_local else [], network)
         with refusals_as(lambda refused: faults.network_fault(refused, network)):
-            await self._api.create_network(network_body(network, self.network_options))
+            await self._create_network(network)
 
     async def list(self) -> list[ObservedContainer]:
         with refusals_as(faults.read_fault):
             items = await self._api.containers(project_label(self._project))
         listed = [observed_from_list(item, self._project, self._network) for item in items]
-        seen = await asyncio.gather(*map(self._with_ending, listed, items))
-        self._finished.keep_only(one.id for one in listed)
-        return [one for one in seen if one is not None]
+        return [*await self._completed(listed, items)]
 
     async def inspect(self, container_name: str) -> ObservedContainer | None:
         if not container_name:
@@ -104,7 +103,7 @@ class DockerEngine:
         return seen if seen.name == container_name else None
 
     async def ensure_image(self, reference: str, pull: Pull) -> None:
-        if pull is not Pull.ALWAYS and await self._has_image(reference):
+        if pull is not Pull.ALWAYS and await self._stands(await self._image_name(reference)):
             return
         if pull is Pull.NEVER:
             raise TransientError("ImageMissing", f"{reference} is not on this machine: build or pull it")
@@ -112,7 +111,8 @@ class DockerEngine:
             await self._api.pull(reference)
 
     async def create(self, spec: ContainerSpec, placement: Placement, identity: Identity) -> str:
-        body = self._body(spec, placement, identity)
+        image = await self._image_name(spec.image)
+        body = self._body(replace(spec, image=image), placement, identity)
         try:
             return await self._api.create_container(placement.container_name, body)
         except Refused as refused:
@@ -144,7 +144,7 @@ class DockerEngine:
 
     async def events(self) -> AsyncGenerator[EngineEvent, None]:
         with refusals_as(faults.read_fault):
-            async with aclosing(self._api.events(project_label(self._project))) as stream:
+            async with aclosing(self._subscribe(project_label(self._project))) as stream:
                 async for item in stream:
                     if item is None:
                         yield SUBSCRIBED
@@ -164,21 +164,42 @@ class DockerEngine:
     async def close(self) -> None:
         await self._api.close()
 
-    async def _with_ending(self, one: ObservedContainer, item: Json) -> ObservedContainer | None:
+    # What Podman does otherwise.
+
+    async def _create_network(self, network: NetworkSpec) -> None:
+        await self._api.create_network(network_body(network, DOCKER_NETWORK))
+
+    def _subscribe(self, label: str) -> AsyncGenerator[Json | None, None]:
+        return self._api.events(label)
+
+    async def _image_name(self, reference: str) -> str:
+        """What the engine calls it locally."""
+        return reference
+
+    # What is the same.
+
+    async def _completed(
+        self, listed: Sequence[ObservedContainer], items: Sequence[Json]
+    ) -> Sequence[ObservedContainer]:
+        """What lists leave out is inspected: how exited containers ended, once per ending."""
+        self._finished.keep_only(one.id for one in listed)
+        seen = await asyncio.gather(*map(self._with_ending, listed, map(exit_mark, items)))
+        return [one for one in seen if one is not None]
+
+    async def _with_ending(self, one: ObservedContainer, mark: str) -> ObservedContainer | None:
         """An exited container as inspect() shows it; None if it has gone since it was listed."""
         if one.state is not ContainerState.EXITED:
             return one
-        status = str(item.get("Status", ""))
-        if (known := self._finished.get(one.id, status)) is not None:
+        if (known := self._finished.get(one.id, mark)) is not None:
             return known
         seen = await self.inspect(one.name)
         if seen is not None and seen.state is ContainerState.EXITED:
-            self._finished.put(status, seen)
+            self._finished.put(mark, seen)
         return seen
 
-    async def _has_image(self, reference: str) -> bool:
+    async def _stands(self, image: str) -> bool:
         try:
-            await self._api.image(reference)
+            await self._api.image(image)
         except Refused as refused:
             if refused.status == 404:
                 return False

@@ -22,6 +22,7 @@ from reconciler.engine.networks import subnet_collision
 from reconciler.engine.port import NetworkSpec
 
 REMOVAL_RETRY_S = 1.0
+ANSWERED_5XX = "EngineError"  # the reason of an OutcomeUnknownError that the engine itself answered
 
 NAME_TAKEN = ("is already in use by", "name is already in use")
 ADDRESS_IN_USE = (
@@ -93,7 +94,7 @@ def refusals_as(translation: Translation) -> Iterator[None]:
 
 def read_fault(refused: Refused) -> ActionError:
     """A read that failed tells nothing about the world, whatever its status."""
-    return OutcomeUnknownError("EngineError", f"the engine answered {refused}")
+    return OutcomeUnknownError(ANSWERED_5XX, f"the engine answered {refused}")
 
 
 def create_fault(refused: Refused) -> ActionError:
@@ -166,5 +167,5 @@ def _shared_fault(refused: Refused) -> ActionError | None:
     if refused.says(DISK_FULL):
         return OutcomeUnknownError("DiskFull", refused.text)
     if refused.is_unclear:
-        return OutcomeUnknownError("EngineError", f"the engine answered {refused}")
+        return OutcomeUnknownError(ANSWERED_5XX, f"the engine answered {refused}")
     return None

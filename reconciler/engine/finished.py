@@ -15,24 +15,26 @@ ENDING_AGE_MAX_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class _Ending:
-    exit_text: str
+    exit_mark: str
     read_at_s: float
     seen: ObservedContainer
 
 
 class FinishedContainers:
+    """Inspected endings by container id, each under the mark that the list puts on that exit."""
+
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._endings: dict[str, _Ending] = {}
 
-    def get(self, container_id: str, status: str) -> ObservedContainer | None:
+    def get(self, container_id: str, exit_mark: str) -> ObservedContainer | None:
         ending = self._endings.get(container_id)
-        if ending is None or ending.exit_text != _exit_text(status):
+        if ending is None or ending.exit_mark != exit_mark:
             return None
         return ending.seen if self._monotonic() - ending.read_at_s < ENDING_AGE_MAX_S else None
 
-    def put(self, status: str, seen: ObservedContainer) -> None:
-        self._endings[seen.id] = _Ending(_exit_text(status), self._monotonic(), seen)
+    def put(self, exit_mark: str, seen: ObservedContainer) -> None:
+        self._endings[seen.id] = _Ending(exit_mark, self._monotonic(), seen)
 
     def forget(self, container_id: str) -> None:
         self._endings.pop(container_id, None)
@@ -40,8 +42,3 @@ class FinishedContainers:
     def keep_only(self, container_ids: Iterable[str]) -> None:
         kept = set(container_ids)
         self._endings = {one: ending for one, ending in self._endings.items() if one in kept}
-
-
-def _exit_text(status: str) -> str:
-    """``"Exited (137) 5 minutes ago"`` → ``"Exited (137"``: the part that does not age."""
-    return status.partition(")")[0]

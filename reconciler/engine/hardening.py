@@ -30,6 +30,8 @@ DOCKER_NETWORK: Json = {
     "com.docker.network.bridge.enable_icc": "false",
     "com.docker.network.bridge.host_binding_ipv4": LOOPBACK,
 }
+# Podman's bridges of different networks do not reach each other; within one it cannot part containers.
+PODMAN_NETWORK: Json = {"isolate": "true"}
 PODMAN_LOGS: Json = {"Type": "k8s-file", "Config": {"max-size": f"{LOG_FILE_MEGABYTES_MAX}m"}}
 
 

@@ -77,6 +77,20 @@ def network_body(network: NetworkSpec, options: Json) -> dict[str, Any]:
     return body
 
 
+def libpod_network_body(network: NetworkSpec, options: Json) -> dict[str, Any]:
+    """The same in Podman's own words, which alone can switch its name server off."""
+    body: dict[str, Any] = {
+        "name": network.name,
+        "driver": "bridge",
+        "labels": {LABEL_PROJECT: network.project},
+        "options": dict(options),
+        "dns_enabled": False,
+    }
+    if network.subnet:
+        body["subnets"] = [{"subnet": network.subnet}]
+    return body
+
+
 def host_routes() -> list[IPv4Network]:
     """The host's routes but the default one: an engine that is given a subnet does not look at them.
 

@@ -6,9 +6,11 @@ Opening asks the engine nothing, so it succeeds while the engine is down: ``vers
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from reconciler.engine.api import Api, Deadlines
+from reconciler.engine.api import Api
+from reconciler.engine.client import Deadlines
 from reconciler.engine.docker import DockerEngine
 from reconciler.engine.door import Door, EngineKind
+from reconciler.engine.podman import PodmanEngine
 from reconciler.engine.port import Addressing, Engine
 
 DEFAULT_URLS = {
@@ -37,7 +39,7 @@ async def open_engine(settings: EngineSettings) -> Engine:
         case EngineKind.DOCKER:
             return DockerEngine(api, door, settings.project, settings.network, settings.addressing)
         case EngineKind.PODMAN:
-            raise NotImplementedError
+            return PodmanEngine(api, door, settings.project, settings.network, settings.addressing)
         case _:
             assert_never(settings.kind)
 

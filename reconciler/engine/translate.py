@@ -105,11 +105,39 @@ def observed_from_list(item: Json, project: str, network: str) -> ObservedContai
     )
 
 
+def observed_from_libpod(item: Json, project: str) -> ObservedContainer:
+    """One entry of Podman's own list: it has neither endings as precise as inspect's nor chosen addresses."""
+    labels: Json = item.get("Labels") or {}
+    state = container_state(item.get("State"))
+    published = {
+        f"{one.get('container_port')}/{one.get('protocol')}": (str(one.get("host_ip", "")), one["host_port"])
+        for one in item.get("Ports") or ()
+        if one.get("host_port")
+    }
+    address = labels.get(LABEL_ADDRESS, "")
+    host, port = endpoint(state, labels, published, address)
+    return ObservedContainer(
+        id=item["Id"],
+        name=(item.get("Names") or [""])[0],
+        identity=our_identity(labels, project),
+        state=state,
+        address=address,
+        endpoint_host=host,
+        endpoint_port=port,
+    )
+
+
+def exit_mark(item: Json) -> str:
+    """What in a list's entry changes with each exit and does not age: of ``"Exited (137) 5 minutes ago"``
+    the first half; Podman says the moment itself."""
+    return str(item.get("Status") or "").partition(")")[0] or f"{item.get('ExitCode')} {item.get('ExitedAt')}"
+
+
 def observed_from_inspect(item: Json, project: str, network: str) -> ObservedContainer:
     """The answer of ``GET /containers/{id}/json``."""
     labels: Json = (item.get("Config") or {}).get("Labels") or {}
     shown: Json = item.get("State") or {}
-    state = container_state(shown.get("Status"))
+    state = state_from_inspect(item)
     settings: Json = item.get("NetworkSettings") or {}
     published = {
         key: (str(bindings[0].get("HostIp", "")), int(bindings[0]["HostPort"]))
@@ -131,6 +159,10 @@ def observed_from_inspect(item: Json, project: str, network: str) -> ObservedCon
         endpoint_host=host,
         endpoint_port=port,
     )
+
+
+def state_from_inspect(item: Json) -> ContainerState:
+    return container_state((item.get("State") or {}).get("Status"))
 
 
 def engine_event(item: Json) -> EngineEvent | None:
