@@ -1,6 +1,7 @@
 """The Docker adapter: the port's verbs in Docker's API.
 
-Decides nothing about what should be: it asks, translates, and says what it cannot know. Next: :mod:`reconciler.engine.podman`.
+Decides nothing about what should be: it asks, translates, and says what it cannot know.
+Next: :mod:`reconciler.engine.podman`.
 """
 
 import asyncio

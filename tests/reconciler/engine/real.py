@@ -205,7 +205,9 @@ class RealRig:
         except aiodocker.DockerError:
             dockerfile = f"FROM {self._named(self.machine.image)}\nENTRYPOINT []\n".encode()
             with _tar("Dockerfile", dockerfile) as context:
-                await self.hand.images.build(fileobj=context, encoding="identity", tag=self.image)
+                await self.hand.images.build(
+                    fileobj=context, encoding="identity", tag=self._named(self.image)
+                )
 
     def _named(self, image: str) -> str:
         return image if self.machine.name == "docker" else f"localhost/{image}"

@@ -5,12 +5,11 @@ import pytest
 from reconciler.core.container import ContainerState, Identity, spec_hash
 from reconciler.core.errors import NameConflictError, TerminalError, TransientError
 from state.kinds.template import Pull
-from tests.reconciler.engine.pretend import PretendRig
-from tests.reconciler.engine.real import RealRig
 from tests.reconciler.engine.rig import (
     HOME,
     OTHER_HOME,
     Program,
+    Rig,
     answering,
     created,
     exited,
@@ -21,16 +20,14 @@ from tests.reconciler.engine.rig import (
     started,
 )
 
-AnyRig = PretendRig | RealRig
 
-
-async def test_nothing_is_listed_or_found_before_anything_is_made(rig: AnyRig) -> None:
+async def test_nothing_is_listed_or_found_before_anything_is_made(rig: Rig) -> None:
     assert await rig.engine.list() == []
     assert await rig.engine.inspect(f"{rig.project}-{HOME}") is None
     assert await rig.engine.inspect("") is None
 
 
-async def test_a_created_container_bears_its_name_and_identity(rig: AnyRig) -> None:
+async def test_a_created_container_bears_its_name_and_identity(rig: Rig) -> None:
     one = seat(rig)
     container_id = await created(rig, one)
     seen = await shown(rig, one)
@@ -40,7 +37,7 @@ async def test_a_created_container_bears_its_name_and_identity(rig: AnyRig) -> N
     assert (seen.endpoint_host, seen.endpoint_port) == ("", 0)
 
 
-async def test_a_started_container_answers_at_its_endpoint(rig: AnyRig) -> None:
+async def test_a_started_container_answers_at_its_endpoint(rig: Rig) -> None:
     one = seat(rig)
     await started(rig, one)
     seen = await answering(rig, one)
@@ -50,14 +47,14 @@ async def test_a_started_container_answers_at_its_endpoint(rig: AnyRig) -> None:
         assert (seen.endpoint_host, seen.endpoint_port) == (host, int(port or one.spec.port))
 
 
-async def test_starting_twice_is_starting_once(rig: AnyRig) -> None:
+async def test_starting_twice_is_starting_once(rig: Rig) -> None:
     one = seat(rig)
     before = await started(rig, one)
     await rig.engine.start(before.id)
     assert await shown(rig, one) == before
 
 
-async def test_list_and_inspect_show_the_same_in_every_state(rig: AnyRig) -> None:
+async def test_list_and_inspect_show_the_same_in_every_state(rig: Rig) -> None:
     made, runs, paused, ended = (seat(rig, home=letter * 26) for letter in "cdef")
     await created(rig, made)
     for one in (runs, paused):
@@ -76,7 +73,7 @@ async def test_list_and_inspect_show_the_same_in_every_state(rig: AnyRig) -> Non
     assert await listed(rig.engine) == by_list
 
 
-async def test_a_stopped_container_keeps_its_address_and_answers_there_again(rig: AnyRig) -> None:
+async def test_a_stopped_container_keeps_its_address_and_answers_there_again(rig: Rig) -> None:
     one = seat(rig)
     first = await started(rig, one)
     await rig.engine.stop(first.id, 5)
@@ -92,7 +89,7 @@ async def test_a_stopped_container_keeps_its_address_and_answers_there_again(rig
     assert again.exit_code is None
 
 
-async def test_stopping_twice_or_what_is_absent_is_success(rig: AnyRig) -> None:
+async def test_stopping_twice_or_what_is_absent_is_success(rig: Rig) -> None:
     one = seat(rig)
     seen = await started(rig, one)
     await rig.engine.stop(seen.id, 5)
@@ -102,7 +99,13 @@ async def test_stopping_twice_or_what_is_absent_is_success(rig: AnyRig) -> None:
     await rig.engine.stop("0" * 64, 5)
 
 
-async def test_a_program_that_ignores_sigterm_is_killed_after_its_grace(rig: AnyRig) -> None:
+async def test_stopping_what_never_started_is_success(rig: Rig) -> None:
+    one = seat(rig)
+    await rig.engine.stop(await created(rig, one), 5)
+    assert (await shown(rig, one)).state is ContainerState.CREATED
+
+
+async def test_a_program_that_ignores_sigterm_is_killed_after_its_grace(rig: Rig) -> None:
     one = seat(rig, Program.IGNORE_TERM)
     await started(rig, one)
     seen = await answering(rig, one)
@@ -110,7 +113,7 @@ async def test_a_program_that_ignores_sigterm_is_killed_after_its_grace(rig: Any
     assert (await shown(rig, one)).exit_code == 137
 
 
-async def test_removing_a_running_container_frees_its_name(rig: AnyRig) -> None:
+async def test_removing_a_running_container_frees_its_name(rig: Rig) -> None:
     one = seat(rig)
     seen = await started(rig, one)
     await rig.engine.remove(seen.id)
@@ -121,13 +124,13 @@ async def test_removing_a_running_container_frees_its_name(rig: AnyRig) -> None:
     assert (await started(rig, one)).id != seen.id
 
 
-async def test_removing_what_is_absent_is_success(rig: AnyRig) -> None:
+async def test_removing_what_is_absent_is_success(rig: Rig) -> None:
     await rig.engine.remove("0" * 64)
     await rig.engine.remove(f"{rig.project}-{HOME}")
     await rig.engine.remove_data(f"{rig.project}-{HOME}")
 
 
-async def test_removal_by_name_is_removal(rig: AnyRig) -> None:
+async def test_removal_by_name_is_removal(rig: Rig) -> None:
     one = seat(rig)
     await started(rig, one)
     await rig.engine.remove(one.name)
@@ -135,7 +138,7 @@ async def test_removal_by_name_is_removal(rig: AnyRig) -> None:
 
 
 @pytest.mark.fault(35)
-async def test_a_paused_container_is_stopped_and_removed_without_a_hang(rig: AnyRig) -> None:
+async def test_a_paused_container_is_stopped_and_removed_without_a_hang(rig: Rig) -> None:
     if not rig.engine.capabilities.pause:
         return
     stopped, removed = seat(rig), seat(rig, home=OTHER_HOME)
@@ -150,7 +153,7 @@ async def test_a_paused_container_is_stopped_and_removed_without_a_hang(rig: Any
 
 
 @pytest.mark.fault(35)
-async def test_a_program_that_ignores_sigterm_is_removed_all_the_same(rig: AnyRig) -> None:
+async def test_a_program_that_ignores_sigterm_is_removed_all_the_same(rig: Rig) -> None:
     one = seat(rig, Program.IGNORE_TERM)
     await started(rig, one)
     await rig.engine.remove((await answering(rig, one)).id)
@@ -158,7 +161,7 @@ async def test_a_program_that_ignores_sigterm_is_removed_all_the_same(rig: AnyRi
 
 
 @pytest.mark.fault(10)
-async def test_a_second_container_of_our_name_is_a_conflict_and_the_first_stays(rig: AnyRig) -> None:
+async def test_a_second_container_of_our_name_is_a_conflict_and_the_first_stays(rig: Rig) -> None:
     one = seat(rig)
     first = await started(rig, one)
     with pytest.raises(NameConflictError):
@@ -168,7 +171,7 @@ async def test_a_second_container_of_our_name_is_a_conflict_and_the_first_stays(
 
 
 @pytest.mark.fault(11)
-async def test_a_foreign_container_of_our_name_is_seen_as_foreign_and_left_alone(rig: AnyRig) -> None:
+async def test_a_foreign_container_of_our_name_is_seen_as_foreign_and_left_alone(rig: Rig) -> None:
     one = seat(rig)
     foreign_id = await rig.put_foreign(one.name)
     with pytest.raises(NameConflictError):
@@ -179,7 +182,7 @@ async def test_a_foreign_container_of_our_name_is_seen_as_foreign_and_left_alone
     assert await rig.foreign_is_untouched(one.name, foreign_id)
 
 
-async def test_another_projects_container_is_foreign_too(rig: AnyRig) -> None:
+async def test_another_projects_container_is_foreign_too(rig: Rig) -> None:
     one = seat(rig)
     theirs = Identity(rig.other_project, HOME, "uid-aaaa", 1, "", 1)
     await rig.other_engine.create(one.spec, one.placement, theirs)
@@ -189,7 +192,7 @@ async def test_another_projects_container_is_foreign_too(rig: AnyRig) -> None:
     assert [one.name for one in await rig.other_engine.list()] == [one.name]
 
 
-async def test_data_outlives_the_container(rig: AnyRig) -> None:
+async def test_data_outlives_the_container(rig: Rig) -> None:
     one = seat(rig)
     first = await started(rig, one)
     await rig.write_data(one.name, "kept")
@@ -199,7 +202,7 @@ async def test_data_outlives_the_container(rig: AnyRig) -> None:
     assert await rig.read_data(one.name) == "kept"
 
 
-async def test_data_of_an_engine_without_host_paths_goes_when_it_is_removed(rig: AnyRig) -> None:
+async def test_data_of_an_engine_without_host_paths_goes_when_it_is_removed(rig: Rig) -> None:
     one = seat(rig)
     first = await started(rig, one)
     await rig.write_data(one.name, "kept")
@@ -214,7 +217,7 @@ async def test_data_of_an_engine_without_host_paths_goes_when_it_is_removed(rig:
         assert await rig.read_data(one.name) == "new"
 
 
-async def test_an_exit_is_shown_with_its_code(rig: AnyRig) -> None:
+async def test_an_exit_is_shown_with_its_code(rig: Rig) -> None:
     one = seat(rig, Program.CRASH)
     await started(rig, one)
     ended = await exited(rig, one)
@@ -222,7 +225,7 @@ async def test_an_exit_is_shown_with_its_code(rig: AnyRig) -> None:
 
 
 @pytest.mark.fault(6)
-async def test_a_container_killed_for_memory_says_so_as_far_as_the_engine_knows(rig: AnyRig) -> None:
+async def test_a_container_killed_for_memory_says_so_as_far_as_the_engine_knows(rig: Rig) -> None:
     one = seat(rig, Program.EAT_MEMORY)
     await started(rig, one)
     ended = await exited(rig, one)
@@ -230,7 +233,7 @@ async def test_a_container_killed_for_memory_says_so_as_far_as_the_engine_knows(
     assert ended.oom_killed is rig.engine.capabilities.reports_oom
 
 
-async def test_a_command_that_cannot_run_fails_the_start_or_ends_with_126_or_127(rig: AnyRig) -> None:
+async def test_a_command_that_cannot_run_fails_the_start_or_ends_with_126_or_127(rig: Rig) -> None:
     """An engine that starts an init first leaves it to the init to find that there is no such command."""
     one = seat(rig, Program.MISSING)
     container_id = await created(rig, one)
@@ -242,33 +245,33 @@ async def test_a_command_that_cannot_run_fails_the_start_or_ends_with_126_or_127
         assert (await exited(rig, one)).exit_code in (126, 127)
 
 
-async def test_starting_what_is_absent_is_an_error_that_time_may_cure(rig: AnyRig) -> None:
+async def test_starting_what_is_absent_is_an_error_that_time_may_cure(rig: Rig) -> None:
     with pytest.raises(TransientError) as caught:
         await rig.engine.start("0" * 64)
     assert caught.value.reason == "ContainerMissing"
 
 
-async def test_a_missing_image_is_named_at_creation(rig: AnyRig) -> None:
+async def test_a_missing_image_is_named_at_creation(rig: Rig) -> None:
     with pytest.raises(TransientError, match="nowhere:1") as caught:
         await created(rig, seat(rig, image="nowhere:1"))
     assert caught.value.reason == "ImageMissing"
 
 
 @pytest.mark.fault(8)
-async def test_an_image_that_may_not_or_cannot_be_pulled_is_named_with_the_reason(rig: AnyRig) -> None:
+async def test_an_image_that_may_not_or_cannot_be_pulled_is_named_with_the_reason(rig: Rig) -> None:
     for pull, reason in ((Pull.NEVER, "ImageMissing"), (Pull.IF_NOT_PRESENT, "ImagePullFailed")):
         with pytest.raises(TransientError, match=r"127\.0\.0\.1:5999/nowhere:1") as caught:
             await rig.engine.ensure_image("127.0.0.1:5999/nowhere:1", pull)
         assert caught.value.reason == reason
 
 
-async def test_an_image_that_is_there_is_not_pulled(rig: AnyRig) -> None:
+async def test_an_image_that_is_there_is_not_pulled(rig: Rig) -> None:
     image = rig.spec().image
     await rig.engine.ensure_image(image, Pull.NEVER)
     await rig.engine.ensure_image(image, Pull.IF_NOT_PRESENT)
 
 
-async def test_an_address_in_use_is_told_and_nothing_runs(rig: AnyRig) -> None:
+async def test_an_address_in_use_is_told_and_nothing_runs(rig: Rig) -> None:
     if not rig.engine.capabilities.fixed_address:
         return
     one = seat(rig)
@@ -280,7 +283,7 @@ async def test_an_address_in_use_is_told_and_nothing_runs(rig: AnyRig) -> None:
     assert seen is None or seen.state is not ContainerState.RUNNING
 
 
-async def test_two_projects_side_by_side_do_not_see_each_other(rig: AnyRig) -> None:
+async def test_two_projects_side_by_side_do_not_see_each_other(rig: Rig) -> None:
     ours, theirs = seat(rig), seat(rig, home=OTHER_HOME)
     await created(rig, ours)
     identity = Identity(rig.other_project, OTHER_HOME, "uid-bbbb", 1, "", 1)
@@ -289,11 +292,11 @@ async def test_two_projects_side_by_side_do_not_see_each_other(rig: AnyRig) -> N
     assert list(await listed(rig.other_engine)) == [theirs.name]
 
 
-async def test_the_version_names_the_engine(rig: AnyRig) -> None:
+async def test_the_version_names_the_engine(rig: Rig) -> None:
     name, _, number = (await rig.engine.version()).partition(" ")
     assert name in ("memory", "docker", "podman")
     assert number[0].isdigit()
 
 
-async def test_the_logs_of_what_is_absent_are_empty(rig: AnyRig) -> None:
+async def test_the_logs_of_what_is_absent_are_empty(rig: Rig) -> None:
     assert await rig.engine.logs("0" * 64) == ""
