@@ -15,13 +15,19 @@ class Settings:
     startup_delay_s: float = 0.0
     controls_allowed: bool = False
     """Whether `POST /control` may make the server fail on demand. Only tests want that."""
+    conformance: bool = False
+    """Whether to be the server that the MCP conformance suite wants, too."""
+    allowed_hosts: tuple[str, ...] = ()
+    """The Host headers (`name:port`, `name:*`) to take at /mcp. Empty: any, since the gateway has looked."""
 
 
 def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings that PORT, DATA_DIR, DEMO_STARTUP_DELAY_S and DEMO_CONTROLS ask for."""
+    """The settings that PORT, DATA_DIR and the DEMO_… variables ask for."""
     return Settings(
         port=int(environ.get("PORT", "8080")),
         data_dir=Path(environ.get("DATA_DIR", "/data")),
         startup_delay_s=float(environ.get("DEMO_STARTUP_DELAY_S", "0")),
         controls_allowed=environ.get("DEMO_CONTROLS") == "1",
+        conformance=environ.get("DEMO_CONFORMANCE") == "1",
+        allowed_hosts=tuple(environ.get("DEMO_ALLOWED_HOSTS", "").split()),
     )
