@@ -15,8 +15,10 @@ from state.store.bell import Bell
 from state.store.database import Database
 from state.store.doorbell import Doorbell
 from state.store.errors import StoreError
+from state.store.listener import Listener
 from state.store.memory import memory_store
 from state.store.port import CHANGE_LOG_ROWS_MAX, TRANSACT_TIMEOUT_S, Store
+from state.store.postgres import PostgresDatabase, server_clock_s
 from state.store.rowstore import RowStore
 from state.store.schema import counter
 from state.store.sql import SqlBackend
@@ -25,6 +27,7 @@ from state.store.sqlite import SqliteFile
 from state.store.upgrading import STATE_STEPS
 
 SQLITE: Final = "sqlite:///"
+POSTGRES: Final = "postgresql://"
 STATE_FILE_MODE = 0o660  # both processes' group
 DOORBELLS = "doorbells"
 
@@ -43,6 +46,8 @@ async def open_store(url: str, limits: Limits = Limits()) -> Store:
         return memory_store(change_log_rows_max=limits.change_log_rows_max)
     if url.startswith(SQLITE):
         return await _open_sqlite(Path(url.removeprefix(SQLITE)), limits)
+    if url.startswith(POSTGRES):
+        return await _open_postgres(url, limits)
     raise StoreError(
         f"{url.partition('://')[0]!r} is no store: "
         "write sqlite:///<path>/state.db, postgresql://<user>@<host>/<database> or memory:"
@@ -61,6 +66,20 @@ async def _open_sqlite(path: Path, limits: Limits) -> Store:
         return SqlRows(connection, where=product.where, boot=boot, clock_s=kernel.clock_s)
 
     backend = SqlBackend(database, bell, Doorbell.listening(path.parent / DOORBELLS, bell), make_rows)
+    return RowStore(backend, change_log_rows_max=limits.change_log_rows_max)
+
+
+async def _open_postgres(url: str, limits: Limits) -> Store:
+    product = PostgresDatabase(url)
+    await asyncio.to_thread(product.open)
+    bell = Bell()
+    listener = Listener(product.url, bell)
+    listener.start()
+
+    def make_rows(connection: Connection) -> SqlRows:
+        return SqlRows(connection, where=product.where, boot="", clock_s=lambda: server_clock_s(connection))
+
+    backend = SqlBackend(Database(product, limits.transact_timeout_s), bell, listener, make_rows)
     return RowStore(backend, change_log_rows_max=limits.change_log_rows_max)
 
 

@@ -6,7 +6,7 @@ Decides the contract; :mod:`state.store.rowstore` keeps it over any medium, and 
 Times in objects are aware UTC; lease times come from the store's own clock, which no wall clock moves.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -152,7 +152,7 @@ class Store(Protocol):
         """Change-log rows after ``since``, oldest first. Raises TooOld."""
         ...
 
-    def watch(self, kinds: tuple[type[Resource], ...]) -> AsyncIterator[Batch]:
+    def watch(self, kinds: tuple[type[Resource], ...]) -> AsyncGenerator[Batch, None]:
         """First a batch with everything of ``kinds``, then one for each burst of changes, for ever.
 
         A reader that fell behind the change log gets everything again (with ``removed`` holding what went

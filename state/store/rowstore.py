@@ -4,7 +4,7 @@ Decides which of them runs in one transaction, and when a worker's progress is w
 waits for it). Refuses to know the medium. Next: :mod:`state.store.transaction`, what a write means.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -76,7 +76,7 @@ class RowStore:
 
         return await self._backend.read(run)
 
-    async def watch(self, kinds: tuple[type[Resource], ...]) -> AsyncIterator[Batch]:
+    async def watch(self, kinds: tuple[type[Resource], ...]) -> AsyncGenerator[Batch, None]:
         watch = Watch(self._backend, kinds)
         while True:
             seen = await watch.look()

@@ -1,0 +1,1 @@
+"""Tests of the desired state: kinds, store, manifests."""
