@@ -6,6 +6,7 @@ the passing of time, and the resync. None of them carries a meaning; each is onl
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -113,6 +114,8 @@ class Operator:
         self._epoch_thawed = 0
         self._collecting: asyncio.Task[None] | None = None
         self._network_message = ""
+        self._tell_soon = asyncio.Event()
+        self._seen = False
 
     async def run(self) -> None:
         """Lead and reconcile until cancelled, or until the leadership is lost (then it returns)."""
@@ -246,7 +249,10 @@ class Operator:
         self.resync(Priority.CREATE)
 
     def _listed(self) -> None:
-        """After every list: judge whether anything may be removed, resync, collect what nobody owns."""
+        """After every list: resync, judge whether anything may be removed, collect what nobody owns."""
+        if self._seen is bool(self.observer.unknown):
+            self._seen = not self.observer.unknown
+            self._tell_soon.set()
         if not self._synced.is_set():
             return
         self.resync(Priority.RESYNC)
@@ -339,8 +345,10 @@ class Operator:
                 self._network_message = message
                 if message:
                     _log.error("network.unusable", why=message)
+            self._tell_soon.clear()
             await self._tell(message)
-            await asyncio.sleep(NETWORK_RETRY_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._tell_soon.wait(), NETWORK_RETRY_S)
 
     async def _ensure_network(self) -> str:
         try:

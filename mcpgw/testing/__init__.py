@@ -1,0 +1,1 @@
+"""What tests and benchmarks start: a whole gateway of their own, beside whatever else runs here."""
