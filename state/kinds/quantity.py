@@ -10,7 +10,8 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 _DURATION_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_NUMBER = r"\d{1,18}(?:\.\d{1,18})?"
+_DURATION_PART = re.compile(rf"({_NUMBER})(ms|s|m|h|d)")
 _BYTES_UNITS = {
     "": 1,
     "k": 10**3,
@@ -22,7 +23,7 @@ _BYTES_UNITS = {
     "Gi": 2**30,
     "Ti": 2**40,
 }
-_BYTES = re.compile(r"(\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti|k|M|G|T|)")
+_BYTES = re.compile(rf"({_NUMBER})(Ki|Mi|Gi|Ti|k|M|G|T|)")
 
 
 def parse_duration_s(value: object) -> object:
@@ -30,7 +31,7 @@ def parse_duration_s(value: object) -> object:
     if not isinstance(value, str):
         return value
     text = value.strip()
-    if re.fullmatch(r"\d+(\.\d+)?", text):
+    if re.fullmatch(_NUMBER, text):
         return float(text)
     if not text or _DURATION_PART.sub("", text):
         raise ValueError(f"{value!r} is no duration; write it like 500ms, 30s, 10m, 1h30m or 7d")

@@ -23,6 +23,7 @@ from state.store.port import Store
 
 READ_TIMEOUT_S = 60.0  # a network file system that hangs; the largest folder takes half of it
 RETRY_S_MAX = 60.0
+WATCH_AGAIN_S = 30.0  # where the system gives no more watches
 
 _log = structlog.get_logger(__name__)
 
@@ -210,4 +211,5 @@ class _Watch:
             async for _ in hints:
                 self._bell.set()
         except (OSError, RuntimeError) as error:
-            _log.debug("manifests.unwatched", why=str(error))  # no events here; the poll goes on
+            _log.debug("manifests.unwatched", why=str(error))  # no hints here; the poll goes on
+            await asyncio.sleep(WATCH_AGAIN_S)

@@ -41,18 +41,26 @@ def _is_empty(root: Node) -> bool:
 
 def _syntax_problem(file: str, text: str, error: yaml.YAMLError) -> Problem:
     """PyYAML's words, at the place it names, with the mend that the line suggests."""
+    lines = text.rstrip().split("\n")
     mark = getattr(error, "problem_mark", None)
-    lines = text.split("\n")
     index = min(mark.line, len(lines) - 1) if mark is not None else 0
     line = lines[index]
-    place = Place(file, index + 1, min(mark.column, len(line)) + 1 if mark is not None else 1)
-    words = [getattr(error, "context", None), getattr(error, "problem", None)]
-    what = "no valid YAML: " + (", ".join(word for word in words if word) or "the parser gave up")
+    column = mark.column if mark is not None and mark.line == index else len(line)
+    place = Place(file, index + 1, 1 + min(column, len(line)))
+    what = f"no valid YAML: {_parsers_words(error)}"
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return Problem(place, what, "indent with spaces, never with tabs")
     if "${" in line:
         return Problem(place, what, 'write ${…} in quotes inside { } and [ ]: "${NAME}"')
     return Problem(place, what, "correct the line, or save the whole file if this is half of it")
+
+
+def _parsers_words(error: yaml.YAMLError) -> str:
+    context, mark = getattr(error, "context", None), getattr(error, "context_mark", None)
+    if context and mark is not None:
+        context = f"{context} that begins in line {mark.line + 1}"
+    words = [word for word in (context, getattr(error, "problem", None)) if word]
+    return ", ".join(words) or "the parser gave up"
 
 
 @dataclass(slots=True)
