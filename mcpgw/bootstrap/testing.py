@@ -15,6 +15,7 @@ from mcpgw.bootstrap.command import environment
 from mcpgw.bootstrap.demo_image import ensure_demo_image
 from mcpgw.bootstrap.docker import ensure_docker
 from mcpgw.bootstrap.errors import BootstrapError
+from mcpgw.bootstrap.node import ensure_npm_packages
 from mcpgw.bootstrap.paths import PROJECT_DIR
 from mcpgw.bootstrap.podman import ensure_podman
 from mcpgw.bootstrap.progress import say
@@ -39,6 +40,11 @@ def _postgres_folders() -> list[Path]:
     return sorted(folders, key=lambda folder: int(folder.parent.name))
 
 
+def ensure_conformance_suite() -> Path:
+    """The `node_modules` with the MCP conformance suite and a Node for it."""
+    return ensure_npm_packages(PROJECT_DIR / "tests" / "npm")
+
+
 def _images() -> None:
     for engine in (ensure_docker(), ensure_podman()):
         ensure_demo_image(engine)
@@ -49,6 +55,7 @@ STEPS: Sequence[tuple[str, Callable[[], object]]] = (
     ("Podman", ensure_podman),
     ("the demo image on both", _images),
     ("PostgreSQL", ensure_postgres),
+    ("the MCP conformance suite", ensure_conformance_suite),
 )
 
 

@@ -81,11 +81,21 @@ def test_a_daemon_is_started_and_outlives_its_starter(tmp_path: Path, cache: Pat
 
 @pytest.mark.engine
 def test_a_dockerd_is_started_after_one_that_was_killed(tmp_path: Path, cache: Path, pid_file: Path) -> None:
-    """A second daemon beside the machine's own: other folders, no network of its own."""
+    """A second daemon beside the machine's own, in a network namespace: it removes docker0 where it runs."""
     program, url = found("dockerd"), f"unix://{tmp_path}/d.sock"
     assert program is not None
     folders = ("--data-root", f"{tmp_path}/data", "--exec-root", f"{tmp_path}/x", "--pidfile", str(pid_file))
-    words = (program, "-H", url, *folders, "--bridge=none", "--iptables=false", "--storage-driver=vfs")
+    words = (
+        "unshare",
+        "--net",
+        program,
+        "-H",
+        url,
+        *folders,
+        "--bridge=none",
+        "--iptables=false",
+        "--storage-driver=vfs",
+    )
     daemon.start("dockerd-test", words, url=url)
     killed = int(pid_file.read_text())
     stale = ((pid_file, "dockerd"), (tmp_path / "x" / "containerd" / "containerd.pid", "containerd"))
