@@ -10,6 +10,8 @@ from state.store.memory import MemoryBackend
 from state.store.port import Store
 from state.store.rowstore import RowStore
 
+DEFAULTS = Limits()
+
 
 class Medium:
     """One set of rows, and every store that was opened on it."""
@@ -19,7 +21,7 @@ class Medium:
         self._memory = MemoryBackend()
         self._stores: list[Store] = []
 
-    async def open(self, limits: Limits = Limits()) -> Store:
+    async def open(self, limits: Limits = DEFAULTS) -> Store:
         store: Store
         if self.url == "memory:":
             store = RowStore(self._memory, change_log_rows_max=limits.change_log_rows_max)
