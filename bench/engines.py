@@ -62,7 +62,7 @@ async def _bare(url: str, image: str) -> float:
     port = free_port()
     config = {
         "Image": image,
-        "Env": ["PORT=8080", "DATA_DIR=/tmp"],  # noqa: S108 (inside the container)
+        "Env": ["PORT=8080", "DATA_DIR=/tmp"],
         "HostConfig": {
             "PortBindings": {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]},
             "Memory": 256 << 20,

@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from state.store.tickets import open_tickets
-
 from gateway.auth.local import LOCAL_APP, LOCAL_USER_ID, mint_sign_in_link
+from gateway.main import AUTH_FILE
 from gateway.settings import GatewaySettings
 from mcpgw.bootstrap.ready import make_ready
 from mcpgw.choices import write_choices
@@ -26,6 +25,7 @@ from state.kinds.resource import Metadata
 from state.settings import SettingsError, load_settings, near_misses, setting_names, usable_directory
 from state.store import open_store
 from state.store.port import Tx
+from state.store.tickets import open_tickets
 
 READY_S_MAX = 60.0
 READY_POLL_S = 0.1
@@ -129,7 +129,7 @@ async def _welcome(plan: _Plan, key: str) -> None:
     for bind in ports:
         await _until_ready(f"http://{bind}/ready")
     origin = plan.gateway.gateway_origin
-    tickets = await open_tickets(plan.gateway.state_dir)
+    tickets = await open_tickets(plan.gateway.state_dir / AUTH_FILE)
     try:
         link = await mint_sign_in_link(tickets, origin)
     finally:

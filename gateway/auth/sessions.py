@@ -29,17 +29,17 @@ COOKIES_TRIED_MAX = 4  # a sibling's page may set a cookie of our name beside ou
 class Tickets(Protocol):
     """Where secrets' records live. Keys are their SHA-256; the secrets themselves stay with people."""
 
-    async def put(self, kind: str, key: str, record: Mapping[str, str], ttl_s: float) -> None: ...
+    async def put(self, kind: str, key: str, record: Mapping[str, str], ttl_s: float, /) -> None: ...
 
-    async def get(self, kind: str, key: str) -> Mapping[str, str] | None:
+    async def get(self, kind: str, key: str, /) -> Mapping[str, str] | None:
         """The record, unless it is unknown or over."""
         ...
 
-    async def take(self, kind: str, key: str) -> Mapping[str, str] | None:
+    async def take(self, kind: str, key: str, /) -> Mapping[str, str] | None:
         """The record, once: whoever asks again gets None."""
         ...
 
-    async def remove(self, kind: str, key: str) -> None: ...
+    async def revoke(self, kind: str, key: str, /) -> None: ...
 
 
 class TicketKind(StrEnum):
@@ -82,7 +82,7 @@ class Sessions:
 
     async def close(self, visitor: Visitor) -> str:
         """End a gateway session, and with it the Home sessions it opened; returns the Set-Cookie value."""
-        await self._tickets.remove(TicketKind.SESSION, visitor.key)
+        await self._tickets.revoke(TicketKind.SESSION, visitor.key)
         self._cached.pop((TicketKind.SESSION, visitor.key), None)
         return self._cookie(TicketKind.SESSION, "", 0)
 

@@ -1,105 +1,118 @@
-"""Tickets: one-time codes and sessions, in the gateway's own ``auth.db``.
+"""``auth.db``: one-time codes and sessions, which the gateway alone may read.
 
-Decides when a ticket is over and that it is taken once. Refuses to know what it is good for. Only the
-SHA-256 of a secret is ever stored. Expiry is by the wall clock: a ticket outlives a restart of the machine.
+Decides that a secret never stands in the file (only its SHA-256 does: the secrets are random, so no slow
+hash is needed), that a ticket is taken once, and that the wall clock ends it. Refuses to know what a
+payload means.
 """
 
 import asyncio
-import json
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, Delete, delete, select
-from sqlalchemy.dialects.sqlite import insert
+import orjson
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from state.store.database import Database
+from state.store.errors import AlreadyExists
 from state.store.port import TRANSACT_TIMEOUT_S
 from state.store.schema import tickets
 from state.store.sqlite import SqliteFile
 from state.store.upgrading import AUTH_STEPS
 
-AUTH_FILE: Final = "auth.db"
-AUTH_FILE_MODE: Final = 0o600  # the gateway's alone
-SWEEP_EVERY_WRITES: Final = 256
+AUTH_FILE_MODE: Final = 0o600
+PAYLOAD_BYTES_MAX: Final = 64 << 10
+SWEEP_ROWS_MAX: Final = 10_000  # a sweep is one transaction; the rest waits for the next
 
-Record = Mapping[str, str]
+Payload = Mapping[str, str]
 
-
-async def open_tickets(state_dir: Path, *, now_s: Callable[[], float] = time.time) -> "Tickets":
-    """Open or make ``auth.db`` in ``state_dir``. Raises StoreError, one line for a person."""
-    product = SqliteFile(state_dir / AUTH_FILE, AUTH_FILE_MODE)
-    await asyncio.to_thread(product.open, AUTH_STEPS)
-    return Tickets(Database(product, TRANSACT_TIMEOUT_S), now_s)
+_IS_TICKET = (tickets.c.purpose == bindparam("p")) & (tickets.c.secret_sha256 == bindparam("s"))
+_LIVES = tickets.c.expires_at > bindparam("now")
+_GET = select(tickets.c.payload).where(_IS_TICKET, _LIVES)
+_TAKE = delete(tickets).where(_IS_TICKET).returning(tickets.c.payload, tickets.c.expires_at)
+_REVOKE = delete(tickets).where(_IS_TICKET)
+_PUT = insert(tickets)
+_ENDED = (
+    select(tickets.c.secret_sha256)
+    .where(tickets.c.expires_at <= bindparam("now"))
+    .limit(SWEEP_ROWS_MAX)
+    .scalar_subquery()
+)
+_SWEEP = delete(tickets).where(tickets.c.expires_at <= bindparam("now"), tickets.c.secret_sha256.in_(_ENDED))
 
 
 class Tickets:
-    """Records by purpose and by the SHA-256 of their secret. Raises Unavailable where the file is."""
+    """Secrets with a purpose, a payload and an end. Every await is bounded; all may raise Unavailable."""
 
-    def __init__(self, database: Database, now_s: Callable[[], float]) -> None:
+    def __init__(self, database: Database, now: Callable[[], float]) -> None:
         self._database = database
-        self._now_s = now_s
-        self._writes_count = 0
+        self._now = now
 
-    async def put(self, purpose: str, key: str, record: Record, ttl_s: float) -> None:
-        """Keep ``record`` for ``ttl_s``; a ticket of the same key is replaced."""
-        expires_at = self._now_s() + ttl_s
-        row = {"payload": json.dumps(dict(record)), "expires_at": expires_at}
+    async def put(self, purpose: str, secret: str, payload: Payload, ttl_s: float) -> None:
+        """Raises AlreadyExists where the secret was put before, ValueError where the payload is too large."""
+        document = orjson.dumps(payload)
+        if len(document) > PAYLOAD_BYTES_MAX:
+            raise ValueError(f"a ticket's payload has {len(document)} bytes, {PAYLOAD_BYTES_MAX} at most")
+        row = {
+            "purpose": purpose,
+            "secret_sha256": _sha256(secret),
+            "payload": document.decode(),
+            "expires_at": self._now() + ttl_s,
+        }
+        await self._database.write(lambda connection: _put(connection, row))
 
-        def write(connection: Connection) -> None:
-            statement = insert(tickets).values(purpose=purpose, secret_sha256=key, **row)
-            places = [tickets.c.purpose, tickets.c.secret_sha256]
-            connection.execute(statement.on_conflict_do_update(index_elements=places, set_=row))
+    async def take(self, purpose: str, secret: str) -> Payload | None:
+        """The payload, once: of two who take it together one gets None. None also when its time is over."""
+        named = _named(purpose, secret)
+        row = await self._database.write(lambda connection: connection.execute(_TAKE, named).one_or_none())
+        if row is None or row.expires_at <= self._now():
+            return None
+        return _payload(row.payload)
 
-        await self._database.write(write)
-        await self._sweep_sometimes()
+    async def get(self, purpose: str, secret: str) -> Payload | None:
+        """The payload while the ticket lives."""
+        named = {**_named(purpose, secret), "now": self._now()}
+        document = await self._database.read(lambda connection: connection.execute(_GET, named).scalar())
+        return None if document is None else _payload(document)
 
-    async def get(self, purpose: str, key: str) -> Record | None:
-        """The record, unless it is unknown or over."""
-        return await self._database.read(lambda connection: self._found(connection, purpose, key))
+    async def revoke(self, purpose: str, secret: str) -> None:
+        """End it now; one that is not there is no error."""
+        named = _named(purpose, secret)
+        await self._database.write(lambda connection: connection.execute(_REVOKE, named).rowcount)
 
-    async def take(self, purpose: str, key: str) -> Record | None:
-        """The record, once: of any number who ask at the same time, one gets it."""
-
-        def take(connection: Connection) -> Record | None:
-            found = self._found(connection, purpose, key)
-            connection.execute(_one(purpose, key))
-            return found
-
-        return await self._database.write(take)
-
-    async def remove(self, purpose: str, key: str) -> None:
-        """Forget it; unknown is success."""
-        await self._delete(_one(purpose, key))
-
-    async def sweep(self) -> None:
-        """Forget what is over."""
-        await self._delete(delete(tickets).where(tickets.c.expires_at <= self._now_s()))
+    async def sweep(self) -> int:
+        """Drop what has ended; how many."""
+        now = {"now": self._now()}
+        return await self._database.write(lambda connection: connection.execute(_SWEEP, now).rowcount)
 
     async def close(self) -> None:
         await self._database.close()
 
-    def _found(self, connection: Connection, purpose: str, key: str) -> Record | None:
-        statement = select(tickets.c.payload).where(
-            tickets.c.purpose == purpose,
-            tickets.c.secret_sha256 == key,
-            tickets.c.expires_at > self._now_s(),
-        )
-        payload = connection.execute(statement).scalar()
-        return None if payload is None else dict(json.loads(payload))
 
-    async def _sweep_sometimes(self) -> None:
-        self._writes_count += 1
-        if self._writes_count % SWEEP_EVERY_WRITES == 0:
-            await self.sweep()
-
-    async def _delete(self, statement: Delete) -> None:
-        def write(connection: Connection) -> None:
-            connection.execute(statement)
-
-        await self._database.write(write)
+async def open_tickets(path: Path, now: Callable[[], float] = time.time) -> Tickets:
+    """Make, upgrade and open ``auth.db``. Raises StoreError with one line. ``now`` is Unix seconds."""
+    product = SqliteFile(path, AUTH_FILE_MODE)
+    await asyncio.to_thread(product.open, AUTH_STEPS)
+    return Tickets(Database(product, TRANSACT_TIMEOUT_S), now)
 
 
-def _one(purpose: str, key: str) -> Delete:
-    return delete(tickets).where(tickets.c.purpose == purpose, tickets.c.secret_sha256 == key)
+def _put(connection: Connection, row: dict[str, object]) -> None:
+    named = {"p": row["purpose"], "s": row["secret_sha256"]}
+    if connection.execute(select(tickets.c.purpose).where(_IS_TICKET), named).first() is not None:
+        raise AlreadyExists("this secret was given out before; make another")
+    connection.execute(_PUT, row)
+
+
+def _named(purpose: str, secret: str) -> dict[str, object]:
+    return {"p": purpose, "s": _sha256(secret)}
+
+
+def _sha256(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _payload(document: str) -> Payload:
+    payload: Payload = orjson.loads(document)
+    return payload
