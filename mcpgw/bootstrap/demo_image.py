@@ -13,7 +13,15 @@ from pathlib import Path
 
 from mcpgw.bootstrap import archive, rootfs
 from mcpgw.bootstrap.command import found, run
-from mcpgw.bootstrap.engine_api import Engine, build_image, image_id, import_image, tag_image
+from mcpgw.bootstrap.engine_api import (
+    Engine,
+    build_image,
+    image_id,
+    image_tags,
+    import_image,
+    tag_image,
+    try_to_untag,
+)
 from mcpgw.bootstrap.errors import BootstrapError
 from mcpgw.bootstrap.paths import PROJECT_DIR, cache_dir, only_one
 from mcpgw.bootstrap.progress import step
@@ -35,12 +43,14 @@ CHANGES = (
     "ENV PYTHONDONTWRITEBYTECODE=1",
     "ENV PYTHONUNBUFFERED=1",
     "ENV LANG=C.UTF-8",
+    "ENV PYDANTIC_DISABLE_PLUGINS=__all__",
     "ENV PORT=8080",
     "ENV DATA_DIR=/data",
 )
 GLIBC_MINOR_MIN, GLIBC_MINOR_MAX = 17, 36
 """The manylinux wheels that fit: glibc 2.17 (the oldest still built for) to Debian 12's."""
-ARCHIVES_KEPT_MAX = 2
+KEPT_MAX = 3
+"""So many of the latest images stay in an engine, and archives, bases and wheels in the cache."""
 PIP_MEND = "See that the Python package index answers, and start again"
 
 
@@ -51,6 +61,7 @@ def ensure_demo_image(engine: Engine) -> str:
     with only_one("demo-image"):
         if image_id(engine, reference) is None:
             _give(engine, tag)
+            forget_old_images(engine)
         if image_id(engine, reference) != image_id(engine, f"{REPOSITORY}:latest"):
             tag_image(engine, reference, repository=REPOSITORY, tag="latest")
     return reference
@@ -80,6 +91,7 @@ def _give(engine: Engine, tag: str) -> None:
     tar = cache_dir("demo-image") / f"{tag}.tar"
     if not tar.exists():
         _make(tar)
+    _drop_old(tar.parent)
     with step(f"giving the demo image to {engine.name}"):
         import_image(engine, tar, repository=REPOSITORY, tag=tag, changes=list(CHANGES))
 
@@ -105,7 +117,6 @@ def _make(tar: Path) -> None:
     with step("packing the demo image"):
         archive.write_image(tar, base=base, wheels=wheels, app=app)
     shutil.rmtree(app)
-    _drop_old(tar.parent)
 
 
 def _base(python: str) -> Path:
@@ -173,7 +184,18 @@ def _emptied(folder: Path) -> Path:
 
 
 def _drop_old(folder: Path) -> None:
-    """Keep the latest archives only; each is tens of megabytes."""
-    archives = sorted(folder.glob("*.tar"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in archives[ARCHIVES_KEPT_MAX:]:
-        path.unlink()
+    """Keep the latest of what is cached; each is tens of megabytes."""
+    for pattern in ("*.tar", "base-*", "wheels-*"):
+        by_age = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in by_age[KEPT_MAX:]:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def forget_old_images(engine: Engine) -> None:
+    """Keep the latest images, and what a container still has, which the engine refuses to remove."""
+    tags = [tag for tag in image_tags(engine, REPOSITORY) if tag != "latest"]
+    for tag in tags[KEPT_MAX:]:
+        try_to_untag(engine, f"{REPOSITORY}:{tag}")

@@ -95,6 +95,21 @@ def tag_image(engine: Engine, reference: str, *, repository: str, tag: str) -> N
     _good(engine, status, body)
 
 
+def image_tags(engine: Engine, repository: str) -> list[str]:
+    """The tags of local images of this name, the latest made first."""
+    names = {f"{repository}", f"{PODMAN_PREFIX}{repository}"}
+    images = sorted(_listed(engine, "/images/json"), key=lambda image: int(image["Created"]), reverse=True)
+    named = [reference.rpartition(":") for image in images for reference in image["RepoTags"] or []]
+    return [tag for name, _, tag in named if name in names]
+
+
+def try_to_untag(engine: Engine, reference: str) -> bool:
+    """Take a name from an image, and the image away with its last name. False if a container still has it."""
+    name = reference if engine.name == "docker" else PODMAN_PREFIX + reference
+    status, _ = _answered(engine, "DELETE", f"/images/{quote(name, safe='')}")
+    return status < 300
+
+
 def remove_labelled(engine: Engine, label: str) -> None:
     """Remove the containers and networks with the label `key=value`, and nothing else."""
     query = urlencode({"all": "true", "filters": json.dumps({"label": [label]})})

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mcpgw.bootstrap import archive, demo_image, rootfs
-from mcpgw.bootstrap.engine_api import Engine
+from mcpgw.bootstrap.engine_api import Engine, image_tags, import_image, try_to_untag
 from tests.engines import RealEngine
 
 
@@ -91,3 +91,22 @@ def test_a_context_for_the_dockerfile_holds_what_it_copies(tmp_path: Path) -> No
         names = set(file.getnames())
     assert {"Dockerfile", "requirements.lock", "app.py", "static/demo.js"} <= names
     assert not any("__pycache__" in name for name in names)
+
+
+@pytest.mark.engine
+def test_old_images_are_forgotten(
+    real_engine: RealEngine, project_name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Under another name, so that nobody's images are touched."""
+    engine = Engine("docker" if real_engine.name == "docker" else "podman", real_engine.url)
+    monkeypatch.setattr(demo_image, "REPOSITORY", project_name)
+    for number in range(demo_image.KEPT_MAX + 2):
+        (tmp_path / "content").write_text(str(number))
+        with tarfile.open(tmp_path / "image.tar", "w") as file:
+            file.add(tmp_path / "content", arcname="content")
+        import_image(engine, tmp_path / "image.tar", repository=project_name, tag=str(number), changes=[])
+    before = image_tags(engine, project_name)
+    demo_image.forget_old_images(engine)
+    assert image_tags(engine, project_name) == before[: demo_image.KEPT_MAX]
+    for tag in before[: demo_image.KEPT_MAX]:
+        assert try_to_untag(engine, f"{project_name}:{tag}")
