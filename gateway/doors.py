@@ -35,9 +35,9 @@ class Doorway:
         self._delivery = delivery
         self._heads = heads
 
-    async def wait_current(self) -> None:
+    async def wait_believed(self) -> None:
         """Raises Problem (503) where the routes are not known: at start, or after a lost lease."""
-        if not self.table.is_current and not await self.table.wait_current(TABLE_WAIT_S):
+        if not await self.table.wait_believed(TABLE_WAIT_S):
             raise unavailable(
                 "The routes are not known",
                 "The gateway is reading them from its store. Ask again in a moment.",
@@ -65,8 +65,8 @@ class GatewayDoor:
 
     async def serve(self, asked: Asked) -> None:
         """Raises Problem: 403, 401, 400, 404 or 503, in this order of checks."""
-        if not self._table.is_current:
-            await self._doorway.wait_current()
+        if not self._table.is_believed:
+            await self._doorway.wait_believed()
         refuse_foreign_origin(asked.head, asked.site, guarded=True)
         named, path = split_user(asked.path)
         caller = self._caller(asked, path)
@@ -117,8 +117,8 @@ class HomeDoor:
 
     async def serve(self, asked: Asked) -> None:
         """Raises Problem: 404, 403 or 401, in this order of checks."""
-        if not self._table.is_current:
-            await self._doorway.wait_current()
+        if not self._table.is_believed:
+            await self._doorway.wait_believed()
         home = asked.site.home
         seat = self._table.seat_at_home(home)
         if seat is None:

@@ -32,7 +32,7 @@ class Delivery:
         activity = _activity(asked, seat, manner)
         refused: Endpoint | None = None
         endpoint = seat.endpoint
-        if endpoint is not None and self._table.is_current:
+        if endpoint is not None and self._table.is_believed:
             try:
                 asked.outcome = await self._proxy.http(
                     asked.scope, asked.receive, asked.send, endpoint, head, activity

@@ -6,13 +6,13 @@ Source: MCP Streamable HTTP (a server may answer a POST with text/event-stream);
 Next: :mod:`gateway.hold.delivery`.
 """
 
+from collections.abc import Iterable
 from enum import Enum, auto
 
 import orjson
 
 from gateway.problems import Header, Problem
 from gateway.proxy.client import Message, Send
-from gateway.proxy.headers import is_event_stream
 
 _COMMENT = b": waiting for the container\n\n"
 # Source: JSON-RPC 2.0 section 5.1: -32000 to -32099 are the server's own.
@@ -81,7 +81,7 @@ class EventAnswer:
             return
         if message["type"] == "http.response.start":
             self._status = message["status"]
-            events = self._status == 200 and is_event_stream(message.get("headers", ()))
+            events = self._status == 200 and _is_event_stream(message.get("headers", ()))
             self._kind = _Answer.STREAM if events else _Answer.JSON
         elif self._kind is _Answer.STREAM:
             await self._body(message.get("body", b""), more=message.get("more_body", False))
@@ -114,6 +114,10 @@ class EventAnswer:
     async def _body(self, body: bytes, *, more: bool) -> None:
         self.is_over = not more
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+def _is_event_stream(headers: Iterable[Header]) -> bool:
+    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers)
 
 
 def _unreadable(why: str) -> Problem:

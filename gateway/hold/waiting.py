@@ -17,6 +17,8 @@ from gateway.proxy import Endpoint
 from gateway.routes.seat import Seat
 from gateway.routes.table import Table
 
+BELIEF_WAIT_S = 1.0  # for the lease, between two looks at the rest
+
 
 class ClientGoneError(Exception):
     """The client hung up while it was held."""
@@ -56,7 +58,7 @@ class Waits:
 
     def ready(self, seat: Seat) -> Endpoint | None:
         """Where its requests may go right now."""
-        return seat.endpoint if self._table.is_current else None
+        return seat.endpoint if self._table.is_believed else None
 
     async def endpoint(
         self, seat: Seat, gone: asyncio.Future[None], *, until: float, deadline: float
@@ -78,7 +80,10 @@ class Waits:
                 raise in_vain(seat, datetime.now(UTC))
             if now >= until:
                 return None
-            await self.change(seat, gone, min(until, deadline) - now)
+            if seat.endpoint is not None:
+                await self._table.wait_believed(min(BELIEF_WAIT_S, min(until, deadline) - now))
+            else:
+                await self.change(seat, gone, min(until, deadline) - now)
 
     async def change(self, seat: Seat, gone: asyncio.Future[None], timeout_s: float) -> None:
         """Return when anything about the seat changed, or after ``timeout_s``. Raises ClientGoneError."""

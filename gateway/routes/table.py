@@ -1,14 +1,15 @@
 """The in-memory table that the data path reads: seats by user, by name and by Home; rules; App keys.
 
 Fed by the store's watch, O(1) a change. Decides nothing about access; refuses to know the store, so a test
-feeds it batches. It is *current* from the first batch on, until the worker's lease is lost.
-Next: :mod:`gateway.worker`, which feeds it, and :mod:`gateway.front`, which reads it.
+feeds it batches. It may be believed from the first batch on, for as long as the worker's lease stands.
+Next: :mod:`gateway.follow`, which feeds it, and :mod:`gateway.doors`, which read it.
 """
 
 import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final, Protocol
 
 from gateway.proxy import Endpoint
 from gateway.routes.match import RouteSet, covers
@@ -32,14 +33,33 @@ class Retirement:
     cut: bool
 
 
+class Standing(Protocol):
+    """The worker's lease, as far as the table asks it: :class:`gateway.lease.LeaseKeeper`."""
+
+    def stands(self) -> bool: ...
+    async def confirm(self, timeout_s: float) -> bool: ...
+
+
+class _AlwaysStands:
+    def stands(self) -> bool:
+        return True
+
+    async def confirm(self, timeout_s: float) -> bool:
+        del timeout_s
+        return True
+
+
+ALWAYS_STANDS: Final[Standing] = _AlwaysStands()  # for a table that nobody else's barrier waits for
+
+
 class Table:
     """Everything a worker knows of the desired state. One event loop's."""
 
-    def __init__(self) -> None:
+    def __init__(self, lease: Standing = ALWAYS_STANDS) -> None:
         self.ledger = Ledger()
-        self.is_current = False
         self.revision = 0
-        self.version = 0  # rises with every change of an App: callers cached before it are stale
+        self._lease = lease
+        self._is_current = False
         self._current = asyncio.Event()
         self._seats: dict[str, Seat] = {}
         self._by_uid: dict[str, Seat] = {}
@@ -52,6 +72,22 @@ class Table:
         self._homes: dict[str, str] = {}  # hostname → its owner's uid
 
     # What the data path asks
+
+    @property
+    def is_believed(self) -> bool:
+        """Whether what the table says may be acted upon, now and until the next await."""
+        return self._is_current and self._lease.stands()
+
+    async def wait_believed(self, timeout_s: float) -> bool:
+        """Whether it may, at once or within ``timeout_s``."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not self.is_believed:
+                    await self._current.wait()
+                    if not self._lease.stands():
+                        await self._lease.confirm(timeout_s)
+                    await asyncio.sleep(0)  # what the store said is taken in first
+        return self.is_believed
 
     def seat(self, user: str, template: str) -> Seat | None:
         return self._by_seat.get((user, template))
@@ -93,7 +129,7 @@ class Table:
         gone = [key for key in self._keys_held() if (key.kind, key.name) not in present]
         retired = self._apply(batch.objects, gone)
         self.revision = batch.revision
-        self.is_current = True
+        self._is_current = True
         self._current.set()
         for seat in self:
             seat.wake()
@@ -117,15 +153,8 @@ class Table:
 
     def suspend(self) -> None:
         """The lease is lost: barriers no longer wait for us, so nothing here may be believed."""
-        self.is_current = False
+        self._is_current = False
         self._current.clear()
-
-    async def wait_current(self, timeout_s: float) -> bool:
-        """Whether the table may be believed, at once or within ``timeout_s``."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._current.wait()
-        return self.is_current
 
     # Leaves
 
@@ -195,7 +224,6 @@ class Table:
             self._keys[app.spec.key_sha256] = app
 
     def _drop_app(self, name: str) -> None:
-        self.version += 1
         app = self._apps.pop(name, None)
         if app is not None and self._keys.get(app.spec.key_sha256) is app:
             del self._keys[app.spec.key_sha256]

@@ -1,0 +1,159 @@
+"""One gateway worker: everything that one process runs, put together, started, and stopped in order.
+
+Decides what depends on what, and nothing else. Next: :mod:`gateway.follow` (how it knows), then
+:mod:`gateway.front` (what it does with a request).
+"""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import Any
+from uuid import uuid4
+
+import structlog
+
+from gateway.accesslog import AccessLog
+from gateway.auth.sessions import Sessions, Tickets
+from gateway.demand import DemandWriter
+from gateway.doors import Doorway, GatewayDoor, HomeDoor
+from gateway.follow import Follower
+from gateway.front import Front
+from gateway.hold.delivery import Delivery
+from gateway.hold.limits import HoldLimits
+from gateway.lease import LeaseKeeper
+from gateway.metrics import Metrics
+from gateway.pages.desk import Desk
+from gateway.pages.serve import Pages
+from gateway.private import build_private_server
+from gateway.proxy import Proxy
+from gateway.routes.table import Table
+from gateway.seats import Seats
+from gateway.server import GatewayServer, build_server
+from gateway.settings import GatewaySettings
+from gateway.sites import Sites
+from gateway.upstream_heads import UpstreamHeads
+from state.store.port import Store
+
+FIRST_READ_S = 5.0  # for the routes, before requests are taken in; later ones are held instead
+LEAVE_S = 2.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """``run`` serves until `stop`; what it is given stays its owner's to close."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        store: Store,
+        tickets: Tickets,
+        listener: socket.socket,
+        private_listener: socket.socket,
+        *,
+        hold_limits: HoldLimits | None = None,
+    ) -> None:
+        self.name = f"gateway-{uuid4().hex[:12]}"
+        self.lease = LeaseKeeper(store, self.name)
+        self.table = Table(self.lease)
+        self.proxy = Proxy()
+        self.metrics = Metrics()
+        self.log = AccessLog(self.name)
+        sites = Sites(settings.gateway_origin, workload_domain=settings.workload_domain)
+        seats = Seats(self.table, store, worker=self.name)
+        sessions = Sessions(tickets, is_https=sites.scheme == "https")
+        self._delivery = Delivery(
+            self.proxy, self.table, hold_limits or HoldLimits(timeout_s=settings.hold_timeout_s)
+        )
+        self._desk = Desk(
+            table=self.table,
+            store=store,
+            seats=seats,
+            sites=sites,
+            sessions=sessions,
+            tickets=tickets,
+            default_template=settings.default_template,
+            local_sign_in=sites.is_local and is_bound_to_loopback(listener),
+        )
+        doorway = Doorway(self.table, self._delivery, UpstreamHeads(sites.scheme))
+        self.front = Front(
+            sites=sites,
+            gateway=GatewayDoor(doorway, seats, sites),
+            home=HomeDoor(doorway, sessions, sites),
+            pages=Pages(self._desk),
+            log=self.log,
+            metrics=self.metrics,
+        )
+        self._follower = Follower(store, self.table, self.proxy, self.lease, worker=self.name)
+        self._demand = DemandWriter(store, self.table.ledger, worker=self.name)
+        self._server: GatewayServer = build_server(self.front, listener)
+        self._private_listener = private_listener
+        self._private = build_private_server(self.table, self.metrics)
+        self._add_gauges()
+
+    async def run(self) -> None:
+        """Serve until `stop`; then drain: what is in flight for a while, the lease last."""
+        tasks = [asyncio.create_task(work) for work in self._background()]
+        try:
+            await self.table.wait_believed(FIRST_READ_S)
+            _log.info("worker.started", worker=self.name)
+            await self._server.serve()
+        finally:
+            await self._wind_up(tasks)
+
+    def stop(self) -> None:
+        """Begin to drain; `run` returns when it is done."""
+        self._desk.closing.set()
+        self._server.should_exit = True
+
+    async def _wind_up(self, tasks: list[asyncio.Task[Any]]) -> None:
+        self._desk.closing.set()
+        self._private.should_exit = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_S):
+                await self._demand.flush()
+                await self.lease.leave()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.proxy.close()
+        self.log.flush()
+        _log.info("worker.stopped", worker=self.name)
+
+    def _background(self) -> list[Coroutine[Any, Any, Any]]:
+        return [
+            self._follower.run(),
+            self._demand.run(),
+            self.log.run(),
+            self._private.serve([self._private_listener]),
+        ]
+
+    def _add_gauges(self) -> None:
+        gauge = self.metrics.gauge
+        gauge("mcpgw_seats", "UserContainers in the table.", lambda: len(self.table))
+        gauge("mcpgw_seats_routed", "UserContainers with an endpoint.", self._routed_count)
+        gauge("mcpgw_held_requests", "Requests waiting for a container.", lambda: self._delivery.held_count)
+        gauge("mcpgw_followers", "Pages that follow a container.", lambda: self._desk.followers_count)
+        gauge("mcpgw_revision", "The store's revision that is applied.", lambda: self.table.revision)
+        gauge("mcpgw_log_lines_dropped", "Access log lines lost.", lambda: self.log.dropped_count)
+
+    def _routed_count(self) -> int:
+        return sum(seat.endpoint is not None for seat in self.table)
+
+
+def is_bound_to_loopback(listener: socket.socket) -> bool:
+    """Whether only this machine can connect to ``listener``."""
+    try:
+        return ip_address(listener.getsockname()[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def stop_on_signals(stop: Callable[[], None]) -> None:
+    """Call ``stop`` on SIGTERM and SIGINT, from the running loop."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)

@@ -1,0 +1,40 @@
+"""The worker most tests talk to: one template, two Apps, two users with containers of their own."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.gateway.rig import Container, Rig, container, gateway
+
+ALICE_HOME = "abcdefghijklmnopqrstuvwx23"
+BOB_HOME = "bcdefghijklmnopqrstuvwxy34"
+
+
+@dataclass
+class Town:
+    """`alice` and `bob` are users of the App `shop`; each has a routed container and a Home."""
+
+    rig: Rig
+    key: str
+    alice: Container
+    bob: Container
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    async with gateway() as rig:
+        yield rig
+
+
+@pytest.fixture
+async def town(rig: Rig) -> AsyncIterator[Town]:
+    await rig.add_template()
+    key = await rig.add_app("shop")
+    async with container("alice") as alice, container("bob") as bob:
+        for name, home, stand_in in (("alice", ALICE_HOME, alice), ("bob", BOB_HOME, bob)):
+            await rig.add_user(name, f"app:shop.{name}")
+            await rig.give_home(name, home)
+            await rig.route(name, stand_in, home)
+        await rig.applied()
+        yield Town(rig, key, alice, bob)

@@ -1,0 +1,340 @@
+"""A whole gateway worker on loopback sockets, over a store in memory; the tests play the reconciler.
+
+Real sockets, the real server, proxy and store; containers are a small ASGI server of ours that says what
+reached it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import uvicorn
+from yarl import URL
+
+from gateway.hold.limits import HoldLimits
+from gateway.settings import GatewaySettings
+from gateway.worker import Worker
+from state.kinds.app import App, AppSpec, key_sha256, mint_key
+from state.kinds.home import Home, HomeSpec, Owner
+from state.kinds.resource import Condition, ConditionType, Metadata, Truth
+from state.kinds.template import Access, ContainerTemplate, ContainerTemplateSpec, Route
+from state.kinds.user_container import (
+    DATA_FINALIZER,
+    EndpointStatus,
+    UserContainer,
+    UserContainerSpec,
+    UserContainerStatus,
+)
+from state.store.memory import MemoryBackend
+from state.store.port import Store, Tx
+from state.store.rowstore import RowStore
+
+PATIENCE_S = 20.0
+ROUTES = (
+    Route(path="/mcp", match="prefix", protocol="mcp"),
+    Route(path="/", match="exact"),
+    Route(path="/live"),
+    Route(path="/ws"),
+    Route(path="/dpage", access=Access.LINK),
+    Route(path="/static", access=Access.ANY),
+)
+MCP_ACCEPT = "application/json, text/event-stream"
+
+
+class MemoryTickets:
+    """Tickets that live as long as the test."""
+
+    def __init__(self) -> None:
+        self.records: dict[tuple[str, str], Mapping[str, str]] = {}
+
+    async def put(self, kind: str, key: str, record: Mapping[str, str], ttl_s: float) -> None:
+        assert ttl_s > 0
+        self.records[kind, key] = record
+
+    async def get(self, kind: str, key: str) -> Mapping[str, str] | None:
+        return self.records.get((kind, key))
+
+    async def take(self, kind: str, key: str) -> Mapping[str, str] | None:
+        return self.records.pop((kind, key), None)
+
+    async def revoke(self, kind: str, key: str) -> None:
+        self.records.pop((kind, key), None)
+
+
+@dataclass
+class Container:
+    """A stand-in for a user's container: says its name, and what reached it."""
+
+    name: str
+    port: int = 0
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    disconnects: asyncio.Event = field(default_factory=asyncio.Event)
+    release: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        seen = {
+            "container": self.name,
+            "path": scope["raw_path"].decode(),
+            "query": scope["query_string"].decode(),
+            "headers": [[name.decode(), value.decode("latin-1")] for name, value in scope["headers"]],
+        }
+        self.requests.append(seen)
+        if scope["type"] == "websocket":
+            await self._echo(receive, send)
+        else:
+            await self._answer(scope, receive, send, seen)
+
+    async def _answer(self, scope: Any, receive: Any, send: Any, seen: dict[str, Any]) -> None:
+        body = b""
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        if scope["path"].startswith("/mcp/stream"):
+            await self._stream(receive, send)
+            return
+        seen |= {"body": body.decode("latin-1"), "method": scope["method"]}
+        content = json.dumps(seen).encode()
+        status, kind = 200, b"application/json"
+        if body.startswith(b'{"jsonrpc"'):
+            call = json.loads(body)
+            content = json.dumps({"jsonrpc": "2.0", "id": call.get("id"), "result": seen}).encode()
+        headers = [
+            (b"content-type", kind),
+            (b"set-cookie", b"mcpgw=theirs"),
+            (b"set-cookie", b"own=1; Path=/"),
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    async def _stream(self, receive: Any, send: Any) -> None:
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"data: begun\n\n", "more_body": True})
+        gone = asyncio.ensure_future(receive())
+        released = asyncio.ensure_future(self.release.wait())
+        await asyncio.wait({gone, released}, return_when=asyncio.FIRST_COMPLETED)
+        released.cancel()
+        if gone.done():
+            self.disconnects.set()
+            return
+        gone.cancel()
+        await send({"type": "http.response.body", "body": b"data: ended\n\n"})
+
+    async def _echo(self, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": f"{self.name}: {message['text']}"})
+
+
+class QuietServer(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]
+        yield
+
+
+@contextlib.asynccontextmanager
+async def container(name: str) -> AsyncIterator[Container]:
+    """A running stand-in."""
+    stand_in = Container(name)
+    listener = loopback()
+    stand_in.port = listener.getsockname()[1]
+    config = uvicorn.Config(
+        stand_in,
+        lifespan="off",
+        ws="websockets-sansio",
+        http="httptools",
+        log_config=None,
+        timeout_graceful_shutdown=1,
+    )
+    server = QuietServer(config)
+    serving = asyncio.create_task(server.serve([listener]))
+    try:
+        await until(lambda: server.started)
+        yield stand_in
+    finally:
+        stand_in.release.set()
+        serving.cancel()  # uvicorn's own way out takes a few tenths of a second a test
+        await asyncio.gather(serving, return_exceptions=True)
+        for connection in list(server.server_state.connections):
+            connection.transport.abort()
+        await asyncio.gather(*server.server_state.tasks, return_exceptions=True)
+        for listening in server.servers:
+            listening.close()
+        listener.close()
+
+
+@dataclass
+class Rig:
+    """A worker, its store, and the hand of the reconciler."""
+
+    store: Store
+    backend: MemoryBackend
+    tickets: MemoryTickets
+    worker: Worker
+    port: int
+    private_port: int
+    client: aiohttp.ClientSession
+
+    @property
+    def origin(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    # What operators do
+
+    async def add_template(self, name: str = "demo", routes: Sequence[Route] = ROUTES) -> ContainerTemplate:
+        spec = ContainerTemplateSpec(image="demo", port=8000, routes=tuple(routes))
+        return await self.write(
+            lambda tx: tx.create(ContainerTemplate(metadata=Metadata(name=name), spec=spec))
+        )
+
+    async def add_app(self, name: str, template: str = "demo") -> str:
+        """Returns the key."""
+        key = mint_key()
+        spec = AppSpec(key_sha256=key_sha256(key), template=template)
+        await self.write(lambda tx: tx.create(App(metadata=Metadata(name=name), spec=spec)))
+        return key
+
+    async def add_user(self, name: str, user: str, template: str = "demo", **spec: Any) -> UserContainer:
+        metadata = Metadata(name=name, managed_by="file:users.yaml", finalizers=(DATA_FINALIZER,))
+        obj = UserContainer(metadata=metadata, spec=UserContainerSpec(user=user, template=template, **spec))
+        return await self.write(lambda tx: tx.create(obj))
+
+    # What the reconciler does
+
+    async def route(self, name: str, to: Container, home: str = "", incarnation: str = "") -> None:
+        endpoint = EndpointStatus(host="127.0.0.1", port=to.port, incarnation=incarnation or f"{to.name}-1")
+        await self.status(name, endpoint=endpoint, home=home)
+
+    async def unroute(self, name: str) -> int:
+        return await self.status(name, endpoint=None)
+
+    async def status(self, name: str, **parts: Any) -> int:
+        """Change parts of a UserContainer's status; returns the revision."""
+
+        def write(tx: Tx) -> int:
+            obj = tx.get(UserContainer, name)
+            assert obj is not None, f"there is no UserContainer {name}"
+            status = UserContainerStatus.model_validate({**dict(obj.status), **parts})
+            tx.update_status(obj.replaced(status=status))
+            return tx.revision
+
+        return await self.write(write)
+
+    async def give_home(self, name: str, hostname: str) -> None:
+        """Claim a Home for a UserContainer."""
+
+        def write(tx: Tx) -> None:
+            obj = tx.get(UserContainer, name)
+            assert obj is not None
+            owner = Owner(user_container=name, uid=obj.uid, user=obj.spec.user)
+            spec = HomeSpec(template=obj.spec.template, owner=owner)
+            tx.create(Home(metadata=Metadata(name=hostname), spec=spec))
+
+        await self.write(write)
+        await self.status(name, home=hostname)
+
+    async def condition(
+        self, name: str, of: ConditionType, status: Truth, reason: str, message: str = ""
+    ) -> None:
+        new = Condition(type=of, status=status, reason=reason, message=message, since=datetime.now(UTC))
+        await self.status(name, conditions=(new,))
+
+    async def write(self, fn: Callable[[Tx], Any]) -> Any:
+        return await self.store.transact(fn, actor="test")
+
+    async def read(self, fn: Callable[[Tx], Any]) -> Any:
+        return await self.store.read(fn)
+
+    async def applied(self) -> None:
+        """The worker has seen everything written so far."""
+        revision = await self.store.revision()
+        await until(lambda: self.worker.table.revision >= revision)
+
+    # What clients do
+
+    def url(self, path: str) -> URL:
+        return URL(f"http://127.0.0.1:{self.port}{path}", encoded=True)
+
+    def request(self, method: str, path: str, *, host: str = "", **options: Any) -> Any:
+        headers = {"Host": host or f"localhost:{self.port}", **options.pop("headers", {})}
+        return self.client.request(method, self.url(path), headers=headers, allow_redirects=False, **options)
+
+    async def mcp(self, key: str, user: str, path: str = "/mcp", **options: Any) -> dict[str, Any]:
+        """A call that must succeed; what the container saw of it."""
+        async with self.request("POST", path, headers=bearer(key, user), data=b"{}", **options) as answer:
+            assert answer.status == 200, await answer.text()
+            seen = await answer.json()
+            assert isinstance(seen, dict)
+            return seen
+
+    async def raw(self, head: str) -> bytes:
+        """Bytes as they are, and the whole answer until the connection ends or is idle at its end."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(head.encode("latin-1"))
+            return await asyncio.wait_for(reader.read(65536), PATIENCE_S)
+        finally:
+            writer.close()
+
+
+def bearer(key: str, user: str | None = None, **more: str) -> dict[str, str]:
+    named = {"X-App-User": user} if user is not None else {}
+    return {"Authorization": f"Bearer {key}", **named, **more}
+
+
+@contextlib.asynccontextmanager
+async def gateway(limits: HoldLimits | None = None, **settings: Any) -> AsyncIterator[Rig]:
+    """A worker that serves, on ports of its own."""
+    backend, tickets = MemoryBackend(), MemoryTickets()
+    store = RowStore(backend)
+    listener, private = loopback(), loopback()
+    port = listener.getsockname()[1]
+    values = {"gateway_origin": f"http://localhost:{port}", **settings}
+    worker = Worker(GatewaySettings(**values), store, tickets, listener, private, hold_limits=limits)
+    running = asyncio.create_task(worker.run())
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as client:
+        try:
+            await until(lambda: worker._server.started or running.done())
+            yield Rig(store, backend, tickets, worker, port, private.getsockname()[1], client)
+        finally:
+            worker.stop()
+            await asyncio.wait_for(running, PATIENCE_S)
+            listener.close()
+            private.close()
+
+
+def loopback() -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(512)
+    return listener
+
+
+async def until(is_so: Callable[[], Any], what: str = "it") -> None:
+    """Wait for a fact, generously; fail in words."""
+    for _ in range(int(PATIENCE_S * 100)):
+        if is_so():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{what} did not come true within {PATIENCE_S:g} s")
+
+
+async def until_true(ask: Callable[[], Awaitable[Any]], what: str = "it") -> None:
+    for _ in range(int(PATIENCE_S * 50)):
+        if await ask():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{what} did not come true within {PATIENCE_S:g} s")
