@@ -3,6 +3,7 @@
 Decides whether a SQLite file may live where it is. Next: :mod:`state.store.sqlite`.
 """
 
+import re
 import subprocess
 import time
 from functools import cache
@@ -72,4 +73,4 @@ def _filesystem(folder: Path) -> str:
 
 def _unescaped(mount_point: str) -> str:
     """Source: proc(5): space, tab, newline and backslash stand as octal escapes."""
-    return mount_point.encode().decode("unicode_escape")
+    return re.sub(r"\\([0-7]{3})", lambda escape: chr(int(escape[1], 8)), mount_point)

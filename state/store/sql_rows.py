@@ -23,7 +23,7 @@ _IS_OBJECT = (objects.c.kind == bindparam("k")) & (objects.c.name == bindparam("
 _COUNTER = select(counter.c.revision, counter.c.trimmed_revision, counter.c.barrier_revision, counter.c.boot)
 _PUT_COUNTER = update(counter)
 _GET = select(objects.c.document).where(_IS_OBJECT)
-_LIST = select(objects.c.document).where(objects.c.kind == bindparam("k")).order_by(objects.c.name)
+_LIST = select(objects.c.name, objects.c.document).where(objects.c.kind == bindparam("k")).order_by(objects.c.name)
 _INSERT = insert(objects)
 _REPLACE = update(objects).where(_IS_OBJECT)
 _REMOVE = delete(objects).where(_IS_OBJECT)
@@ -108,8 +108,8 @@ class SqlRows:
         return None if document is None else self._decoded(kind, name, document)
 
     def list(self, kind: type[R]) -> list[R]:
-        documents = self._connection.execute(_LIST, {"k": kind.kind}).scalars()
-        return [self._decoded(kind, "", document) for document in documents]
+        rows = self._connection.execute(_LIST, {"k": kind.kind})
+        return [self._decoded(kind, name, document) for name, document in rows]
 
     def insert(self, obj: Resource) -> None:
         self._write(_INSERT, {"kind": obj.kind, "name": obj.name, "uid": obj.uid, **_body(obj)})

@@ -1,6 +1,8 @@
 """Every medium in turn. A medium can be opened several times, as several processes would."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,11 @@ from state.store.port import Store
 from state.store.rowstore import RowStore
 
 DEFAULTS = Limits()
+PATIENCE_S = 60.0
+PROJECT_DIR = Path(__file__).parents[3]
+
+Process = asyncio.subprocess.Process
+Start = Callable[..., Coroutine[None, None, Process]]
 
 
 class Medium:
@@ -75,3 +82,35 @@ async def sqlite(sqlite_url: str) -> AsyncIterator[Medium]:
 @pytest.fixture
 async def store(medium: Medium) -> Store:
     return await medium.open()
+
+
+@pytest.fixture
+async def elsewhere() -> AsyncIterator[Start]:
+    """Start another process that does something to a store; killed after the test."""
+    started: list[Process] = []
+
+    async def start(*words: str) -> Process:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tests.state.store.elsewhere",
+            *words,
+            stdout=asyncio.subprocess.PIPE,
+            cwd=PROJECT_DIR,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def said(process: Process) -> str:
+    """The next line that ``process`` says."""
+    assert process.stdout is not None
+    line = await asyncio.wait_for(process.stdout.readline(), PATIENCE_S)
+    assert line, "it ended before it said anything"
+    return line.decode().strip()

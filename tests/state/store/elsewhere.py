@@ -4,16 +4,24 @@ Each says a line when it is ready, so that the test knows what it interrupts.
 """
 
 import asyncio
+import os
+import pwd
 import sqlite3
 import sys
 import time
 
 from state.kinds.user_container import UserContainer
 from state.store import open_store
+from state.store.errors import StoreError
 from state.store.port import Tx
 from tests.state.store.objects import ACTOR, bumped, created, user
 
 FOR_EVER_S = 600.0
+
+
+def say(line: object) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 async def write(url: str, prefix: str, count: str) -> None:
@@ -29,9 +37,7 @@ async def watch(url: str) -> None:
     """Say the names of every batch, with the second in which they came."""
     store = await open_store(url)
     async for batch in store.watch((UserContainer,)):
-        print(
-            f"{time.monotonic()} {batch.revision} {' '.join(obj.name for obj in batch.objects)}", flush=True
-        )
+        say(f"{time.monotonic()} {batch.revision} {' '.join(obj.name for obj in batch.objects)}")
 
 
 async def die_writing(url: str) -> None:
@@ -40,7 +46,7 @@ async def die_writing(url: str) -> None:
 
     def stay(tx: Tx) -> None:
         tx.create(user("half"))
-        print("inside", flush=True)
+        say("inside")
         time.sleep(FOR_EVER_S)
 
     await store.transact(stay, actor=ACTOR)
@@ -59,7 +65,7 @@ async def work(url: str, worker: str, ttl_s: str) -> None:
     renewing = asyncio.create_task(renew())
     async for batch in store.watch((UserContainer,)):
         await store.acknowledge(worker, batch.revision)
-        print(batch.revision, flush=True)
+        say(batch.revision)
     await renewing
 
 
@@ -67,16 +73,28 @@ async def lock(path: str, seconds: str) -> None:
     """Hold SQLite's writing lock."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
-    print("locked", flush=True)
+    say("locked")
     time.sleep(float(seconds))
     connection.execute("ROLLBACK")
 
 
 async def open_and_write(url: str) -> None:
     """Open, write, and say how that went in one line."""
-    store = await open_store(url)
-    await created(store, "alice")
-    print("written", flush=True)
+    try:
+        store = await open_store(url)
+        await created(store, "alice")
+    except StoreError as error:
+        say(f"{type(error).__name__}: {error}")
+    else:
+        say("written")
+        await store.close()
+
+
+async def open_as_nobody(url: str) -> None:
+    """The same as a user who may not write there."""
+    if os.geteuid() == 0:
+        os.setuid(pwd.getpwnam("nobody").pw_uid)
+    await open_and_write(url)
 
 
 if __name__ == "__main__":
@@ -87,5 +105,6 @@ if __name__ == "__main__":
         "work": work,
         "lock": lock,
         "open-and-write": open_and_write,
+        "open-as-nobody": open_as_nobody,
     }
     asyncio.run(verbs[sys.argv[1]](*sys.argv[2:]))

@@ -1,58 +1,18 @@
 """Several real processes on one store: rings, turns, death."""
 
 import asyncio
-import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
-from pathlib import Path
 
 import pytest
 
 from state.kinds.user_container import UserContainer
 from state.store import Limits
 from state.store.errors import BarrierTimeout, Unavailable
-from tests.state.store.conftest import Medium
+from tests.state.store.conftest import PATIENCE_S, Medium, Start, said
 from tests.state.store.objects import bumped, created
 
-PATIENCE_S = 60.0
 LEASE_S = 3.0
 BRIEFLY_S = 0.2
-PROJECT_DIR = Path(__file__).parents[3]
-
-Process = asyncio.subprocess.Process
-Start = Callable[..., Coroutine[None, None, Process]]
-
-
-@pytest.fixture
-async def elsewhere() -> AsyncIterator[Start]:
-    """Start another process that does something to a store; killed after the test."""
-    started: list[Process] = []
-
-    async def start(*words: str) -> Process:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tests.state.store.elsewhere",
-            *words,
-            stdout=asyncio.subprocess.PIPE,
-            cwd=PROJECT_DIR,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
-async def said(process: Process) -> str:
-    """The next line that ``process`` says."""
-    assert process.stdout is not None
-    line = await asyncio.wait_for(process.stdout.readline(), PATIENCE_S)
-    assert line, "it ended before it said anything"
-    return line.decode().strip()
 
 
 async def test_a_change_is_seen_in_another_process(shared_medium: Medium, elsewhere: Start) -> None:
@@ -118,7 +78,7 @@ async def test_a_locked_store_is_waited_for_and_then_unavailable(
     await created(store, "alice")
     holder = await elsewhere("die-writing", shared_medium.url)
     await said(holder)
-    with pytest.raises(Unavailable, match="locked by another|no turn within"):
+    with pytest.raises(Unavailable, match=r"locked by another|no turn within"):
         await created(store, "bob")
     assert [obj.name for obj in await store.read(lambda tx: tx.list(UserContainer))] == ["alice"]
     holder.kill()
