@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 
 Header = tuple[bytes, bytes]
 
@@ -38,14 +39,33 @@ class UpstreamHead:
     target: bytes
     host: bytes
     headers: tuple[Header, ...] = ()
-    names: frozenset[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
-        assert self.target.startswith(b"/") and _VISIBLE.fullmatch(self.target), "unsafe request target"
-        assert _VISIBLE.fullmatch(self.host), "unsafe host"
-        for name, value in self.headers:
-            assert _TOKEN.fullmatch(name) and _VALUE.fullmatch(value), "unsafe header"
-        object.__setattr__(self, "names", frozenset(name for name, _ in self.headers))
+        if not self.target.startswith(b"/") or not _VISIBLE.fullmatch(self.target):
+            raise ValueError("unsafe request target")
+
+    @property
+    def own(self) -> OwnHeaders:
+        return own_headers(self.host, self.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnHeaders:
+    """The gateway's own headers: their names, and Host and they themselves as bytes."""
+
+    names: frozenset[bytes]
+    lines: bytes
+
+
+@lru_cache(maxsize=4096)
+def own_headers(host: bytes, headers: tuple[Header, ...]) -> OwnHeaders:
+    """Checked and encoded once for all of a user's requests. Raises ValueError."""
+    if not _VISIBLE.fullmatch(host):
+        raise ValueError("unsafe host")
+    if not all(_TOKEN.fullmatch(name) and _VALUE.fullmatch(value) for name, value in headers):
+        raise ValueError("unsafe header")
+    lines = b"".join(b"%b: %b\r\n" % header for header in ((b"host", host), *headers))
+    return OwnHeaders(frozenset(name for name, _ in headers), lines)
 
 
 def forwarded_headers(*, client: str, scheme: str, host: bytes) -> Iterable[Header]:

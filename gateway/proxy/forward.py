@@ -10,7 +10,7 @@ import asyncio
 
 from gateway.proxy.client import Client, Message, Receive, Scope, Send
 from gateway.proxy.endpoint import UpstreamHead
-from gateway.proxy.headers import answer_headers, is_event_stream, request_headers
+from gateway.proxy.headers import answer_headers, request_headers
 from gateway.proxy.limits import Limits
 from gateway.proxy.outcome import Activity, DialError, Failure, Outcome
 from gateway.proxy.pool import Pool
@@ -125,9 +125,10 @@ class Forwarding:
     def _encode(self, body: bytes, more: bool, head: UpstreamHead) -> bytes:
         """The head and the first piece of the body. A body that is whole is sent with its length."""
         self._count_up(len(body))
-        pieces = [self._method, b" ", head.target, b" HTTP/1.1\r\nhost: ", head.host, b"\r\n"]
+        own = head.own
+        pieces = [self._method, b" ", head.target, b" HTTP/1.1\r\n", own.lines]
         sized = False
-        for name, value in request_headers(self._scope["headers"], head):
+        for name, value in request_headers(self._scope["headers"], own.names):
             sized = sized or name == b"content-length"
             pieces += (name, b": ", value, b"\r\n")
         if not sized:
@@ -171,8 +172,7 @@ class Forwarding:
 
     async def _stream_answer(self) -> None:
         connection, answer, outcome = self._connection, self._connection.answer, self.outcome
-        headers = answer_headers(answer.status, answer.headers)
-        events = is_event_stream(headers)
+        headers, events = answer_headers(answer.status, answer.headers)
         connection.allow_silence(self._limits.stream_idle_s if events else self._limits.idle_s)
         outcome.status, outcome.answer_began = answer.status, True
         await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gateway.proxy.endpoint import Header, UpstreamHead
+from gateway.proxy.endpoint import Header
 
 # Source: RFC 9110 section 7.6.1, RFC 9112 section 7.4; Keep-Alive and Proxy-Connection by custom.
 # `expect` is answered by the gateway itself, once the request has found its container.
@@ -51,32 +51,31 @@ _GATEWAY_COOKIES = (b"__host-mcpgw", b"__secure-mcpgw", b"mcpgw")
 _NEVER_BY_CONNECTION = frozenset({b"content-length", b"transfer-encoding", b"host", b"content-type"})
 
 
-def request_headers(headers: Iterable[Header], head: UpstreamHead) -> list[Header]:
-    """The upstream request's headers without Host and framing; a client's Content-Length stays."""
+def request_headers(headers: Iterable[Header], own: frozenset[bytes]) -> list[Header]:
+    """What of a client's headers goes upstream; `own` are the names that the gateway itself sends."""
     kept: list[Header] = []
     cookies: list[bytes] = []
     named: frozenset[bytes] = frozenset()
     for header in headers:
         name = header[0]
-        if name in _REQUEST_DROPPED or name.startswith(_IDENTITY_PREFIXES) or name in head.names:
+        if name in _REQUEST_DROPPED or name.startswith(_IDENTITY_PREFIXES) or name in own:
             if name == b"cookie":
                 cookies.append(header[1])
             elif name == b"connection":
                 named |= connection_options(header[1])
-        elif b"_" not in name or not _is_dropped_spelling(name, head):
+        elif b"_" not in name or not _is_dropped_spelling(name, own):
             kept.append(header)
     if named:
         kept = [header for header in kept if header[0] not in named]
     if cookies and (crumbs := foreign_cookies(cookies)):
         kept.append((b"cookie", crumbs))
-    kept += head.headers
     return kept
 
 
-def _is_dropped_spelling(name: bytes, head: UpstreamHead) -> bool:
+def _is_dropped_spelling(name: bytes, own: frozenset[bytes]) -> bool:
     """`X_App_User` is `X-App-User` to every CGI-like server, so it is dropped alike."""
     plain = name.replace(b"_", b"-")
-    return plain in _REQUEST_DROPPED or plain.startswith(_IDENTITY_PREFIXES) or plain in head.names
+    return plain in _REQUEST_DROPPED or plain.startswith(_IDENTITY_PREFIXES) or plain in own
 
 
 def connection_options(value: bytes) -> frozenset[bytes]:
@@ -100,8 +99,8 @@ def is_gateway_cookie(crumb: bytes) -> bool:
     return crumb.lstrip(b" \t=").lower().startswith(_GATEWAY_COOKIES)
 
 
-def answer_headers(status: int, headers: Iterable[Header]) -> list[Header]:
-    """What of an upstream answer's headers the client gets. Names come lower-case, values stripped."""
+def answer_headers(status: int, headers: Iterable[Header]) -> tuple[list[Header], bool]:
+    """What of an upstream answer's headers the client gets, and whether it is an event stream."""
     named: frozenset[bytes] = frozenset()
     kept: list[Header] = []
     events = accelerated = False
@@ -113,8 +112,10 @@ def answer_headers(status: int, headers: Iterable[Header]) -> list[Header]:
             continue
         if name == b"set-cookie" and is_gateway_cookie(value):
             continue
-        events = events or (name == b"content-type" and value[:17].lower() == b"text/event-stream")
-        accelerated = accelerated or name == b"x-accel-buffering"
+        if name == b"content-type":
+            events = value[:17].lower() == b"text/event-stream"
+        elif name == b"x-accel-buffering":
+            accelerated = True
         kept.append(header)
     if events and not accelerated:
         kept.append((b"x-accel-buffering", b"no"))  # a buffering proxy in front of us would hold events back
@@ -122,8 +123,4 @@ def answer_headers(status: int, headers: Iterable[Header]) -> list[Header]:
         kept = [header for header in kept if header[0] not in named]
     if status == 204:  # Source: RFC 9110 section 8.6: a 204 has no Content-Length.
         kept = [header for header in kept if header[0] != b"content-length"]
-    return kept
-
-
-def is_event_stream(headers: Iterable[Header]) -> bool:
-    return any(n == b"content-type" and v[:17].lower() == b"text/event-stream" for n, v in headers)
+    return kept, events

@@ -98,14 +98,14 @@ class UpstreamConnection(asyncio.Protocol):
     async def head(self) -> bool:
         """Wait for the answer's head. False: there is none, see `failure`."""
         while not self.answer.head_complete and not self.failure:
-            await self._wait()
+            await self._woken()
         return self.answer.head_complete
 
     async def body(self) -> bytes:
         """The body bytes that have come; b"" when no more come, because of its end or of a failure."""
         answer = self.answer
         while not answer.body_bytes and not answer.complete and not self.failure:
-            await self._wait()
+            await self._woken()
         taken = answer.take()
         if self._paused_reading:
             self._resume_reading()
@@ -222,12 +222,10 @@ class UpstreamConnection(asyncio.Protocol):
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
-    async def _wait(self) -> None:
+    def _woken(self) -> asyncio.Future[None]:
+        """Done at the next news. There is one waiter: the task that drives the exchange."""
         self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -60,7 +60,8 @@ class UpstreamHandshake(ClientProtocol):
         for name, value in request.headers.raw_items():
             if name.lower() != "host":
                 headers[name] = value
-        for raw_name, raw_value in request_headers(self._client_headers, self._head):
+        kept = request_headers(self._client_headers, self._head.own.names)
+        for raw_name, raw_value in (*kept, *self._head.headers):
             if not raw_name.startswith(b"sec-websocket-") and raw_name != b"content-length":
                 headers[raw_name.decode("latin-1")] = raw_value.decode("latin-1")
         return Request(self._head.target.decode("ascii"), headers)
@@ -142,7 +143,8 @@ class Tunnel:
         """The upstream's own refusal is an answer like any other."""
         response = refusal.response
         raw = [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in response.headers.raw_items()]
-        headers = [header for header in answer_headers(response.status_code, raw) if header[0] != b"date"]
+        kept, _ = answer_headers(response.status_code, raw)
+        headers = [header for header in kept if header[0] != b"date"]
         status = response.status_code if 200 <= response.status_code < 600 else 502
         await self._refuse(status, headers, bytes(response.body or b""))
 
@@ -166,7 +168,7 @@ class Tunnel:
         raw = [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in response.headers.raw_items()]
         headers = [
             (name, value)
-            for name, value in answer_headers(response.status_code, raw)
+            for name, value in answer_headers(response.status_code, raw)[0]
             if name not in _HANDSHAKE_HEADERS and not name.startswith(b"sec-websocket-")
         ]
         self.outcome.status, self.outcome.answer_began = 101, True

@@ -52,6 +52,7 @@ class Connection(asyncio.Protocol):
         "_state",
         "_target",
         "_transport",
+        "_unsent",
         "_upgrading",
         "_writable",
     )
@@ -80,6 +81,7 @@ class Connection(asyncio.Protocol):
         self._deaf = False  # nothing that the client still sends matters
         self._framing_bytes = 0
         self._reading_paused = False
+        self._unsent = b""
         self._writable: asyncio.Event | None = None
         self._deadline = self._loop.time() + self.limits.head_s
         self._stalled_at = _NEVER
@@ -158,7 +160,19 @@ class Connection(asyncio.Protocol):
         return self._state.default_headers
 
     def write(self, piece: bytes) -> None:
+        if self._unsent:
+            piece = self._unsent + piece
+            self._unsent = b""
         self._transport.write(piece)
+
+    def write_soon(self, piece: bytes) -> None:
+        """Write with what follows in this turn of the loop, else after it: head and body in one call."""
+        self._unsent += piece
+        self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        if self._unsent and not self._transport.is_closing():
+            self.write(b"")
 
     async def drain(self) -> None:
         if self._writable is not None:
@@ -177,12 +191,14 @@ class Connection(asyncio.Protocol):
         if reset:
             self._transport.abort()
         else:
+            self._flush()
             self._transport.close()
 
     def answered(self, cycle: Cycle) -> None:
         """Go on with the next request, or wait for one, or close."""
         assert self._queue[0] is cycle, "answers go out in order"
         self._queue.popleft()
+        self._flush()
         self._state.total_requests += 1
         if not cycle.body_complete:
             self._lose_all()
@@ -216,7 +232,7 @@ class Connection(asyncio.Protocol):
         assert self._parser is not None
         self._check_head_size()
         method, version = self._parser.get_method(), self._parser.get_http_version()
-        judge_head(method, version, self._headers)
+        expects = judge_head(method, version, self._headers)
         self._head_open = False
         self._last = version == "1.0" or not self._parser.should_keep_alive()
         if method == b"GET" and self._parser.should_upgrade() and wants_websocket(self._headers):
@@ -225,7 +241,7 @@ class Connection(asyncio.Protocol):
             return
         scope = build_scope(self._shared_scope, method, version, self._target, self._headers)
         scope["state"] = self._app_state.copy()
-        self._enqueue(scope)
+        self._enqueue(scope, continue_expected=expects)
 
     def on_body(self, body: bytes) -> None:
         self._framing_bytes = 0
@@ -274,9 +290,8 @@ class Connection(asyncio.Protocol):
                 raise RefusedError(431, f"A head may have {self.limits.head_bytes_max} bytes.")
         self._framing_bytes = 0
 
-    def _enqueue(self, scope: dict[str, Any]) -> None:
-        expects = any(n == b"expect" and v.lower() == b"100-continue" for n, v in self._headers)
-        cycle = Cycle(self, scope, keep_alive=not self._last, continue_expected=expects)
+    def _enqueue(self, scope: dict[str, Any], *, continue_expected: bool) -> None:
+        cycle = Cycle(self, scope, keep_alive=not self._last, continue_expected=continue_expected)
         scope["extensions"] = {EXTENSION: cycle}
         self._feeding = cycle
         self._deadline = self._loop.time() + self.limits.body_idle_s

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import http
-import re
+import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
@@ -23,9 +23,6 @@ App = Callable[
 
 _log = structlog.get_logger(__name__)
 
-# Source: RFC 9110 sections 5.1 and 5.5. Looked for in all names, all values at once.
-_NOT_IN_NAMES = re.compile(rb"[\x00-\x20\x7f()<>@,;:\\\[\]={}\"/?]")
-_NOT_IN_VALUES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _BODILESS = frozenset({204, 304})
 _DISCONNECT: Message = {"type": "http.disconnect"}
 
@@ -38,6 +35,12 @@ def _status_line(status: int) -> bytes:
     return f"HTTP/1.1 {status} {phrase}\r\n".encode("ascii")
 
 
+def _check_lines(head: bytes, line_count: int) -> None:
+    """No header may smuggle in a line of its own."""
+    if head.count(b"\n") != line_count or head.count(b"\r") != line_count or b"\0" in head:
+        raise RuntimeError("a header of the answer holds a line break or NUL")
+
+
 _STATUS_LINES = {status: _status_line(status) for status in range(200, 1000)}
 
 
@@ -45,6 +48,7 @@ class Wire(Protocol):
     """What a cycle needs of its connection."""
 
     def write(self, piece: bytes) -> None: ...
+    def write_soon(self, piece: bytes) -> None: ...
     def resume_reading(self) -> None: ...
     async def drain(self) -> None: ...
     def answered(self, cycle: Cycle) -> None: ...
@@ -109,7 +113,7 @@ class Cycle:
         except asyncio.CancelledError:  # the graceful shutdown's limit
             self.cut()
         except Exception:
-            _log.exception("request.failed", path=self.scope["path"])
+            _log.error("request.failed", path=self.scope["path"], traceback=traceback.format_exc())
             await self._answer_for_the_application()
         else:
             if not self.answer_complete and not self.gone:
@@ -190,41 +194,46 @@ class Cycle:
     # The answer's bytes
 
     def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        names = [name for name, _ in headers]
-        if _NOT_IN_NAMES.search(b"".join(names)) or _NOT_IN_VALUES.search(b"".join(v for _, v in headers)):
-            raise RuntimeError("invalid characters in the answer's headers")
         self._continue_expected = False
         self.answer_began = True
-        if b"date" not in names:
-            headers += self._wire.date
-        if b"connection" in names:
-            self._heed_connection(headers)
-        self._bodiless = status in _BODILESS or self.scope["method"] == "HEAD"
-        self._frame(headers, names)
-        if not self.keep_alive and b"connection" not in names:
-            headers.append((b"connection", b"close"))
         pieces = [_STATUS_LINES[status]]
+        length: bytes | None = None
+        dated = closing = False
         for name, value in headers:
             pieces += (name, b": ", value, b"\r\n")
-        pieces.append(b"\r\n")
-        self._wire.write(b"".join(pieces))
-
-    def _heed_connection(self, headers: list[tuple[bytes, bytes]]) -> None:
-        if any(name == b"connection" and b"close" in value.lower() for name, value in headers):
+            if name == b"content-length":
+                length = value
+            elif name == b"date":
+                dated = True
+            elif name == b"connection":
+                closing = closing or b"close" in value.lower()
+        head = b"".join(pieces)
+        _check_lines(head, 1 + len(headers))
+        own = self._frame(status, length)
+        if closing:
             self.keep_alive = False
+        elif not self.keep_alive:
+            own += b"connection: close\r\n"
+        if not dated:
+            own += b"".join(b"%b: %b\r\n" % header for header in self._wire.date)
+        self._wire.write_soon(b"%b%b\r\n" % (head, own))
 
-    def _frame(self, headers: list[tuple[bytes, bytes]], names: list[bytes]) -> None:
-        """Source: RFC 9112 section 6.3. HTTP/1.0 knows no chunks: there the body ends with the connection."""
-        if self._bodiless:
-            return
-        if b"content-length" in names:
-            self._left_bytes = int(next(value for name, value in headers if name == b"content-length"))
+    def _frame(self, status: int, length: bytes | None) -> bytes:
+        """How the body's end is marked; the header that says so, if one is needed.
+
+        Source: RFC 9112 section 6.3. HTTP/1.0 knows no chunks: there the body ends with the connection.
+        """
+        if status in _BODILESS or self.scope["method"] == "HEAD":
+            self._bodiless = True
+        elif length is not None:
+            self._left_bytes = int(length)
         elif self._http10:
             self._unframed = True
             self.keep_alive = False
         else:
             self._chunked = True
-            headers.append((b"transfer-encoding", b"chunked"))
+            return b"transfer-encoding: chunked\r\n"
+        return b""
 
     def _continue(self, body: bytes, *, more: bool) -> None:
         if self._bodiless:

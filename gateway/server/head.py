@@ -25,21 +25,25 @@ class RefusedError(Exception):
         self.detail = detail
 
 
-def judge_head(method: bytes, version: str, headers: Headers) -> None:
-    """Raises RefusedError."""
+def judge_head(method: bytes, version: str, headers: Headers) -> bool:
+    """Whether the client waits for `100 Continue`. Raises RefusedError."""
     if version not in ("1.1", "1.0"):
         raise RefusedError(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
     if method in _METHODS_REFUSED:
         raise RefusedError(405, f"{method.decode('ascii')} is not served here.")
     hosts = 0
+    expects = False
     for name, value in headers:
         if name == b"host":
             hosts += 1
         elif name == b"transfer-encoding":
             _judge_coding(value, version)
+        elif name == b"expect":
+            expects = value.lower() == b"100-continue"
     # Source: RFC 9112 section 3.2, and stricter: HTTP/1.0 may omit Host, but nothing here can be routed then.
     if hosts != 1:
         raise RefusedError(400, "A request needs exactly one Host header.")
+    return expects
 
 
 def _judge_coding(value: bytes, version: str) -> None:

@@ -27,6 +27,9 @@ _KEEP_ALIVE_OPTIONS = (
     (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", 120_000),
 )
 
+# Requests leave no cycles behind; the default of 700 would look at all that is in flight many times a second.
+_COLLECT_AFTER = (20_000, 20, 20)
+
 
 def listen(
     host: str, port: int, *, shared: bool = False, limits: ServerLimits | None = None
@@ -59,6 +62,7 @@ class GatewayServer(uvicorn.Server):
         self._listener = listener
         self._limits = limits
         self._sweep: asyncio.TimerHandle | None = None
+        self._collected_after = gc.get_threshold()
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         for level, name, value in _KEEP_ALIVE_OPTIONS:  # inherited by accepted sockets
@@ -71,6 +75,7 @@ class GatewayServer(uvicorn.Server):
         await super().startup(sockets)
         gc.collect()
         gc.freeze()  # what exists now lives as long as the process: the collector need not look at it again
+        gc.set_threshold(*_COLLECT_AFTER)
         self._sweep_later()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -80,6 +85,7 @@ class GatewayServer(uvicorn.Server):
             if self._sweep is not None:
                 self._sweep.cancel()
             gc.unfreeze()
+            gc.set_threshold(*self._collected_after)
 
     def _sweep_later(self) -> None:
         self._sweep = asyncio.get_running_loop().call_later(self._limits.sweep_s, self._sweep_now)
