@@ -78,16 +78,16 @@ def _planned(tx: Tx, folder: Folder, gone: Set[str] | None, allow_deletes: bool)
     news = tuple(report for report in plan.reports if _is_news(report, records.get(report.path)))
     if folder.problem is not None:
         return _Pass(plan, news, ())
-    kept = {FOLDER_PATH, *(report.path for report in plan.reports), *_owning_files(stored, plan)}
+    kept = {FOLDER_PATH, *(report.path for report in plan.reports), *_untouched_files(stored, plan)}
     return _Pass(plan, news, tuple(record for path, record in records.items() if path not in kept))
 
 
-def _owning_files(stored: list[Resource], plan: Plan) -> Iterator[str]:
-    """The files that will still own something when the plan is carried out."""
-    going = {(write.wanted.kind, write.wanted.name) for write in plan.writes if write.verb is Verb.DELETE}
+def _untouched_files(stored: list[Resource], plan: Plan) -> Iterator[str]:
+    """The files whose objects the plan leaves as they are."""
+    touched = {(write.wanted.kind, write.wanted.name) for write in plan.writes}
     for obj in stored:
         file = owning_file(obj)
-        if file is not None and not obj.metadata.is_deleted and (obj.kind, obj.name) not in going:
+        if file is not None and not obj.metadata.is_deleted and (obj.kind, obj.name) not in touched:
             yield file
 
 

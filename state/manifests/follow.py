@@ -12,18 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
-from watchfiles import awatch
 
 from state.manifests.apply import apply_folder
 from state.manifests.folder import Folder, FolderReader, Identity
 from state.manifests.problem import Place, Problem
 from state.manifests.verdict import FOLDER_PATH, Plan
+from state.manifests.watch import FolderWatch
 from state.store.errors import Fenced, StoreError
 from state.store.port import Store
 
 READ_TIMEOUT_S = 60.0  # a network file system that hangs; the largest folder takes half of it
 RETRY_S_MAX = 60.0
-WATCH_AGAIN_S = 30.0  # where the system gives no more watches
 
 _log = structlog.get_logger(__name__)
 
@@ -59,7 +58,7 @@ async def follow(
     """
     stop = stop or asyncio.Event()
     bell = asyncio.Event()
-    watch = _Watch(folder, bell, pace)
+    watch = FolderWatch(folder, bell, debounce_s=pace.debounce_s)
     follower = _Follower(folder, store, variables, epoch, pace)
     try:
         while not stop.is_set():
@@ -172,44 +171,3 @@ class _Follower:
 
     def _pause_s(self, now_s: float) -> float:
         return min(self._pace.poll_s, max(self._apply_at_s - now_s, self._pace.debounce_s))
-
-
-class _Watch:
-    """Rings the bell on the system's hints about one folder, whichever that name means at the moment."""
-
-    def __init__(self, folder: Path, bell: asyncio.Event, pace: Pace) -> None:
-        self._folder = folder
-        self._bell = bell
-        self._pace = pace
-        self._watched: Identity | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    def renew(self, found: Identity | None) -> None:
-        """Watch anew after the folder was replaced: a watch stays with the old one and says nothing.
-
-        What happened before the new watch stood is found by another look.
-        """
-        if found == self._watched and (self._task is None or not self._task.done()):
-            return
-        self._watched = found
-        if self._task is not None:
-            self._task.cancel()
-        self._task = asyncio.create_task(self._ring()) if found is not None else None
-
-    async def end(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-
-    async def _ring(self) -> None:
-        step_ms = int(self._pace.debounce_s * 1000)
-        try:
-            hints = awatch(
-                self._folder, watch_filter=None, debounce=2 * step_ms, step=step_ms, recursive=False
-            )
-            self._bell.set()
-            async for _ in hints:
-                self._bell.set()
-        except (OSError, RuntimeError) as error:
-            _log.debug("manifests.unwatched", why=str(error))  # no hints here; the poll goes on
-            await asyncio.sleep(WATCH_AGAIN_S)

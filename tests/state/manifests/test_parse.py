@@ -295,9 +295,9 @@ def test_a_bare_variable_may_be_a_number() -> None:
     assert other.resource.spec.port == 8080
 
 
-MARKS = "{ } [ ] : , ' # ? % - | &a *a !!str !x ${X} $${ ${ \\0 é".split() + ['"', "\n", "  ", "\t", "\u2028"]
+MARKS = [*"{}[]:,'#?%-|\"\n\t\u2028é", "  ", "&a ", "*a", "!!str ", "!x ", "${X}", "$${", "${", "\\0"]
 WORDS = ["kind: ", "App", "---\n", "- ", "|\n", "metadata: {name: a}\n", "spec:\n"]
-YAML_LIKE = st.lists(st.sampled_from(MARKS + WORDS), max_size=60).map("".join).map(str.encode)
+YAML_LIKE = st.lists(st.sampled_from([*MARKS, *WORDS]), max_size=60).map("".join).map(str.encode)
 TEXTS = st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace"))
 
 
