@@ -5,9 +5,12 @@ Exit code 0 when every part ran, also when a goal is missed: a missed figure is 
 
 import argparse
 import importlib
+import logging
 import sys
 import time
 from pathlib import Path
+
+import structlog
 
 from bench import report, results
 
@@ -17,6 +20,7 @@ HERE = Path(__file__).parent
 
 def main(words: list[str]) -> int:
     options = _options(words)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     samples: list[results.Sample] = []
     broken: list[str] = []
     for part in options.only or PARTS:

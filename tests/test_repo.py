@@ -1,0 +1,150 @@
+"""What must stay true of the project itself: rules are tests."""
+
+import ast
+import json
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("gateway", "reconciler", "state", "mcpgw", "demo", "bench")
+FILE_LINES_MAX = 500
+FUNCTION_LINES_MAX = 80
+LOG_METHODS = {"debug", "info", "warning", "error", "exception", "critical"}
+# The faults of the fault matrix that this state of the project answers for.
+FAULTS = {*range(1, 8), *range(10, 14), *range(15, 20), 22, 23, *range(25, 30), 37, 38, 39}
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(
+        ("git", "ls-files", "-z"), cwd=ROOT, capture_output=True, check=True, text=True
+    ).stdout
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def sources(*folders: str) -> list[Path]:
+    return [path for path in tracked() if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in folders]
+
+
+def text_of(path: Path) -> str:
+    try:
+        return path.read_text()
+    except UnicodeDecodeError:
+        return ""
+
+
+def test_no_download_address_stands_in_a_lock() -> None:
+    locks = [path for path in tracked() if "lock" in path.name]
+    assert locks
+    for path in locks:
+        found = re.findall(
+            r'"resolved": *"https?:|--(?:extra-)?index-url|@ https?:|find-links', text_of(path)
+        )
+        assert not found, f"{path.name}: {found[:3]}"
+
+
+def test_every_python_lock_pins_hashes() -> None:
+    for path in tracked():
+        if path.name.startswith("requirements") and path.suffix == ".lock":
+            pins = re.findall(r"^[a-z0-9._-]+(?:\[[a-z,]+\])?==\S+", text_of(path), re.MULTILINE)
+            assert len(pins) <= text_of(path).count("--hash=sha256:"), path
+            assert pins, path
+
+
+def test_no_private_path_stands_in_the_project() -> None:
+    """Paths below a home or a work directory are true on one machine only."""
+    for path in tracked():
+        assert not re.search(r"(?:^|[\s\"'=(])/(?:home|Users|work)/\w", text_of(path)), path
+
+
+def test_every_ignored_rule_says_why() -> None:
+    for path in sources(*PACKAGES, "tests"):
+        for number, line in enumerate(text_of(path).splitlines(), 1):
+            if "# noqa" in line and path.name != Path(__file__).name:
+                assert re.search(r"# noqa: [A-Z0-9, ]+(?:\(.+\)|[-–:] .+)", line), (
+                    f"{path}:{number} ignores without a reason"
+                )
+
+
+def test_files_stay_small_enough_to_read() -> None:
+    for path in sources(*PACKAGES):
+        lines = len(text_of(path).splitlines())
+        assert lines <= FILE_LINES_MAX, f"{path} has {lines} lines; split it"
+
+
+def test_functions_stay_small_enough_to_hold_in_mind() -> None:
+    for path in sources(*PACKAGES):
+        for node in ast.walk(ast.parse(text_of(path))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                assert lines <= FUNCTION_LINES_MAX, f"{path}:{node.lineno} {node.name} has {lines} lines"
+
+
+def test_every_module_says_what_it_is() -> None:
+    for path in sources(*PACKAGES):
+        assert ast.get_docstring(ast.parse(text_of(path))), f"{path} has no docstring"
+
+
+def logged_events() -> Iterator[tuple[Path, int, str]]:
+    for path in sources("gateway", "reconciler", "state"):
+        for node in ast.walk(ast.parse(text_of(path))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            is_log = isinstance(node.func.value, ast.Name) and node.func.value.id in ("_log", "log")
+            if is_log and node.func.attr in LOG_METHODS and node.args:
+                event = node.args[0]
+                value = event.value if isinstance(event, ast.Constant) else "(not constant)"
+                yield path, node.lineno, str(value)
+
+
+def test_log_events_are_constant_nouns_with_participles() -> None:
+    events = list(logged_events())
+    assert events
+    for path, line, event in events:
+        assert re.fullmatch(r"[a-z_]+\.[a-z_]+", event), f"{path}:{line} logs {event!r}"
+
+
+def test_settings_and_env_template_name_each_other() -> None:
+    from gateway.settings import GatewaySettings
+    from reconciler.settings import ReconcilerSettings
+    from state.settings import setting_names
+
+    written = set(re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", (ROOT / "env.template").read_text(), re.MULTILINE))
+    assert written == set(setting_names(GatewaySettings, ReconcilerSettings))
+
+
+def test_shipped_manifests_are_good() -> None:
+    from state.manifests.parse import parse_manifest
+
+    for path in sorted((ROOT / "manifests").glob("*.yaml")):
+        assert parse_manifest(path.name, path.read_bytes(), {"CONTAINER_IMAGE": "image:1"})
+
+
+def test_goals_have_names_of_their_own_and_results_match_them() -> None:
+    goals = tomllib.loads((ROOT / "bench" / "goals.toml").read_text())["goal"]
+    names = [goal["name"] for goal in goals]
+    assert len(names) == len(set(names))
+    results = ROOT / "bench" / "results.json"
+    if results.exists():
+        assert {one["name"] for one in json.loads(results.read_text())} == set(names)
+
+
+def test_every_fault_that_is_answered_for_has_a_test() -> None:
+    marked: set[int] = set()
+    for path in sources("tests"):
+        for match in re.finditer(r"fault\(([\d, ]+)\)", text_of(path)):
+            marked |= {int(number) for number in match[1].split(",") if number.strip()}
+    assert marked >= FAULTS, f"no test carries {sorted(FAULTS - marked)}"
+
+
+@pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md"])
+def test_paths_that_the_documents_name_exist(name: str) -> None:
+    text = (ROOT / name).read_text()
+    for path in re.findall(
+        r"`((?:gateway|reconciler|state|mcpgw|tests|bench|docs|manifests|demo)/[\w./]*)`", text
+    ):
+        assert (ROOT / path).exists(), f"{name} names {path}, which is not there"
