@@ -40,7 +40,7 @@ class ReconcilerSettings(SharedSettings):
     container_port_range: Ports = PortRange(21000, 28999)
     host_data_dir: Location = Path("var/homes")
     manifests_dir: Location = Path("manifests")
-    reconciler_private_bind: Listen = HostPort("127.0.0.1", 9002)
+    reconciler_private_bind: Listen = HostPort("127.0.0.1", 9100)
     starts_at_once: Annotated[int, Field(gt=STARTS_RESERVED_FOR_WAKES, le=64)] = 8
 
     ceiling_images: CommaList = ()
