@@ -52,7 +52,7 @@ def compile_python(base: Path, folder: Path) -> None:
     python = next(
         path for path in sorted((base / "usr" / "bin").glob("python3.*")) if path.name[8:].isdigit()
     )
-    words = [*_through_own_loader(base), str(python), "-S", "-m", "compileall", "-q", "-j", "0"]
+    words = [*_through_own_loader(base), str(python), "-S", "-m", "compileall", "-q"]
     words += ["--invalidation-mode", "unchecked-hash", "-s", str(folder.parent), str(folder)]
     run(
         words,

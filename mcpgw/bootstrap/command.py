@@ -62,7 +62,9 @@ def run(
 
 
 def _short(words: Sequence[str]) -> str:
-    text = " ".join(words)
+    """The command as one would type it: without `-o key=value`, and not endless."""
+    said = [word for i, word in enumerate(words) if word != "-o" and (i == 0 or words[i - 1] != "-o")]
+    text = " ".join(said)
     return text if len(text) <= 80 else f"{text[:77]}…"
 
 

@@ -34,16 +34,27 @@ MEND = "Run `apt-get update`, see that the mirror of this machine answers, and s
 
 
 def can_be_made() -> bool:
-    """Whether this machine has the tools for it; elsewhere the demo's Dockerfile is the way."""
-    return debian.has_apt() and all(found(tool) for tool in TOOLS)
+    """Whether this machine has the tools and can know the packages; elsewhere there is the Dockerfile."""
+    has_tools = debian.has_apt() and all(found(tool) for tool in TOOLS)
+    return has_tools and (os.geteuid() == 0 or _default_python() is not None)
 
 
 def python_version() -> str:
     """The version, such as 3.11, that this Debian's default Python has."""
-    for line in run(("apt-cache", "show", "--no-all-versions", "python3-minimal"), mend=MEND).splitlines():
-        if line.startswith("Version: "):
-            return ".".join(line.split()[1].split(".")[:2])
-    raise BootstrapError("apt knows no package python3-minimal", mend=MEND)
+    if _default_python() is None:
+        debian.refresh_index()  # a new machine has none
+    if (version := _default_python()) is None:
+        raise BootstrapError("apt knows no package python3-minimal", mend=MEND)
+    return version
+
+
+def _default_python() -> str | None:
+    try:
+        told = run(("apt-cache", "show", "--no-all-versions", "python3-minimal"), mend=MEND)
+    except BootstrapError:
+        return None
+    versions = [line.split()[1] for line in told.splitlines() if line.startswith("Version: ")]
+    return ".".join(versions[0].split(".")[:2]) if versions else None
 
 
 def make(root: Path, python: str) -> None:

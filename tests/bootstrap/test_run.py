@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,44 @@ def test_a_machine_without_python_is_told_what_to_install(project: Path, tmp_pat
     done = run(project, "bench", path=str(tools))
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("mcpgw: Python 3.11 or later is missing.")
+
+
+@pytest.fixture
+def debian_without_venv(project: Path) -> str:
+    """A PATH whose Python has no ensurepip until an apt-get, which notes what it is asked for, has run."""
+    tools = project / "tools"
+    tools.mkdir()
+    installed = project / "installed"
+    (tools / "python3").write_text(
+        f"""#!/bin/sh
+case "$*" in *"import ensurepip"*) [ -e {installed} ]; exit $? ;; esac
+exec {sys.executable} "$@"
+"""
+    )
+    (tools / "apt-get").write_text(f'#!/bin/sh\necho "$@" >>{installed}\n')
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+    return f"{tools}:/usr/bin:/bin"
+
+
+def test_debians_package_for_environments_is_installed_and_that_is_said(
+    project: Path, debian_without_venv: str
+) -> None:
+    done = run(project, "bench", path=debian_without_venv)
+    assert done.returncode == 0, done.stderr
+    package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
+    assert f"installing a Debian package for .venv: {package}" in done.stderr
+    assert (project / "installed").read_text() == f"install -y --no-install-recommends {package}\n"
+
+
+def test_who_may_not_install_it_gets_the_one_command(project: Path, debian_without_venv: str) -> None:
+    """A user that is not root, as `id` has it: the script asks nothing else."""
+    (project / "tools" / "id").write_text("#!/bin/sh\necho 1000\n")
+    (project / "tools" / "id").chmod(0o755)
+    done = run(project, "bench", path=debian_without_venv)
+    assert done.returncode == 1
+    assert "Run `sudo apt-get install -y --no-install-recommends python3." in done.stderr.splitlines()[-1]
+    assert not (project / "installed").exists()
 
 
 @pytest.mark.parametrize("words", [(), ("nonsense",)])
