@@ -41,6 +41,10 @@ class Product(Protocol):
         """Begin a snapshot that never changes under the reader."""
         ...
 
+    def close(self) -> None:
+        """Let go of every connection."""
+        ...
+
     def refusal(self, error: DBAPIError) -> StoreError:
         """What the driver's error means to a caller, and what mends it."""
         ...
@@ -72,8 +76,7 @@ class Database:
     async def close(self) -> None:
         await self._writer.close()
         await self._readers.close()
-        self._product.writer.dispose()
-        self._product.readers.dispose()
+        self._product.close()
 
     def _transaction(self, fn: Callable[[Connection], T], deadline_s: float) -> T:
         product = self._product

@@ -59,7 +59,11 @@ async def _open_sqlite(path: Path, limits: Limits) -> Store:
     product = SqliteFile(path, STATE_FILE_MODE)
     await asyncio.to_thread(product.open, STATE_STEPS)
     database = Database(product, limits.transact_timeout_s)
-    await database.write(lambda connection: _move_in(connection, boot))
+    try:
+        await database.write(lambda connection: _move_in(connection, boot))
+    except BaseException:
+        await database.close()
+        raise
     bell = Bell()
 
     def make_rows(connection: Connection) -> SqlRows:

@@ -29,7 +29,7 @@ class PostgresDatabase:
 
     def __init__(self, url: str) -> None:
         self.url = _driver_url(url)
-        self.where = self.url.set(drivername="postgresql", password=None, query={}).render_as_string()
+        self.where = _where(self.url)
         self.writer = _engine(self.url, 1, "READ COMMITTED")
         self.readers = _engine(self.url, READERS_COUNT, "REPEATABLE READ").execution_options(
             postgresql_readonly=True
@@ -43,7 +43,15 @@ class PostgresDatabase:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
                 upgrade(connection, STATE_STEPS, self.where)
         except DBAPIError as error:
+            self.close()
             raise self.refusal(error) from error
+        except StoreError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self.writer.dispose()
+        self.readers.dispose()
 
     def begin_write(self, connection: Connection, timeout_s: float) -> None:
         _set_timeout(connection, timeout_s)
@@ -68,6 +76,12 @@ def _driver_url(url: str) -> URL:
         raise StoreError(
             "the store's URL cannot be read; write postgresql://<user>:<password>@<host>/<database>"
         ) from None
+
+
+def _where(url: URL) -> str:
+    """The URL as messages show it: without the password and what stands after the question mark."""
+    shown = URL.create("postgresql", url.username, None, url.host, url.port, url.database)
+    return shown.render_as_string()
 
 
 def _engine(url: URL, connections_max: int, isolation: str) -> Engine:

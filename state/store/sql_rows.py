@@ -23,7 +23,11 @@ _IS_OBJECT = (objects.c.kind == bindparam("k")) & (objects.c.name == bindparam("
 _COUNTER = select(counter.c.revision, counter.c.trimmed_revision, counter.c.barrier_revision, counter.c.boot)
 _PUT_COUNTER = update(counter)
 _GET = select(objects.c.document).where(_IS_OBJECT)
-_LIST = select(objects.c.name, objects.c.document).where(objects.c.kind == bindparam("k")).order_by(objects.c.name)
+_LIST = (
+    select(objects.c.name, objects.c.document)
+    .where(objects.c.kind == bindparam("k"))
+    .order_by(objects.c.name)
+)
 _INSERT = insert(objects)
 _REPLACE = update(objects).where(_IS_OBJECT)
 _REMOVE = delete(objects).where(_IS_OBJECT)

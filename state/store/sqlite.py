@@ -48,18 +48,33 @@ class SqliteFile:
     def open(self, steps: Steps) -> None:
         """Make or upgrade the file, under a lock that other processes respect. Raises StoreError."""
         try:
-            make_folder(self._path.parent)
-            refuse_network_filesystem(self._path.parent)
-            with _locked(self._path.parent):
-                _make(self._path, self._mode)
-                self._upgrade(steps)
+            self._open(steps)
         except OSError as error:
+            self.close()
             raise StoreError(
                 f"{self.where} cannot be opened ({error.strerror}): let this user write there, "
                 "or set STATE_DIR to a directory that it may write"
             ) from error
         except DBAPIError as error:
+            self.close()
             raise self.refusal(error) from error
+        except StoreError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self.writer.dispose()
+        self.readers.dispose()
+
+    def _open(self, steps: Steps) -> None:
+        make_folder(self._path.parent)
+        refuse_network_filesystem(self._path.parent)
+        with _locked(self._path.parent):
+            _make(self._path, self._mode)
+            with self.writer.connect() as connection:
+                self._begin(connection, OPEN_TIMEOUT_S)
+                upgrade(connection, steps, self.where)
+                connection.commit()
 
     def begin_write(self, connection: Connection, timeout_s: float) -> None:
         self._begin(connection, timeout_s)
@@ -75,12 +90,6 @@ class SqliteFile:
         assert isinstance(driver, sqlite3.Connection)
         driver.execute(f"PRAGMA busy_timeout = {int(timeout_s * 1000)}")
         connection.begin()
-
-    def _upgrade(self, steps: Steps) -> None:
-        with self.writer.connect() as connection:
-            self._begin(connection, OPEN_TIMEOUT_S)
-            upgrade(connection, steps, self.where)
-            connection.commit()
 
 
 def _engine(path: Path, begin: str) -> Engine:
