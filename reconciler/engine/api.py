@@ -11,9 +11,19 @@ import json
 from collections.abc import AsyncGenerator, Mapping
 from urllib.parse import quote
 
-from reconciler.engine.client import Client, Deadlines, Json, Lane, dotted, json_object, json_objects
+from reconciler.core.errors import OutcomeUnknownError
+from reconciler.engine.client import (
+    ANSWER_UNCLEAR,
+    Client,
+    Deadlines,
+    Json,
+    Lane,
+    dotted,
+    json_object,
+    json_objects,
+)
 from reconciler.engine.door import API_VERSION_MIN, Door, not_an_engine, too_old
-from reconciler.engine.faults import Refused
+from reconciler.engine.faults import Refused, read_fault
 
 LOG_CHARACTERS_MAX = 64 * 1024
 LIBPOD = "v4.0.0/libpod"  # Podman 4 and 5 answer this version
@@ -35,9 +45,7 @@ class Api:
     async def version(self) -> Json:
         """What the engine says of itself. From here on the oldest API version that both sides speak is used,
         so that every engine behaves like the oldest one tested."""
-        answer = await self._client.read("version", versioned=False)
-        if not isinstance(answer, Mapping) or not answer.get("ApiVersion"):
-            raise not_an_engine(self._door)
+        answer = await self._own_words()
         spoken = str(answer["ApiVersion"])
         if _numbers(spoken) < API_VERSION_MIN:
             raise too_old(self._door, spoken)
@@ -145,6 +153,17 @@ class Api:
 
     async def create_libpod_network(self, body: Json) -> None:
         await self._client.change(f"{LIBPOD}/networks/create", body=body, versioned=False)
+
+    async def _own_words(self) -> Json:
+        try:
+            answer = await self._client.read("version", versioned=False)
+        except Refused as refused:
+            raise (read_fault(refused) if refused.is_unclear else not_an_engine(self._door)) from None
+        except OutcomeUnknownError as error:
+            raise (not_an_engine(self._door) if error.reason == ANSWER_UNCLEAR else error) from None
+        if not isinstance(answer, Mapping) or not answer.get("ApiVersion"):
+            raise not_an_engine(self._door)
+        return answer
 
     async def _agree(self) -> None:
         if not self._is_agreed:

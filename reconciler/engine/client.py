@@ -31,6 +31,8 @@ REFUSAL_CHARACTERS_MAX = 500  # of the engine's words that a person gets to see
 
 NO_CONNECTION_STATUS = 900  # what aiodocker reports when the connection failed
 
+ANSWER_UNCLEAR = "EngineAnswerUnclear"  # the reason of an OutcomeUnknownError for what is no engine's answer
+
 Json = Mapping[str, Any]
 T = TypeVar("T")
 
@@ -142,11 +144,12 @@ class Client:
             yield
         except aiodocker.DockerError as error:
             raise self._of_docker_error(operation, error) from None
-        except (aiohttp.ClientError, ConnectionError) as error:
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, ConnectionError) as error:
             raise _lost(operation, error) from None
-        except (ValueError, TypeError, LookupError) as error:  # not the JSON that an engine would send
-            text = f"the engine's answer to {operation} makes no sense ({type(error).__name__})"
-            raise OutcomeUnknownError("EngineAnswerUnclear", text) from None
+        except (aiohttp.ClientError, ValueError, TypeError, LookupError) as error:
+            # Not the HTTP or the JSON that an engine would send.
+            text = f"the answer to {operation} makes no sense ({type(error).__name__})"
+            raise OutcomeUnknownError(ANSWER_UNCLEAR, text) from None
 
     def _of_docker_error(self, operation: str, error: aiodocker.DockerError) -> Exception:
         cause = error.__context__
@@ -160,13 +163,13 @@ class Client:
 def json_object(answer: object) -> Json:
     if isinstance(answer, Mapping):
         return answer
-    raise OutcomeUnknownError("EngineAnswerUnclear", "the engine answered no JSON object")
+    raise OutcomeUnknownError(ANSWER_UNCLEAR, "the engine answered no JSON object")
 
 
 def json_objects(answer: object) -> list[Json]:
     if isinstance(answer, list) and all(isinstance(item, Mapping) for item in answer):
         return answer
-    raise OutcomeUnknownError("EngineAnswerUnclear", "the engine answered no list of JSON objects")
+    raise OutcomeUnknownError(ANSWER_UNCLEAR, "the engine answered no list of JSON objects")
 
 
 def dotted(version: tuple[int, ...]) -> str:

@@ -67,8 +67,7 @@ class DockerEngine:
         )
 
     async def version(self) -> str:
-        with refusals_as(faults.read_fault):
-            answer = await self._api.version()
+        answer = await self._api.version()
         found = _kind_of(answer)
         if found is not self.kind:
             raise wrong_kind(self._door, found)

@@ -5,7 +5,6 @@ run; none reads a clock or draws a random number that was not handed in. What a 
 contract allows the real thing to raise. Next: :mod:`reconciler.engine.port`.
 """
 
-import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -231,11 +230,3 @@ class ExhaustedPortsEngine(WrappedEngine):
         if self.is_exhausted and verb is Verb.START:
             raise TransientError("AddressesExhausted", "all ports are allocated")
         return await call()
-
-
-class MuteEngine(WrappedEngine):
-    """Answers calls, but a subscription to its events never stands."""
-
-    async def events(self) -> AsyncGenerator[EngineEvent, None]:
-        await asyncio.Event().wait()
-        yield SUBSCRIBED

@@ -48,6 +48,25 @@ async def real_rig(
         await made.close()
 
 
+@pytest.fixture(
+    params=[
+        pytest.param((name, Addressing.NETWORK), id=name, marks=pytest.mark.engine)
+        for name in ("docker", "podman")
+    ]
+)
+async def engine_rig(
+    request: pytest.FixtureRequest, project_name: str, tmp_path: Path
+) -> AsyncIterator[RealRig]:
+    """Each real engine once, for what does not depend on addresses."""
+    made = _rig(request, project_name, tmp_path)
+    assert isinstance(made, RealRig)
+    await made.open()
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
 def _rig(request: pytest.FixtureRequest, project_name: str, tmp_path: Path) -> PretendRig | RealRig:
     match request.param:
         case (str() as name, addressing):

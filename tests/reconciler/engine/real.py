@@ -14,12 +14,13 @@ from typing import Any, BinaryIO
 import aiodocker
 
 from reconciler.core.container import ContainerSpec
+from reconciler.engine.client import Deadlines
 from reconciler.engine.door import EngineKind
 from reconciler.engine.opening import EngineSettings, open_engine
 from reconciler.engine.port import Addressing, Engine, NetworkSpec
 from tests.engines import RealEngine
 from tests.reconciler.engine.proxy import EngineProxy
-from tests.reconciler.engine.rig import MOUNT, PORT, Program
+from tests.reconciler.engine.rig import MOUNT, PORT, Program, until
 
 HTTP_TIMEOUT_S = 2.0
 SERVE = f"import http.server as h; h.test(h.SimpleHTTPRequestHandler, h.ThreadingHTTPServer, port={PORT})"
@@ -54,12 +55,13 @@ class RealRig:
     async def open(self) -> None:
         self.hand = aiodocker.Docker(self.machine.url, api_version="v1.41")
         await self.proxy.start()
-        self.engine = await self._adapter(self.project)
-        self.other_engine = await self._adapter(self.other_project)
+        self.engine = await self.adapter(self.project)
+        self.other_engine = await self.adapter(self.other_project)
         await self.engine.ensure_network(self.network)
         await self._ensure_image()
 
     async def close(self) -> None:
+        self.proxy.mend()
         for engine in (self.engine, self.other_engine):
             for one in await engine.list():
                 await engine.remove(one.id)
@@ -123,7 +125,7 @@ class RealRig:
         await self.hand.containers.container(name).delete(force=True)
 
     async def put_foreign(self, name: str) -> str:
-        config = {
+        config: dict[str, Any] = {
             "Image": self._named(self.image),
             "Cmd": list(self._command(Program.SERVE)),
             "Labels": {FOREIGN_LABEL: self.project},
@@ -165,7 +167,7 @@ class RealRig:
             sock = socket.create_server((host, int(port)))
             self._taken.append(sock)
             return
-        config = {
+        config: dict[str, Any] = {
             "Image": self._named(self.image),
             "Cmd": list(self._command(Program.SERVE)),
             "HostConfig": {"NetworkMode": self.network.name},
@@ -178,6 +180,10 @@ class RealRig:
         await container.start()
 
     async def cut_events(self) -> None:
+        async def is_asked_for() -> bool:
+            return any("/events" in line for line in self.proxy.asked)
+
+        await until(is_asked_for, "the events are asked for")
         self.proxy.break_connections()
 
     async def inside(self, name: str, script: str, user: str = "") -> str:
@@ -212,7 +218,7 @@ class RealRig:
     def _named(self, image: str) -> str:
         return image if self.machine.name == "docker" else f"localhost/{image}"
 
-    async def _adapter(self, project: str) -> Engine:
+    async def adapter(self, project: str, deadlines: Deadlines | None = None) -> Engine:
         return await open_engine(
             EngineSettings(
                 kind=EngineKind(self.machine.name),
@@ -220,6 +226,7 @@ class RealRig:
                 project=project,
                 network=self.network.name,
                 addressing=self.addressing,
+                deadlines=deadlines or Deadlines(),
             )
         )
 

@@ -1,0 +1,132 @@
+"""What a workload may not do, asked from inside it and of the engine."""
+
+import socket
+from dataclasses import replace
+
+import pytest
+
+from reconciler.core.errors import TerminalError
+from tests.reconciler.engine.real import RealRig
+from tests.reconciler.engine.rig import HOME, MOUNT, OTHER_HOME, PORT, answering, seat, shown, started
+
+pytestmark = pytest.mark.engine
+
+NO_CAPABILITIES = "0000000000000000"
+NET_RAW_ONLY = "0000000000002000"
+
+
+async def _status(rig: RealRig, name: str) -> dict[str, str]:
+    """/proc/self/status of a program in the container."""
+    text = await rig.inside(name, "cat /proc/self/status")
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+
+
+async def _limit(rig: RealRig, name: str, v1: str, v2: str) -> int:
+    """A cgroup limit as the container sees it, wherever this kernel shows it."""
+    return int(
+        (await rig.inside(name, f"cat /sys/fs/cgroup/{v1} || cat /sys/fs/cgroup/{v2}")).splitlines()[-1]
+    )
+
+
+async def test_the_program_has_no_capability_and_no_way_to_gain_one(real_rig: RealRig) -> None:
+    one = seat(real_rig)
+    await started(real_rig, one)
+    status = await _status(real_rig, one.name)
+    for kind in ("CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb"):
+        assert status[kind] == NO_CAPABILITIES, kind
+    assert status["NoNewPrivs"] == "1"
+    assert status["Seccomp"] == "2"
+    assert status["Uid"].split() == ["1000"] * 4
+
+
+async def test_only_the_capabilities_that_the_spec_adds_are_there(engine_rig: RealRig) -> None:
+    one = seat(engine_rig, cap_add=("NET_RAW",))
+    await started(engine_rig, one)
+    assert (await _status(engine_rig, one.name))["CapBnd"] == NET_RAW_ONLY
+
+
+async def test_limits_hold_inside(engine_rig: RealRig) -> None:
+    one = seat(engine_rig, cpus=0.5)
+    await started(engine_rig, one)
+    spec = one.spec
+    memory = await _limit(engine_rig, one.name, "memory/memory.limit_in_bytes", "memory.max")
+    pids = await _limit(engine_rig, one.name, "pids/pids.max", "pids.max")
+    shm_kib = (await engine_rig.inside(one.name, "df -k /dev/shm | tail -1")).split()[1]
+    assert (memory, pids, int(shm_kib) * 1024) == (spec.memory_bytes, spec.pids, spec.shm_bytes)
+
+
+async def test_a_read_only_root_is_one_but_for_tmp_and_data(engine_rig: RealRig) -> None:
+    one = seat(engine_rig, read_only_root=True, user="0")
+    await started(engine_rig, one)
+    script = f"for d in / /etc /usr {MOUNT} /tmp; do touch $d/x 2>/dev/null && echo $d; done"
+    assert (await engine_rig.inside(one.name, script)).split() == [MOUNT, "/tmp"]
+
+
+async def test_the_engine_was_told_all_of_it(real_rig: RealRig) -> None:
+    one = seat(real_rig)
+    await started(real_rig, one)
+    raw = await real_rig.raw(one.name)
+    assert set(raw["NetworkSettings"]["Networks"]) == {real_rig.network.name}
+    told = raw["HostConfig"]
+    assert told["Memory"] == told["MemorySwap"] == one.spec.memory_bytes
+    assert told["NanoCpus"] == 1_000_000_000
+    assert told["PidsLimit"] == one.spec.pids
+    assert told["Privileged"] is False
+    assert told["RestartPolicy"]["Name"] in ("no", "")
+    assert told["LogConfig"]["Config"]["max-size"].lower() in ("10m", "10mb") or told["LogConfig"]["Size"]
+    assert told["OomScoreAdj"] == 0
+
+
+async def test_the_only_identity_inside_is_the_homes_name(engine_rig: RealRig) -> None:
+    one = seat(engine_rig)
+    await started(engine_rig, one)
+    assert (await engine_rig.inside(one.name, "hostname")).strip() == HOME
+    environment = await engine_rig.inside(one.name, "cat /proc/1/environ")
+    assert "GREETING=hello" in environment
+    assert one.identity.user_container not in environment
+    assert "search" not in await engine_rig.inside(one.name, "grep -v 'search \\.' /etc/resolv.conf")
+
+
+async def test_zombies_are_reaped(engine_rig: RealRig) -> None:
+    one = seat(engine_rig)
+    await started(engine_rig, one)
+    assert "init" in await engine_rig.inside(one.name, "cat /proc/1/cmdline")
+
+
+async def test_ports_are_published_on_the_loopback_only(real_rig: RealRig) -> None:
+    one = seat(real_rig)
+    await started(real_rig, one)
+    seen = await answering(real_rig, one)
+    elsewhere = _own_address()
+    assert not await real_rig.answers(elsewhere, seen.endpoint_port)
+    published = (await real_rig.raw(one.name))["NetworkSettings"]["Ports"] or {}
+    bound = [binding["HostIp"] for bindings in published.values() for binding in bindings or ()]
+    assert set(bound) <= {"127.0.0.1"}
+
+
+async def test_an_address_off_the_loopback_is_refused(engine_rig: RealRig) -> None:
+    one = seat(engine_rig)
+    placement = replace(one.placement, address="0.0.0.0:21000")
+    with pytest.raises(TerminalError, match="loopback"):
+        await engine_rig.engine.create(one.spec, placement, one.identity)
+
+
+async def test_containers_of_other_networks_and_foreign_ones_are_out_of_reach(engine_rig: RealRig) -> None:
+    """And on Docker those of the same network, too."""
+    one, other = seat(engine_rig), seat(engine_rig, home=OTHER_HOME)
+    for each in (one, other):
+        await started(engine_rig, each)
+        await answering(engine_rig, each)
+    target = (await shown(engine_rig, other)).endpoint_host
+    probe = f"import urllib.request as u; print(u.urlopen('http://{target}:{PORT}/', timeout=2).status)"
+    reached = await engine_rig.inside(one.name, f'python3 -c "{probe}" 2>&1 | tail -1')
+    assert await engine_rig.answers(target, PORT), "the host reaches it"
+    if engine_rig.machine.name == "docker":
+        assert "200" not in reached
+
+
+def _own_address() -> str:
+    """An address of this machine that is not the loopback, where there is one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(("192.0.2.1", 9))
+        return str(sock.getsockname()[0])

@@ -1,0 +1,84 @@
+"""The project's own network: made once, never over somebody else's."""
+
+from dataclasses import replace
+from ipaddress import IPv4Network
+
+import pytest
+
+from reconciler.core.errors import TerminalError, TransientError
+from reconciler.engine.networks import check_room, host_routes
+from reconciler.engine.port import NetworkSpec
+from tests.reconciler.engine.rig import Rig, seat, started
+
+
+async def test_ensuring_twice_makes_one_network(rig: Rig) -> None:
+    await rig.engine.ensure_network(rig.network)
+    before = await rig.network_names()
+    await rig.engine.ensure_network(rig.network)
+    assert rig.network.name in before
+    assert await rig.network_names() == before
+
+
+async def test_the_network_goes_when_it_is_removed_and_twice_is_once(rig: Rig) -> None:
+    await rig.engine.ensure_network(rig.network)
+    await rig.engine.remove_network(rig.network)
+    await rig.engine.remove_network(rig.network)
+    assert rig.network.name not in await rig.network_names()
+
+
+async def test_a_network_in_use_is_not_removed(rig: Rig) -> None:
+    await rig.engine.ensure_network(rig.network)
+    await started(rig, seat(rig))
+    with pytest.raises(TransientError) as caught:
+        await rig.engine.remove_network(rig.network)
+    assert caught.value.reason == "NetworkInUse"
+    assert rig.network.name in await rig.network_names()
+
+
+async def test_a_foreign_network_of_our_name_is_refused_and_left_alone(rig: Rig) -> None:
+    await rig.engine.remove_network(rig.network)
+    await rig.put_foreign_network(rig.network.name, rig.network.subnet)
+    with pytest.raises(TerminalError, match="CONTAINER_PROJECT_NAME") as caught:
+        await rig.engine.ensure_network(rig.network)
+    assert caught.value.reason == "NetworkNameTaken"
+    await rig.engine.remove_network(rig.network)
+    assert rig.network.name in await rig.network_names()
+
+
+async def test_a_subnet_that_collides_names_the_other_and_the_setting(rig: Rig) -> None:
+    await rig.engine.remove_network(rig.network)
+    foreign = f"{rig.project}-foreign"
+    await rig.put_foreign_network(foreign, rig.network.subnet.replace(".0/24", ".128/25"))
+    with pytest.raises(TerminalError, match=f"{foreign}.*CONTAINER_SUBNET_PREFIX") as caught:
+        await rig.engine.ensure_network(rig.network)
+    assert caught.value.reason == "SubnetCollision"
+    assert rig.network.name not in await rig.network_names()
+
+
+async def test_our_network_with_another_subnet_is_told_and_kept(rig: Rig) -> None:
+    await rig.engine.ensure_network(rig.network)
+    with pytest.raises(TerminalError, match="CONTAINER_SUBNET_PREFIX asks for") as caught:
+        await rig.engine.ensure_network(replace(rig.network, subnet="10.254.254.0/24"))
+    assert caught.value.reason == "SubnetChanged"
+    assert rig.network.name in await rig.network_names()
+
+
+async def test_another_projects_network_is_foreign(rig: Rig) -> None:
+    await rig.engine.ensure_network(rig.network)
+    theirs = replace(rig.network, project=rig.other_project)
+    with pytest.raises(TerminalError):
+        await rig.other_engine.ensure_network(theirs)
+    await rig.other_engine.remove_network(theirs)
+    assert rig.network.name in await rig.network_names()
+
+
+@pytest.mark.parametrize("route", ["10.7.0.0/16", "10.7.1.0/25", "10.7.1.0/24"])
+def test_a_subnet_that_the_host_routes_elsewhere_collides(route: str) -> None:
+    wanted = NetworkSpec("ours", "ours", "10.7.1.0/24")
+    with pytest.raises(TerminalError, match="route") as caught:
+        check_room([], [IPv4Network(route)], wanted)
+    assert caught.value.reason == "SubnetCollision"
+
+
+def test_the_hosts_routes_leave_out_the_default_one() -> None:
+    assert all(route.prefixlen > 0 for route in host_routes())
