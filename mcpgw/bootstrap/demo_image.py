@@ -61,7 +61,7 @@ def ensure_demo_image(engine: Engine) -> str:
     with only_one("demo-image"):
         if image_id(engine, reference) is None:
             _give(engine, tag)
-            forget_old_images(engine)
+            forget_old_images(engine, current=tag)
         if image_id(engine, reference) != image_id(engine, f"{REPOSITORY}:latest"):
             tag_image(engine, reference, repository=REPOSITORY, tag="latest")
     return reference
@@ -194,8 +194,8 @@ def _drop_old(folder: Path) -> None:
                 path.unlink()
 
 
-def forget_old_images(engine: Engine) -> None:
-    """Keep the latest images, and what a container still has, which the engine refuses to remove."""
-    tags = [tag for tag in image_tags(engine, REPOSITORY) if tag != "latest"]
-    for tag in tags[KEPT_MAX:]:
+def forget_old_images(engine: Engine, *, current: str) -> None:
+    """Keep this image, the latest others, and what a container has, which the engine refuses to remove."""
+    others = [tag for tag in image_tags(engine, REPOSITORY) if tag not in ("latest", current)]
+    for tag in others[KEPT_MAX - 1 :]:
         try_to_untag(engine, f"{REPOSITORY}:{tag}")
