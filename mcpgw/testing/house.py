@@ -1,6 +1,7 @@
 """A whole gateway of one's own: both processes, on free ports, in a directory and a project of its own.
 
-Real processes, started as an operator would, so that they can be killed as an operator would not.
+Real processes, started as an operator would (each by itself, or both by ``mcpgw up``), so that they can be
+killed as an operator would not. Next: :mod:`mcpgw.testing.programs`, :mod:`mcpgw.testing.workload`.
 """
 
 import asyncio
@@ -9,106 +10,41 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import Any, Literal, TypeVar
 
 from mcpgw.bootstrap.engine_api import Engine, remove_labelled
+from mcpgw.testing.calls import Answer, call_tool
+from mcpgw.testing.ports import container_ports, free_port, free_ports, subnet_prefix
+from mcpgw.testing.programs import Program
+from mcpgw.testing.waiting import until
+from mcpgw.testing.workload import APP, demo_template, user_of
 from reconciler.core.container import LABEL_PROJECT
 from state.kinds.app import App, AppSpec, key_sha256, mint_key
-from state.kinds.resource import Metadata
+from state.kinds.home import Home
+from state.kinds.incarnation import Incarnation
+from state.kinds.resource import ConditionType, Metadata
 from state.kinds.user_container import UserContainer
 from state.store import open_store
 from state.store.port import Store, Tx
 
+__all__ = ["House", "free_port", "house", "until"]
+
 T = TypeVar("T")
 
-READY_S_MAX = 60.0
-STOP_S_MAX = 30.0
-POLL_S = 0.02
-PORTS_PER_HOUSE = 400
-# Below the ephemeral range and above the default CONTAINER_PORT_RANGE's first ports.
-PORTS_FIRST = 22_000
-PORTS_LAST = 29_000
-SUBNET_SECOND_OCTETS = range(220, 250)
-APP = "house"
+WORKER_PORT_STEP = 10  # between the private ports of a gateway's workers
+VERB_S_MAX = 60.0
+TAIL_LINES = 60
+ROOT = Path(__file__).resolve().parents[2]
 
-TEMPLATE = """apiVersion: mcp-gateway/v1
-kind: ContainerTemplate
-metadata: {{name: demo}}
-spec:
-  image: {image}
-  port: 8080
-  env: {{PORT: "8080", DATA_DIR: /data, DEMO_CONTROLS: "1"}}
-  data: {{mountPath: /data, retainDays: 30}}
-  resources: {{memory: 256Mi, cpus: 1, pids: 128, shm: 16Mi}}
-  probes:
-    startup: {{http: /health, periodSeconds: 1, timeoutSeconds: 30}}
-    liveness: {{http: /health, periodSeconds: 1, timeoutSeconds: 2, failures: 3}}
-  routes:
-    - {{path: /mcp, match: prefix, access: owner, protocol: mcp}}
-    - {{path: /, match: exact, access: owner}}
-    - {{path: /ws, access: owner}}
-    - {{path: /sse, access: owner}}
-    - {{path: /upload, access: owner}}
-    - {{path: /download, access: owner}}
-    - {{path: /headers, access: owner}}
-    - {{path: /control, access: owner}}
-    - {{path: /link, access: link}}
-    - {{path: /static, access: any}}
-  security: {{user: "1000:1000", readOnlyRoot: true}}
-"""
-
-
-@dataclass(slots=True)
-class Process:
-    """One of the two processes, and how to hurt it."""
-
-    name: str
-    environment: Mapping[str, str]
-    folder: Path
-    log: IO[bytes]
-    running: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        assert self.running is None or self.running.poll() is not None, f"{self.name} runs already"
-        self.running = subprocess.Popen(  # noqa: S603 (our own program, no shell)
-            (sys.executable, "-m", "mcpgw", self.name),
-            cwd=self.folder,
-            env=dict(self.environment),
-            stdout=self.log,
-            stderr=self.log,
-            start_new_session=True,
-        )
-
-    def kill(self) -> None:
-        """`kill -9` of the whole process group: nothing of it gets to tidy up."""
-        if self.running is not None and self.running.poll() is None:
-            os.killpg(self.running.pid, signal.SIGKILL)
-            self.running.wait(STOP_S_MAX)
-
-    def stop(self) -> None:
-        """SIGTERM, and SIGKILL for what does not heed it."""
-        if self.running is None or self.running.poll() is not None:
-            return
-        self.running.terminate()
-        try:
-            self.running.wait(STOP_S_MAX)
-        except subprocess.TimeoutExpired:
-            self.kill()
-
-    @property
-    def pid(self) -> int:
-        assert self.running is not None, f"{self.name} was not started"
-        return self.running.pid
+PartName = Literal["gateway", "reconciler"]
 
 
 @dataclass(slots=True)
@@ -121,26 +57,89 @@ class House:
     environment: dict[str, str]
     key: str
     engine: Engine
-    private: tuple[str, str]
-    gateway: Process
-    reconciler: Process
-    ports: range
+    image: str
+    private: dict[PartName, str]
+    gateway: Program
+    reconciler: Program
+    up: Program  # both of them, supervised: runs instead of the two, never beside them
     log_path: Path
+
+    # --- as a program that has users ---
 
     @property
     def mcp_url(self) -> str:
         return f"{self.origin}/mcp"
 
-    def headers(self, user: str) -> dict[str, str]:
+    def headers(self, user_id: str) -> dict[str, str]:
         """What a program sends for one of its users."""
-        return {"Authorization": f"Bearer {self.key}", "X-App-User": user}
+        return {"Authorization": f"Bearer {self.key}", "X-App-User": user_id}
 
-    def user(self, user_id: str) -> str:
-        return f"app:{APP}.{user_id}"
+    def call(self, user_id: str, tool: str, **arguments: Any) -> Answer:
+        """Call one of the user's tools; held until their container is there."""
+        return call_tool(self.mcp_url, self.headers(user_id), tool, arguments)
 
-    def wait_ready(self) -> None:
-        for url in self.private:
-            until(functools.partial(_answers, url), f"{url} answers; its log: {self.log_path}")
+    # --- as an operator ---
+
+    @property
+    def manifests(self) -> Path:
+        return Path(self.environment["MANIFESTS_DIR"])
+
+    @property
+    def homes(self) -> Path:
+        return Path(self.environment["HOST_DATA_DIR"])
+
+    def write_manifest(self, name: str, text: str) -> None:
+        """Save a file of the manifests folder whole, as an editor does."""
+        draft = self.folder / f"{name}.draft"
+        draft.write_text(text)
+        draft.replace(self.manifests / name)
+
+    def mcpgw(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """Run one of the operator's verbs to its end."""
+        return subprocess.run(  # noqa: S603 (our own program, no shell)
+            (sys.executable, "-m", "mcpgw", *words),
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=VERB_S_MAX,
+        )
+
+    # --- processes ---
+
+    def start(self) -> None:
+        self.reconciler.start()
+        self.gateway.start()
+        self.wait_ready()
+
+    def stop(self) -> None:
+        for program in (self.up, self.gateway, self.reconciler):
+            program.stop()
+
+    def wait_ready(self, *parts: PartName) -> None:
+        """Until the parts (both, if none is named) say on their private ports that they are ready."""
+        for part in parts or self.private:
+            until(functools.partial(_answers, self.private[part]), f"the {part} is ready")
+
+    def pid(self, part: PartName) -> int | None:
+        """The part's process, whoever started it; None while there is none."""
+        program = self.gateway if part == "gateway" else self.reconciler
+        if program.runs:
+            return program.pid
+        if not self.up.runs:
+            return None
+        return next((pid for pid, line in self.up.children().items() if line.endswith(f"mcpgw {part}")), None)
+
+    def kill(self, part: PartName) -> int:
+        """`kill -9` of the part with all its children; which process it was."""
+        pid = until(lambda: self.pid(part), f"there is a {part} to kill")
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+        until(lambda: self.pid(part) != pid, f"the {part} is dead")
+        return pid
+
+    # --- what is in the store and in the log ---
 
     def read(self, fn: Callable[[Tx], T]) -> T:
         """Read the house's own store."""
@@ -148,7 +147,7 @@ class House:
         async def read(store: Store) -> T:
             return await store.read(fn)
 
-        return asyncio.run(self._with_store(read))
+        return self.with_store(read)
 
     def write(self, fn: Callable[[Tx], T]) -> T:
         """Edit desired state, as the API would."""
@@ -156,82 +155,108 @@ class House:
         async def write(store: Store) -> T:
             return await store.transact(fn, actor="house")
 
-        return asyncio.run(self._with_store(write))
+        return self.with_store(write)
 
-    async def _with_store(self, fn: Callable[[Store], Awaitable[T]]) -> T:
-        store = await open_store(self.environment["STORE_URL"])
-        try:
-            return await fn(store)
-        finally:
-            await store.close()
+    def with_store(self, fn: Callable[[Store], Awaitable[T]]) -> T:
+        """Open the house's store, as one more process beside its own."""
+
+        async def run() -> T:
+            store = await open_store(self.environment["STORE_URL"])
+            try:
+                return await fn(store)
+            finally:
+                await store.close()
+
+        return asyncio.run(run())
 
     def user_container(self, user_id: str) -> UserContainer | None:
-        user = self.user(user_id)
-        found = self.read(lambda tx: [one for one in tx.list(UserContainer) if one.spec.user == user])
-        return found[0] if found else None
+        user = user_of(user_id)
+        return self.read(
+            lambda tx: next((one for one in tx.list(UserContainer) if one.spec.user == user), None)
+        )
+
+    def incarnations(self, user_id: str) -> list[Incarnation]:
+        owner = self.user_container(user_id)
+        uid = owner.uid if owner is not None else ""
+        return self.read(lambda tx: [one for one in tx.list(Incarnation) if one.spec.user_container == uid])
+
+    def home(self, user_id: str) -> Home | None:
+        owner = self.user_container(user_id)
+        return self.read(lambda tx: tx.get(Home, owner.status.home)) if owner is not None else None
+
+    def endpoint(self, user_id: str) -> str:
+        """Where the user's container is reached directly, past the gateway; "" while it is not routed."""
+        owner = self.user_container(user_id)
+        at = owner.status.endpoint if owner is not None else None
+        return f"http://{at.host}:{at.port}" if at is not None else ""
+
+    def reason(self, user_id: str, of: ConditionType) -> str:
+        """What a condition of the user's container says: ``<status> <reason>``; "" while it says nothing."""
+        owner = self.user_container(user_id)
+        condition = owner.status.condition(of) if owner is not None else None
+        return f"{condition.status} {condition.reason}" if condition is not None else ""
 
     def container_name(self, user_id: str) -> str:
         """The engine's name for a user's container."""
-        user = self.user_container(user_id)
-        assert user is not None and user.status.home, f"{user_id} has no home yet"
-        return f"{self.project}-{user.status.home}"
+        owner = self.user_container(user_id)
+        assert owner is not None and owner.status.home, f"{user_id} has no home yet"
+        return f"{self.project}-{owner.status.home}"
 
-    def log_lines(self) -> list[dict[str, object]]:
-        """What both processes logged so far."""
+    def log_lines(self, event: str = "") -> list[dict[str, Any]]:
+        """What the processes logged so far; of one ``event``, if it is given."""
         lines = self.log_path.read_text(errors="replace").splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        logged = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+        return [line for line in logged if not event or line.get("event") == event]
+
+    def said(self) -> str:
+        """Everything that the processes said, the log lines left out."""
+        lines = self.log_path.read_text(errors="replace").splitlines()
+        return "\n".join(line for line in lines if not line.startswith('{"'))
+
+    def tail(self) -> str:
+        """The end of the log, for whoever has to find out why a test failed."""
+        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-TAIL_LINES:])
+
+
+Begin = Literal["parts", "up", "nothing"]
 
 
 @contextmanager
 def house(
-    folder: Path, engine: Engine, image: str, settings: Mapping[str, str] | None = None, *, start: bool = True
+    folder: Path,
+    engine: Engine,
+    image: str,
+    settings: Mapping[str, str] | None = None,
+    *,
+    begin: Begin = "parts",
 ) -> Iterator[House]:
-    """Start a house in ``folder`` and take everything of it away afterwards, containers included."""
-    project = f"t{secrets.token_hex(5)}"
-    built = _build(folder, project, engine, image, dict(settings or {}))
+    """A house in ``folder``; everything of it is taken away afterwards, containers included.
+
+    ``begin`` says what is started: the two parts by themselves, both under ``mcpgw up``, or nothing yet.
+    """
+    built = _build(folder, f"t{secrets.token_hex(5)}", engine, image, dict(settings or {}))
     try:
         _let_in(built)
-        if start:
-            built.reconciler.start()
-            built.gateway.start()
+        if begin == "parts":
+            built.start()
+        elif begin == "up":
+            built.up.start()
             built.wait_ready()
         yield built
     finally:
-        for process in (built.gateway, built.reconciler):
-            process.stop()
-            process.log.close()
-        remove_labelled(engine, f"{LABEL_PROJECT}={project}")
+        built.stop()
+        built.up.log.close()
+        remove_labelled(engine, f"{LABEL_PROJECT}={built.project}")
 
 
 def _build(folder: Path, project: str, engine: Engine, image: str, settings: dict[str, str]) -> House:
-    manifests = folder / "manifests"
-    manifests.mkdir(parents=True, exist_ok=True)
-    (manifests / "demo.yaml").write_text(TEMPLATE.format(image=image))
-    port, workers = free_port(), int(settings.get("GATEWAY_WORKERS", "1"))
-    gateway_private, reconciler_private = free_ports(workers), free_port()
-    ports = _port_range()
-    chosen = {
-        "CONTAINER_ENGINE": engine.name,
-        "DOCKER_HOST" if engine.name == "docker" else "PODMAN_SOCKET_PATH": engine.url,
-        "CONTAINER_PROJECT_NAME": project,
-        "CONTAINER_SUBNET_PREFIX": f"10.{secrets.choice(SUBNET_SECOND_OCTETS)}.{secrets.randbelow(256)}",
-        "CONTAINER_PORT_RANGE": f"{ports.start}-{ports.stop - 1}",
-        "CEILING_IMAGES": "*",
-        "CEILING_CREATES_PER_MINUTE": "1000",
-        "HOST_DATA_DIR": str(folder / "homes"),
-        "STATE_DIR": str(folder / "state"),
-        "STORE_URL": f"sqlite:///{folder}/state/state.db",
-        "MANIFESTS_DIR": str(manifests),
-        "GATEWAY_BIND": f"127.0.0.1:{port}",
-        "GATEWAY_ORIGIN": f"http://localhost:{port}",
-        "GATEWAY_PRIVATE_BIND": f"127.0.0.1:{gateway_private}",
-        "RECONCILER_PRIVATE_BIND": f"127.0.0.1:{reconciler_private}",
-        **settings,
-    }
-    root = Path(__file__).resolve().parents[2]
-    environment = {**os.environ, **chosen, "PYTHONPATH": str(root)}
+    chosen = {**_settings(folder, project, engine, image, settings), **settings}
+    for made in (chosen["MANIFESTS_DIR"], chosen["STATE_DIR"]):
+        Path(made).mkdir(parents=True, exist_ok=True)
+    (Path(chosen["MANIFESTS_DIR"]) / "demo.yaml").write_text(demo_template(image))
+    environment = {**os.environ, **chosen, "PYTHONPATH": str(ROOT)}
     log_path = folder / "house.log"
-    (folder / "state").mkdir(exist_ok=True)
+    log = log_path.open("ab")
     return House(
         folder=folder,
         project=project,
@@ -239,52 +264,47 @@ def _build(folder: Path, project: str, engine: Engine, image: str, settings: dic
         environment=environment,
         key=mint_key(),
         engine=engine,
-        private=(
-            f"http://127.0.0.1:{reconciler_private}/ready",
-            f"http://127.0.0.1:{gateway_private}/ready",
-        ),
-        gateway=Process("gateway", environment, folder, log_path.open("ab")),
-        reconciler=Process("reconciler", environment, folder, log_path.open("ab")),
-        ports=ports,
+        image=image,
+        private={
+            "reconciler": f"http://{chosen['RECONCILER_PRIVATE_BIND']}/ready",
+            "gateway": f"http://{chosen['GATEWAY_PRIVATE_BIND']}/ready",
+        },
+        gateway=Program("gateway", environment, folder, log),
+        reconciler=Program("reconciler", environment, folder, log),
+        up=Program("up", environment, folder, log),
         log_path=log_path,
     )
+
+
+def _settings(
+    folder: Path, project: str, engine: Engine, image: str, settings: Mapping[str, str]
+) -> dict[str, str]:
+    """What nobody set otherwise."""
+    port, ports = free_port(), container_ports()
+    gateway_private = free_ports(int(settings.get("GATEWAY_WORKERS", "1")), WORKER_PORT_STEP)
+    return {
+        "CONTAINER_ENGINE": engine.name,
+        "DOCKER_HOST" if engine.name == "docker" else "PODMAN_SOCKET_PATH": engine.url,
+        "CONTAINER_PROJECT_NAME": project,
+        "CONTAINER_IMAGE": image,
+        "CONTAINER_SUBNET_PREFIX": subnet_prefix(),
+        "CONTAINER_PORT_RANGE": f"{ports.start}-{ports.stop - 1}",
+        "CEILING_IMAGES": "*",
+        "CEILING_CREATES_PER_MINUTE": "1000",
+        "HOST_DATA_DIR": str(folder / "homes"),
+        "STATE_DIR": str(folder / "state"),
+        "STORE_URL": f"sqlite:///{folder}/state/state.db",
+        "MANIFESTS_DIR": str(folder / "manifests"),
+        "GATEWAY_BIND": f"127.0.0.1:{port}",
+        "GATEWAY_ORIGIN": f"http://localhost:{port}",
+        "GATEWAY_PRIVATE_BIND": f"127.0.0.1:{gateway_private}",
+        "RECONCILER_PRIVATE_BIND": f"127.0.0.1:{free_port()}",
+    }
 
 
 def _let_in(built: House) -> None:
     spec = AppSpec(key_sha256=key_sha256(built.key), template="demo")
     built.write(lambda tx: tx.create(App(metadata=Metadata(name=APP), spec=spec)))
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = READY_S_MAX) -> None:
-    """Wait for ``condition``; AssertionError with ``what`` was awaited if it does not come."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain until {what}"
-        time.sleep(POLL_S)
-
-
-def free_port() -> int:
-    return free_ports(1)
-
-
-def free_ports(count: int) -> int:
-    """The first of ``count`` neighbouring ports that nobody listens on just now."""
-    while True:
-        first = secrets.randbelow(1500) + 30_000
-        if all(_is_free(first + offset) for offset in range(count)):
-            return first
-
-
-def _port_range() -> range:
-    first = PORTS_FIRST + secrets.randbelow((PORTS_LAST - PORTS_FIRST) // PORTS_PER_HOUSE) * PORTS_PER_HOUSE
-    return range(first, first + PORTS_PER_HOUSE)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe, suppress(OSError):
-        probe.bind(("127.0.0.1", port))
-        return True
-    return False
 
 
 def _answers(url: str) -> bool:

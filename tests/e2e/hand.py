@@ -1,0 +1,94 @@
+"""Somebody else's hand at the engine: looks, kills and removes what our reconciler believes to be its own.
+
+Docker's API through Docker's own client, so that nothing of ours stands in between.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import docker
+
+from mcpgw.testing.house import House
+from tests.engines import PROJECT_LABEL, RealEngine
+
+FOREIGN_LABEL = "not-ours"
+API_VERSION = "1.41"  # the oldest that is supported, which Podman speaks too
+
+
+class Hand:
+    def __init__(self, engine: RealEngine) -> None:
+        self._engine = engine
+        self._api = docker.APIClient(base_url=engine.url, version=API_VERSION)
+        self._foreign: list[str] = []
+
+    def containers(self, house: House) -> list[dict[str, Any]]:
+        """Every container of the house's project, also dead ones, as the engine lists them."""
+        filters = {"label": f"{PROJECT_LABEL}={house.project}"}
+        found: list[dict[str, Any]] = self._api.containers(all=True, filters=filters)
+        return found
+
+    def ids(self, house: House) -> set[str]:
+        return {one["Id"] for one in self.containers(house)}
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._api.inspect_container(name)
+        return found
+
+    def id_of(self, name: str) -> str | None:
+        """The container of that name; None where there is none."""
+        try:
+            return str(self.inspect(name)["Id"])
+        except docker.errors.NotFound:
+            return None
+
+    def remove(self, name: str) -> None:
+        """`docker rm -f`."""
+        self._api.remove_container(name, force=True)
+
+    def kill(self, name: str) -> None:
+        self._api.kill(name)
+
+    def put_foreign(self, name: str, **more: Any) -> str:
+        """A running container of somebody else's; its id."""
+        image = self._engine.image if self._engine.name == "docker" else f"localhost/{self._engine.image}"
+        made = self._api.create_container(
+            image,
+            entrypoint=["sleep"],
+            command=["3600"],
+            name=name,
+            labels={FOREIGN_LABEL: name},
+            host_config=self._api.create_host_config(network_mode="none", init=True),
+            **more,
+        )
+        self._foreign.append(made["Id"])
+        self._api.start(made["Id"])
+        return str(made["Id"])
+
+    def put_foreign_network(self, name: str, subnet: str) -> str:
+        pool = docker.types.IPAMPool(subnet=subnet)
+        made = self._api.create_network(
+            name, ipam=docker.types.IPAMConfig(pool_configs=[pool]), labels={FOREIGN_LABEL: name}
+        )
+        return str(made["Id"])
+
+    def remove_network(self, network_id: str) -> None:
+        self._api.remove_network(network_id)
+
+    def is_running(self, container_id: str) -> bool:
+        return bool(self.inspect(container_id)["State"]["Running"])
+
+    def close(self) -> None:
+        for container_id in self._foreign:
+            if self.id_of(container_id) is not None:
+                self.remove(container_id)
+        self._api.close()
+
+
+@contextmanager
+def hand_at(engine: RealEngine) -> Iterator[Hand]:
+    hand = Hand(engine)
+    try:
+        yield hand
+    finally:
+        hand.close()
