@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     apply.add_argument(
         "--allow-deletes", action="store_true", help="delete as many objects as the files leave out"
     )
+    _add(verbs, "sign-in-link", _sign_in_link, "a new one-time link for the local developer")
     _add(verbs, "thaw", _thaw, "let the store rule although containers carry newer labels than it knows")
     _add(verbs, "schema", _schema, "print the JSON Schema of the manifests")
     return parser
@@ -135,6 +136,12 @@ def _apply(options: argparse.Namespace) -> int:
     from mcpgw.verbs import apply  # noqa: PLC0415 (see above)
 
     return apply(ENV_FILE, allow_deletes=options.allow_deletes)
+
+
+def _sign_in_link(_options: argparse.Namespace) -> int:
+    from mcpgw.up import sign_in_link  # noqa: PLC0415 (see above)
+
+    return sign_in_link(ENV_FILE)
 
 
 def _thaw(_options: argparse.Namespace) -> int:

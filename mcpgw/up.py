@@ -50,6 +50,12 @@ def up(env_file: Path) -> int:
     return asyncio.run(_up(_prepare(env_file)))
 
 
+def sign_in_link(env_file: Path) -> int:
+    """Print a new one-time link."""
+    print(asyncio.run(_sign_in_link(load_settings(GatewaySettings, env_file=env_file))))
+    return 0
+
+
 def dev() -> int:
     """`up`, and again on every change of the code."""
     import watchfiles  # noqa: PLC0415 (only this verb needs it)
@@ -129,11 +135,7 @@ async def _welcome(plan: _Plan, key: str) -> None:
     for bind in ports:
         await _until_ready(f"http://{bind}/ready")
     origin = plan.gateway.gateway_origin
-    tickets = await open_tickets(plan.gateway.state_dir / AUTH_FILE)
-    try:
-        link = await mint_sign_in_link(tickets, origin)
-    finally:
-        await tickets.close()
+    link = await _sign_in_link(plan.gateway)
     url = f"{origin}/mcp"
     print(
         f"""
@@ -154,6 +156,14 @@ Ctrl-C stops the gateway; containers keep running.
 """,
         flush=True,
     )
+
+
+async def _sign_in_link(settings: GatewaySettings) -> str:
+    tickets = await open_tickets(settings.state_dir / AUTH_FILE)
+    try:
+        return await mint_sign_in_link(tickets, settings.gateway_origin)
+    finally:
+        await tickets.close()
 
 
 async def _until_ready(url: str) -> None:
