@@ -93,7 +93,6 @@ def _dev(_options: argparse.Namespace) -> int:
 
 def _gateway(_options: argparse.Namespace) -> int:
     from gateway.main import run  # noqa: PLC0415 (see above)
-
     from gateway.settings import GatewaySettings  # noqa: PLC0415 (see above)
     from state.logs import configure  # noqa: PLC0415 (see above)
     from state.settings import load_settings  # noqa: PLC0415 (see above)
