@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 Header = tuple[bytes, bytes]
@@ -39,14 +39,12 @@ class UpstreamHead:
     target: bytes
     host: bytes
     headers: tuple[Header, ...] = ()
+    own: OwnHeaders = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.target.startswith(b"/") or not _VISIBLE.fullmatch(self.target):
             raise ValueError("unsafe request target")
-
-    @property
-    def own(self) -> OwnHeaders:
-        return own_headers(self.host, self.headers)
+        object.__setattr__(self, "own", own_headers(self.host, self.headers))
 
 
 @dataclass(frozen=True, slots=True)
