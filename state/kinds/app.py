@@ -18,13 +18,15 @@ KEY_BYTES = 32
 # The subject's alphabet of resource.USER_PATTERN: nothing that a path or a header could bend.
 _APP_USER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,95}")
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="Hex SHA-256 of the key.")]
+Sha256 = Annotated[
+    str, Field(pattern=r"^[0-9a-f]{64}$", description="Hex SHA-256 of the key, as mcpgw app-key prints it.")
+]
 
 
 class AppSpec(Spec):
     key_sha256: Annotated[Sha256, Field(alias="keySha256")]
-    template: Name
-    persistent: bool = True
+    template: Annotated[Name, Field(description="The template of its users' containers.")]
+    persistent: Annotated[bool, Field(description="Whether its users' data outlive their containers.")] = True
 
 
 class App(Resource):

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 _DURATION_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_NUMBER = r"\d{1,18}(?:\.\d{1,18})?"
+_NUMBER = r"[0-9]{1,18}(?:\.[0-9]{1,18})?"
 _DURATION_PART = re.compile(rf"({_NUMBER})(ms|s|m|h|d)")
 _BYTES_UNITS = {
     "": 1,
@@ -51,16 +51,18 @@ def parse_bytes(value: object) -> object:
 _DURATION_SCHEMA = {
     "anyOf": [
         {"type": "number", "minimum": 0},
-        {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d))+$"},
+        {"type": "string", "pattern": rf"^({_NUMBER}|({_NUMBER}(ms|s|m|h|d))+)$"},
     ],
     "description": "Seconds, or a duration such as 500ms, 30s, 10m, 1h30m, 7d.",
+    "examples": ["30s", "10m", "1h30m"],
 }
 _BYTES_SCHEMA = {
     "anyOf": [
         {"type": "integer", "minimum": 0},
-        {"type": "string", "pattern": r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$"},
+        {"type": "string", "pattern": rf"^{_NUMBER}(Ki|Mi|Gi|Ti|k|M|G|T)?$"},
     ],
     "description": "Bytes, or a size such as 512Mi or 1Gi.",
+    "examples": ["512Mi", "1Gi"],
 }
 
 Seconds = Annotated[

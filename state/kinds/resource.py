@@ -14,10 +14,18 @@ from pydantic.alias_generators import to_camel
 API_VERSION = "mcp-gateway/v1"
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-Name = Annotated[str, Field(pattern=NAME_PATTERN, description="A DNS label: a-z, 0-9, dash; 63 at most.")]
+Name = Annotated[
+    str,
+    Field(
+        pattern=NAME_PATTERN, description="A DNS label: a-z, 0-9, dash; 63 at most.", examples=["my-name-1"]
+    ),
+]
 
 USER_PATTERN = r"^[a-z][a-z0-9-]{0,31}:[A-Za-z0-9][A-Za-z0-9._@+-]{0,159}$"
-User = Annotated[str, Field(pattern=USER_PATTERN, description="<provider>:<subject>, e.g. github:583231")]
+User = Annotated[
+    str,
+    Field(pattern=USER_PATTERN, description="Who it is: <provider>:<subject>.", examples=["github:583231"]),
+]
 
 MESSAGE_CHARS_MAX = 1024
 CONDITIONS_MAX = 16

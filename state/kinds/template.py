@@ -15,14 +15,26 @@ from state.kinds.resource import Name, Resource, Shape, Spec
 Port = Annotated[int, Field(ge=1, le=65535)]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
 EnvValue = Annotated[str, Field(max_length=32768)]
-AbsolutePath = Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=512)]
-Percent = Annotated[str, Field(pattern=r"^(100|[1-9]?[0-9])%$")]
+AbsolutePath = Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=512, examples=["/app/data"])]
+Percent = Annotated[str, Field(pattern=r"^(100|[1-9]?[0-9])%$", examples=["10%"])]
+Image = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=512,
+        pattern=r"^[^\s]+$",
+        description="An image reference, with tag or digest.",
+        examples=["registry.example.com/team/app:1.2"],
+    ),
+]
 
 ENV_COUNT_MAX = 256
 ROUTES_COUNT_MAX = 256
 
 
 class Pull(StrEnum):
+    """When the engine asks the registry for the image."""
+
     ALWAYS = "Always"
     IF_NOT_PRESENT = "IfNotPresent"
     NEVER = "Never"
@@ -39,14 +51,16 @@ class Access(StrEnum):
 class Route(Shape):
     """One part of the workload's public surface; what no route names is 404."""
 
-    path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._~/-]*$", max_length=256)]
+    path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._~/-]*$", max_length=256, examples=["/mcp"])]
     match: Literal["prefix", "exact", "subtree"] = Field(
         default="subtree",
         description="subtree: the path and what lies below it; prefix: anything that starts with it "
         "(/mcp also covers /mcp-maps); exact: the path alone.",
     )
     access: Access = Access.OWNER
-    protocol: Literal["http", "mcp"] = "http"
+    protocol: Annotated[
+        Literal["http", "mcp"], Field(description="mcp: an MCP endpoint, for bearer tokens only.")
+    ] = "http"
 
     @model_validator(mode="after")
     def _mcp_is_owned(self) -> Self:
@@ -60,11 +74,15 @@ class Route(Shape):
 class DataVolume(Shape):
     """Where the Home's data directory is mounted, and how long it outlives its user."""
 
-    mount_path: AbsolutePath
-    retain_days: Annotated[int, Field(ge=0, le=3650)] = 30
+    mount_path: Annotated[AbsolutePath, Field(description="Where it is in the container.")]
+    retain_days: Annotated[
+        int, Field(ge=0, le=3650, description="For how long data are kept once their user is deleted.")
+    ] = 30
 
 
 class Resources(Shape):
+    """The most that a container may use."""
+
     memory: Bytes = 1 << 30
     cpus: Annotated[float, Field(gt=0, le=256)] = 1.0
     pids: Annotated[int, Field(ge=8, le=65536)] = 512
@@ -85,22 +103,30 @@ class Probe(Shape):
 
 
 class Probes(Shape):
+    """Startup decides when a container may be routed to, liveness whether it still may."""
+
     startup: Probe = Probe(period_seconds=1.0, timeout_seconds=60.0)
     liveness: Probe = Probe()
 
 
 class Standby(Shape):
+    """Warm containers that wait for users who have none yet."""
+
     count: Annotated[int, Field(ge=0, le=1000)] = 0
     max_refill_per_minute: Annotated[int, Field(ge=1, le=1000)] = 30
 
 
 class Idle(Shape):
+    """After how long without demand a container goes to sleep, and how deep. Left out: never."""
+
     pause_after: Seconds | None = None
     checkpoint_after: Seconds | None = None
     stop_after: Seconds | None = None
 
 
 class Rollout(Shape):
+    """How running containers are replaced when what they are made from changes."""
+
     max_unavailable: Percent | Annotated[int, Field(ge=1)] = "10%"
     drain_timeout: Seconds = 1800.0
     progress_deadline: Seconds = 120.0
@@ -108,25 +134,41 @@ class Rollout(Shape):
 
 
 class Security(Shape):
-    user: Annotated[str, Field(pattern=r"^\d{1,9}(:\d{1,9})?$")] = "1000"
+    """What the container may do to the outside. Privileges are never gained, whatever stands here."""
+
+    user: Annotated[
+        str,
+        Field(pattern=r"^\d{1,9}(:\d{1,9})?$", description="<uid> or <uid>:<gid>.", examples=["1000:1000"]),
+    ] = "1000"
     read_only_root: bool = False
     cap_add: Annotated[
-        tuple[Annotated[str, Field(pattern=r"^[A-Z_]{1,32}$")], ...], Field(max_length=32)
+        tuple[Annotated[str, Field(pattern=r"^[A-Z_]{1,32}$", examples=["SYS_PTRACE"])], ...],
+        Field(max_length=32, description="Added to none at all; the reconciler's ceiling must allow each."),
     ] = ()
     egress: Literal["None", "Internet"] = "Internet"
     runtime: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{0,64}$")] = ""
 
 
 class ContainerTemplateSpec(Spec):
-    image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")]
+    image: Image
     pull: Pull = Pull.IF_NOT_PRESENT
-    command: Annotated[tuple[str, ...], Field(max_length=64)] = ()
-    port: Port
-    env: Annotated[dict[EnvName, EnvValue], Field(default_factory=dict, max_length=ENV_COUNT_MAX)]
+    command: Annotated[
+        tuple[str, ...], Field(max_length=64, description="In place of the image's own command.")
+    ] = ()
+    port: Annotated[Port, Field(description="Where the workload listens inside the container.")]
+    env: Annotated[
+        dict[EnvName, EnvValue],
+        Field(default_factory=dict, max_length=ENV_COUNT_MAX, description="Environment variables."),
+    ]
     data: DataVolume | None = None
     resources: Resources = Resources()
     probes: Probes = Probes()
-    routes: Annotated[tuple[Route, ...], Field(max_length=ROUTES_COUNT_MAX)] = ()
+    routes: Annotated[
+        tuple[Route, ...],
+        Field(
+            max_length=ROUTES_COUNT_MAX, description="The workload's public surface; anything else is 404."
+        ),
+    ] = ()
     standby: Standby = Standby()
     idle: Idle = Idle()
     rollout: Rollout = Rollout()

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, Field
 
 from state.kinds.quantity import Bytes
 from state.kinds.resource import Metadata, Name, Resource, Shape, Spec, Status, User
-from state.kinds.template import ENV_COUNT_MAX, EnvName, EnvValue, Port
+from state.kinds.template import ENV_COUNT_MAX, EnvName, EnvValue, Image, Port
 
 LOG_TAIL_CHARS_MAX = 4096
 DATA_FINALIZER = "data"  # the container is gone and the data is tombstoned
@@ -39,14 +39,14 @@ class ResourceOverrides(Shape):
 class Overrides(Shape):
     """Where this user's container differs from its template."""
 
-    image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")] | None = None
+    image: Image | None = None
     env: Annotated[dict[EnvName, EnvValue], Field(default_factory=dict, max_length=ENV_COUNT_MAX)]
     resources: ResourceOverrides = ResourceOverrides()
 
 
 class UserContainerSpec(Spec):
     user: User
-    template: Name
+    template: Annotated[Name, Field(description="The ContainerTemplate that it is made from.")]
     power: Power = Power.AUTO
     overrides: Overrides = Overrides()
 

@@ -87,8 +87,7 @@ def _words(kind: str, spot: _Spot, detail: Any) -> tuple[str, str]:
             return _unknown_field(kind, spot)
         case "missing":
             missing = (*spot.path, spot.rest[0])
-            hint = _hint(subschema(kind, missing))
-            return f"{_dotted(missing)} is missing", f"add it: {hint}" if hint else "add it"
+            return f"{_dotted(missing)} is missing", f"add it{_like(subschema(kind, missing))}"
         case "enum" | "literal_error":
             return f"{name}: {_quoted(spot)} is not one of its values", f"write {detail['ctx']['expected']}"
         case type_ if type_ in _WANTED:
@@ -96,8 +95,8 @@ def _words(kind: str, spot: _Spot, detail: Any) -> tuple[str, str]:
         case "string_pattern_mismatch" if spot.rest == ("[key]",):
             return f"{name}: the name does not fit", f"write one that matches {detail['ctx']['pattern']}"
         case "string_pattern_mismatch":
-            hint = _hint(schema) or f"it must match {detail['ctx']['pattern']}"
-            return f"{name}: {_quoted(spot)} does not fit", f"write it so: {hint}"
+            like = _like(schema) or f" that matches {detail['ctx']['pattern']}"
+            return f"{name}: {_quoted(spot)} does not fit", f"write one{like}{_meaning(schema)}"
         case "value_error":
             what, _, mend = str(detail["ctx"]["error"]).partition("; ")
             return f"{name}: {what}", mend or "correct it"
@@ -124,15 +123,20 @@ def _mend_type(type_: str, spot: _Spot, schema: Schema) -> str:
             return f"put it in quotes: {quoted}" if text else "give it a value, or remove it"
         case Scalar(plain=False) if type_ != "string_type":
             return f"write {_WANTED[type_]} without quotes"
-    return f"write {_hint(schema) or _WANTED[type_]}"
+    return f"write {_WANTED[type_]}{_like(schema)}"
 
 
-def _hint(schema: Schema) -> str:
-    """What belongs there, as the schema says it; empty where it only has a type."""
+def _like(schema: Schema) -> str:
+    """An example of what belongs there; empty where the schema has none."""
     if "enum" in schema:
-        return "one of " + ", ".join(schema["enum"])
+        return " as one of " + ", ".join(schema["enum"])
+    return " like " + " or ".join(schema["examples"]) if "examples" in schema else ""
+
+
+def _meaning(schema: Schema) -> str:
+    """What the schema says of it, in brackets."""
     description: str = schema.get("description", "").partition("\n")[0]
-    return _lowered(description.removesuffix("."))
+    return f" ({_lowered(description.removesuffix('.'))})" if description else ""
 
 
 def _quoted(spot: _Spot) -> str:
