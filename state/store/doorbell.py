@@ -8,6 +8,7 @@ import asyncio
 import os
 import secrets
 import socket
+from itertools import islice
 from pathlib import Path
 
 import structlog
@@ -17,6 +18,7 @@ from state.store.bell import Bell
 from state.store.kernel import make_folder
 
 SOCKET_MODE = 0o660
+DOORBELLS_RUNG_MAX = 256  # at one commit; whoever is beyond it has its poll
 RINGS_READ_MAX = 64  # datagrams taken off at once; more of them say nothing more
 PATH_BYTES_MAX = 107  # Source: unix(7), sun_path with its final NUL
 _SUFFIX = ".sock"
@@ -50,7 +52,7 @@ class Doorbell:
             (self._folder / self._name).chmod(SOCKET_MODE)
         except OSError as error:
             ours.close()
-            _log.warning("doorbell.missing", folder=str(self._folder), why=error.strerror)
+            _log.warning("doorbell.lost", folder=str(self._folder), why=error.strerror)
             return
         self._socket = ours
         asyncio.get_running_loop().add_reader(ours, self._rung)
@@ -66,9 +68,9 @@ class Doorbell:
             names = os.listdir(self._folder)  # noqa: PTH208 (names are all that is needed, at every commit)
         except OSError:
             return
-        for name in names:
-            if name.endswith(_SUFFIX) and name != self._name:
-                self._ring(name)
+        others = (name for name in names if name.endswith(_SUFFIX) and name != self._name)
+        for name in islice(others, DOORBELLS_RUNG_MAX):
+            self._ring(name)
 
     async def close(self) -> None:
         if self._socket is not None:

@@ -51,7 +51,7 @@ class Listener:
             try:
                 connection = await asyncio.to_thread(self._connect)
             except psycopg.Error as error:
-                _log.warning("doorbell.missing", why=str(error).partition("\n")[0])
+                _log.warning("doorbell.lost", why=str(error).partition("\n")[0])
             else:
                 await self._hear(connection)
             await asyncio.sleep(RECONNECT_S)

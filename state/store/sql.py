@@ -5,6 +5,7 @@ Decides nothing but how the three are joined to a bell. Made by :mod:`state.stor
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
@@ -68,7 +69,8 @@ class SqlBackend:
         def committed(outcome: tuple[T, bool]) -> None:
             if outcome[1]:
                 self._ringer.ring()
-                loop.call_soon_threadsafe(self.bell.ring)
+                with suppress(RuntimeError):  # the loop has ended: nobody here waits for a ring
+                    loop.call_soon_threadsafe(self.bell.ring)
 
         answer, _ = await self._database.write(run, committed)
         return answer

@@ -23,6 +23,7 @@ class Watch:
         self._known: set[Key] = set()
         self._revision: int | None = None  # of the last batch; None: nothing was told yet
         self._seen_count = 0
+        self._is_interrupted = False
 
     async def look(self) -> tuple[Counter, Batch | None] | None:
         """Wait until there may be something, and read it. None as the batch: nothing changed.
@@ -38,9 +39,16 @@ class Watch:
         except Unavailable as error:
             if self._revision is None:
                 raise
-            _log.warning("watch.interrupted", why=str(error), retry_after_s=self._backend.poll_s)
+            self._interrupted(error)
             return None
+        self._is_interrupted = False
         return counter, self._told(batch)
+
+    def _interrupted(self, error: Unavailable) -> None:
+        """Say so once, not at every try."""
+        if not self._is_interrupted:
+            _log.warning("watch.interrupted", why=str(error), retry_every_s=self._backend.poll_s)
+        self._is_interrupted = True
 
     def _read(self, rows: Rows) -> tuple[Counter, Batch]:
         counter = rows.counter()
