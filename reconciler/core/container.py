@@ -134,6 +134,7 @@ class Capabilities:
     host_paths: bool  # data directories are host directories; otherwise the engine's own volumes
     synchronous_remove: bool  # after remove() returns the name is free
     reports_oom: bool
+    isolates_peers: bool  # containers of the project's network cannot reach each other
 
 
 @dataclass(frozen=True, slots=True)

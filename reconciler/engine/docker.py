@@ -5,6 +5,7 @@ Next: :mod:`reconciler.engine.podman`.
 """
 
 import asyncio
+import builtins
 import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -64,6 +65,7 @@ class DockerEngine:
             host_paths=True,
             synchronous_remove=True,
             reports_oom=True,
+            isolates_peers=True,
         )
 
     async def version(self) -> str:
@@ -87,7 +89,7 @@ class DockerEngine:
         with refusals_as(faults.read_fault):
             items = await self._api.containers(project_label(self._project))
         listed = [observed_from_list(item, self._project, self._network) for item in items]
-        return [*await self._completed(listed, items)]
+        return await self._completed(listed, items)
 
     async def inspect(self, container_name: str) -> ObservedContainer | None:
         if not container_name:
@@ -180,16 +182,16 @@ class DockerEngine:
 
     async def _completed(
         self, listed: Sequence[ObservedContainer], items: Sequence[Json]
-    ) -> Sequence[ObservedContainer]:
+    ) -> "builtins.list[ObservedContainer]":
         """What lists leave out is inspected: how exited containers ended, once per ending."""
         self._finished.keep_only(one.id for one in listed)
-        seen = await asyncio.gather(*map(self._with_ending, listed, map(exit_mark, items)))
-        return [one for one in seen if one is not None]
+        over = [pair for pair in zip(listed, items, strict=True) if pair[0].state is ContainerState.EXITED]
+        endings = await asyncio.gather(*(self._ending(one, exit_mark(item)) for one, item in over))
+        by_id = {one.id: seen for (one, _), seen in zip(over, endings, strict=True)}
+        return [seen for one in listed if (seen := by_id.get(one.id, one)) is not None]
 
-    async def _with_ending(self, one: ObservedContainer, mark: str) -> ObservedContainer | None:
+    async def _ending(self, one: ObservedContainer, mark: str) -> ObservedContainer | None:
         """An exited container as inspect() shows it; None if it has gone since it was listed."""
-        if one.state is not ContainerState.EXITED:
-            return one
         if (known := self._finished.get(one.id, mark)) is not None:
             return known
         seen = await self.inspect(one.name)

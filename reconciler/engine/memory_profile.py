@@ -39,6 +39,7 @@ def laptop_like(call_s: float = 0.0, start_s: float = 0.0) -> Profile:
         host_paths=True,
         synchronous_remove=True,
         reports_oom=True,
+        isolates_peers=True,
     )
     return Profile(capabilities, call_s=call_s, start_s=start_s)
 
@@ -55,5 +56,6 @@ def cluster_like(call_s: float = 0.0, start_s: float = 0.0, removal_s: float = 1
         host_paths=False,
         synchronous_remove=False,
         reports_oom=True,
+        isolates_peers=True,
     )
     return Profile(capabilities, call_s=call_s, start_s=start_s, removal_s=removal_s)

@@ -1,14 +1,13 @@
 """The Podman adapter: what Podman does otherwise than Docker, and nothing else.
 
 It answers 500 where Docker answers 304, 404 or 409, so after a refusal it looks before it says what
-happened; it does not stop what is paused; it finds local images under ``localhost/``; its own list is
-several times faster than its imitation of Docker's, but knows no address that it chose itself.
+happened; it does not stop what is paused; it finds local images under ``localhost/``; its own list costs it
+less than its imitation of Docker's, but knows no address that it chose itself.
 Next: :mod:`reconciler.engine.opening`.
 
 Source: seen on 4.3 and 5.4; https://docs.podman.io/en/latest/_static/api.html
 """
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import replace
@@ -39,14 +38,15 @@ class PodmanEngine(DockerEngine):
 
     @property
     def capabilities(self) -> Capabilities:
-        return replace(super().capabilities, reports_oom=False)  # an exit code of 137 is all there is
+        """An exit code of 137 is all that tells of memory; one bridge's containers reach each other."""
+        return replace(super().capabilities, reports_oom=False, isolates_peers=False)
 
     async def list(self) -> list[ObservedContainer]:
         with refusals_as(faults.read_fault):
             items = await self._api.libpod_containers(project_label(self._project))
         listed = [observed_from_libpod(item, self._project) for item in items]
-        located = await asyncio.gather(*map(self._located, listed))
-        return [*await self._completed(located, items)]
+        located = [one if one.endpoint_host else await self._located(one) for one in listed]
+        return await self._completed(located, items)
 
     async def stop(self, container_id: str, grace_s: float) -> None:
         try:
@@ -82,7 +82,7 @@ class PodmanEngine(DockerEngine):
 
     async def _located(self, one: ObservedContainer) -> ObservedContainer:
         """With its endpoint: only inspect() knows an address that Podman chose."""
-        if one.state not in REACHABLE or one.endpoint_host or one.identity is None:
+        if one.state not in REACHABLE or one.identity is None:
             return one
         return await self.inspect(one.name) or one
 

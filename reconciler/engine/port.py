@@ -97,7 +97,8 @@ class Engine(Protocol):
         ...
 
     async def remove(self, container_id: str) -> None:
-        """Kill and remove, paused or not; absent is success. Where ``synchronous_remove`` is False the name
+        """Kill and remove by id, or by name for a phantom that only its name is left of; paused or not,
+        absent is success. Where ``synchronous_remove`` is False the name
         may live on for a while: only inspect() tells."""
         ...
 
