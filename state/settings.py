@@ -118,6 +118,7 @@ def _env_file(env_file: Path | None) -> dict[str, str]:
     if env_file is None or not env_file.exists():
         return {}
     try:
+        env_file.open().close()  # the source below passes over what it cannot open as a file
         source = DotEnvSettingsSource(SharedSettings, env_file=env_file, case_sensitive=True)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"

@@ -24,6 +24,12 @@ from state.store.errors import Conflict, Fenced, ManagedElsewhere
 from tests.state.manifests.rig import VARIABLES, Desk, app, template, together, user, users
 
 
+@pytest.fixture
+def desk(any_desk: Desk) -> Desk:
+    """Every pass below is made over both stores."""
+    return any_desk
+
+
 async def _signs_in(desk: Desk, of: str) -> UserContainer:
     """What the gateway writes for a user whom no manifest names."""
     spec = UserContainerSpec.model_validate({"user": f"github:{of}", "template": "demo"})
@@ -178,6 +184,14 @@ async def test_a_mended_file_is_applied_and_says_so_once(desk: Desk) -> None:
         ("manifest.applied", "a.yaml", 1)
     ]
     assert (await desk.applied("a.yaml")).status is Truth.TRUE
+
+
+async def test_a_restart_repeats_no_news(desk: Desk) -> None:
+    desk.save(a=user("alice"), b="kind: [\n")
+    await desk.apply()
+    with capture_logs() as logs:
+        await Desk(desk.folder, desk.store).apply()
+    assert logs == []
 
 
 # Fault 23
