@@ -30,6 +30,7 @@ from reconciler.core.container import ContainerState, ObservedContainer
 from reconciler.core.world import World
 from state.kinds.home import Home
 from state.kinds.incarnation import Incarnation, IncarnationState
+from state.kinds.user_container import Power
 
 
 def check(world: World, action: Action | None) -> tuple[str, ...]:
@@ -95,6 +96,8 @@ def _birth(world: World, home: Home) -> Iterator[str]:
         yield "tombstoned data is attached to nobody"
     if any(_claims_owner(world, one) for one in world.engine.containers or ()):
         yield "at most one live container per user container"
+    if world.capacity_left <= 0:
+        yield "there are never more containers than the ceiling allows"
 
 
 def _supersedes(home: Home, supersedes: tuple[Incarnation, ...]) -> Iterator[str]:
@@ -150,7 +153,8 @@ def _retire(world: World, incarnation: Incarnation, container: ObservedContainer
 
 def _is_health_matter(world: World) -> bool:
     wanted, record = world.wanted, world.incarnation
-    is_asked = bool(world.requests) or world.user_container.metadata.is_deleted
+    owner = world.user_container
+    is_asked = bool(world.requests) or owner.metadata.is_deleted or owner.spec.power is Power.STOPPED
     return not is_asked and wanted is not None and record is not None and record.spec.spec_hash == wanted.hash
 
 

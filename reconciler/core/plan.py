@@ -66,6 +66,8 @@ class Plan:
 
 
 NOTHING = Plan()
+# Its event, or the next list, brings us back.
+REMOVAL_UNDER_WAY = Blocked("Removing", "the engine is removing the container")
 PROBER_SUSPECT = Blocked(
     "ProberSuspect", "so many containers fail at once that the prober itself is suspect; nothing is restarted"
 )
@@ -75,6 +77,8 @@ def plan(world: World) -> Plan:
     """What to do next for one UserContainer."""
     if world.engine.containers is None:
         return Plan(blocked=Blocked("EngineUnknown", world.engine.message))
+    if _is_misrouted(world):
+        return Plan(Unroute("Misrouted"))
     if world.incarnation is not None and world.incarnation.status.state is IncarnationState.REMOVING:
         return _plan_removal(world, world.incarnation)
     if world.user_container.metadata.is_deleted:
@@ -94,7 +98,20 @@ def _plan_running(world: World) -> Plan:
         )
     if world.incarnation is None:
         return _plan_birth(world, world.home, world.wanted)
-    return _plan_life(world, world.home, world.incarnation, world.template, world.wanted)
+    decided = _plan_life(world, world.home, world.incarnation, world.template, world.wanted)
+    if decided.action is None and world.quarantined:
+        # It got another address than its predecessor had: that one is freed in a quiet moment.
+        return Plan(Release(world.quarantined[0]))
+    return decided
+
+
+def _is_misrouted(world: World) -> bool:
+    """Requests go to something else than the incarnation that is on record to stay."""
+    endpoint, live = world.user_container.status.endpoint, world.incarnation
+    if endpoint is None:
+        return False
+    is_recorded = live is not None and live.name == endpoint.incarnation
+    return not is_recorded or (live is not None and live.status.state is IncarnationState.REMOVING)
 
 
 def _plan_claim(world: World) -> Plan:
@@ -126,12 +143,11 @@ def _birth_blocked(world: World, target: Wanted) -> Plan | None:
     not_allowed = _not_allowed(world, target)
     if not_allowed is not None:
         return Plan(blocked=not_allowed)
-    strays = world.strays()
-    if strays:
-        names = ", ".join(one.name for one in strays)
-        return Plan(blocked=Blocked("TwoContainers", f"{names} also claims this user; remove it by hand"))
-    restart_after = world.user_container.status.restart_after
-    if restart_after is not None and restart_after > world.now and not world.requests:
+    if world.strays():
+        return Plan(blocked=_two_containers(world))
+    status = world.user_container.status
+    restart_after, is_known_to_crash = status.restart_after, status.spec_hash == target.hash
+    if restart_after is not None and restart_after > world.now and is_known_to_crash and not world.requests:
         return Plan(blocked=Blocked("CrashLoop", _crash_message(world)), look_again_at=restart_after)
     if world.capacity_left <= 0:
         message = "as many containers as CEILING_CONTAINERS allows are there; raise it, or remove some"
@@ -143,11 +159,25 @@ def _plan_found(world: World, home: Home, container: ObservedContainer, target: 
     """A container of our name that is on no record: adopt what our labels prove ours, or stay away."""
     identity = container.identity
     if identity is None or not world.is_ours(identity):
-        message = f"a container named {container.name} is there that is not ours; rename or remove it"
-        return Plan(blocked=Blocked("NameTaken", message))
-    if identity.spec_hash == target.hash and container.state is not ContainerState.REMOVING:
+        return Plan(blocked=_name_taken(container))
+    if container.state is ContainerState.REMOVING:
+        return Plan(waiting=REMOVAL_UNDER_WAY)
+    # A number that was given here and has no record any more was retired: there is no way back from that.
+    is_new_to_us = identity.number > home.status.last_incarnation
+    if is_new_to_us and (identity.spec_hash == target.hash or world.destruction_frozen):
         return Plan(Adopt(home, container, None))
     return _unless_frozen(world, Remove(None, container, behind_barrier=is_running(container)))
+
+
+def _name_taken(container: ObservedContainer) -> Blocked:
+    return Blocked(
+        "NameTaken", f"a container named {container.name} is there that is not ours; rename or remove it"
+    )
+
+
+def _two_containers(world: World) -> Blocked:
+    names = ", ".join(one.name for one in world.strays())
+    return Blocked("TwoContainers", f"{names} also claims this user; remove it by hand")
 
 
 def _plan_image(world: World, target: Wanted) -> Plan:
@@ -208,8 +238,7 @@ def _plan_usurped(world: World, incarnation: Incarnation, container: ObservedCon
     if not world.is_ours(container.identity):
         if world.user_container.status.endpoint is not None:
             return Plan(Unroute("NameTaken"))
-        message = f"a container named {container.name} is there that is not ours; rename or remove it"
-        return Plan(blocked=Blocked("NameTaken", message))
+        return Plan(blocked=_name_taken(container))
     return Plan(Retire(incarnation, "Removed", None))
 
 
@@ -234,6 +263,11 @@ def _plan_intended(
         return Plan(Adopt(home, container, incarnation))
     if incarnation.spec.spec_hash != target.hash:
         return Plan(Retire(incarnation, "SpecChanged", None))
+    blocked = _not_allowed(world, target) or (_two_containers(world) if world.strays() else None)
+    if blocked is not None:
+        return Plan(blocked=blocked)
+    if not world.image.present:
+        return _plan_image(world, target)
     identity = Identity(
         project=world.site.project,
         home=home.name,
@@ -265,8 +299,16 @@ def _plan_existing(
             return _plan_death(world, incarnation, container)
         case ContainerState.REMOVING:
             return Plan(Retire(incarnation, "Removed", container))
-        case ContainerState.RUNNING | ContainerState.PAUSED:
+        case ContainerState.PAUSED:
+            return _plan_paused(world, container)
+        case ContainerState.RUNNING:
             return _plan_health(world, incarnation, container, template)
+
+
+def _plan_paused(world: World, container: ObservedContainer) -> Plan:
+    if world.user_container.status.endpoint is not None:
+        return Plan(Unroute("Paused"))
+    return Plan(blocked=Blocked("Paused", f"{container.name} was paused by hand; unpause it"))
 
 
 def _plan_replacement(
@@ -276,6 +318,8 @@ def _plan_replacement(
     target = target_of(world, wanted)
     if incarnation.spec.spec_hash == target.hash or _not_allowed(world, target) is not None:
         return None
+    if world.destruction_frozen:
+        return None  # the old one could not be removed, and nobody would be served meanwhile
     if not world.image.present:
         plan = _plan_image(world, target)
         return plan if plan.action is not None else None
@@ -340,8 +384,6 @@ def _plan_routed(world: World, incarnation: Incarnation, container: ObservedCont
     wanted = (container.endpoint_host, container.endpoint_port, incarnation.name)
     if endpoint is not None and (endpoint.host, endpoint.port, endpoint.incarnation) == wanted:
         return NOTHING
-    if container.state is ContainerState.PAUSED:
-        return Plan(blocked=Blocked("Paused", f"{container.name} was paused by hand; unpause it"))
     return Plan(Route(incarnation, container.endpoint_host, container.endpoint_port))
 
 
@@ -371,11 +413,12 @@ def _plan_unhealthy(
 def _plan_removal(world: World, incarnation: Incarnation) -> Plan:
     """A retired incarnation: remove what the engine still shows of it, then quarantine its address."""
     container = world.container()
+    if any(_is_recorded(world, one, incarnation) for one in world.strays()):
+        return Plan(blocked=_two_containers(world))  # somebody renamed it: it still has the address
     if container is None or not _is_recorded(world, container, incarnation):
         return Plan(Quarantine(incarnation))
     if container.state is ContainerState.REMOVING:
-        # Its event, or the next list, brings us back.
-        return Plan(waiting=Blocked("Removing", "the engine is removing the container"))
+        return Plan(waiting=REMOVAL_UNDER_WAY)
     return _unless_frozen(world, Remove(incarnation, container, behind_barrier=is_running(container)))
 
 
@@ -395,6 +438,8 @@ def _plan_deletion(world: World) -> Plan:
         return gone
     if world.quarantined:
         return Plan(Release(world.quarantined[0]))
+    if world.strays():
+        return Plan(blocked=_two_containers(world))
     home = world.home
     if home is not None and home.status.tombstoned_at is None:
         return Plan(Tombstone(home, world.now + timedelta(days=_retain_days(world.template))))
@@ -403,12 +448,15 @@ def _plan_deletion(world: World) -> Plan:
 
 def _plan_gone(world: World, reason: RetireReason) -> Plan | None:
     """The next step towards having no container at all; None once there is none."""
-    container = world.container()
-    if world.incarnation is not None:
-        return Plan(Retire(world.incarnation, reason, container))
-    if container is not None and world.is_ours(container.identity):
-        return _unless_frozen(world, Remove(None, container, behind_barrier=is_running(container)))
-    return None
+    container, record = world.container(), world.incarnation
+    if record is not None:
+        is_recorded = container is not None and _is_recorded(world, container, record)
+        return Plan(Retire(record, reason, container if is_recorded else None))
+    if container is None or not world.is_ours(container.identity):
+        return None
+    if container.state is ContainerState.REMOVING:
+        return Plan(waiting=REMOVAL_UNDER_WAY)
+    return _unless_frozen(world, Remove(None, container, behind_barrier=is_running(container)))
 
 
 def _retain_days(template: ContainerTemplate | None) -> int:

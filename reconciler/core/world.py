@@ -98,15 +98,15 @@ class World:
         )
 
     def strays(self) -> tuple[ObservedContainer, ...]:
-        """Containers that claim this user under another name than the one that is theirs."""
+        """Containers that claim this user under another name, or another Home, than is theirs."""
         name = self.container_name
         return tuple(
             one
             for one in self.engine.containers or ()
-            if one.name != name
-            and one.identity is not None
+            if one.identity is not None
             and one.identity.project == self.site.project
             and one.identity.user_container == self.user_container.uid
+            and (one.name != name or not self.is_ours(one.identity))
         )
 
 
