@@ -8,6 +8,8 @@ ASGI application. Next: :mod:`gateway.doors`, which holds what is checked at eit
 from http import HTTPStatus
 from time import perf_counter
 
+import structlog
+
 from gateway.accesslog import AccessLog
 from gateway.asked import Asked
 from gateway.doors import GatewayDoor, HomeDoor
@@ -18,12 +20,14 @@ from gateway.metrics import Metrics
 from gateway.origins import SAFE_METHODS, refuse_foreign_origin
 from gateway.own_paths import HEALTH, is_gateways, is_homes_own
 from gateway.pages.serve import Pages
-from gateway.problems import Problem, bad_request, deny_websocket, send_answer, send_problem
+from gateway.problems import Problem, bad_request, deny_websocket, send_answer, send_problem, store_silent
 from gateway.proxy.client import Message, Receive, Scope, Send
 from gateway.routes.path import AmbiguousPathError, normalized
 from gateway.sites import Site, Sites
+from state.store.errors import StoreError
 
 _NOWHERE = Site("", b"")
+_log = structlog.get_logger(__name__)
 
 
 class Front:
@@ -55,6 +59,9 @@ class Front:
             await self._serve(asked)
         except Problem as problem:
             await self._refuse(asked, problem)
+        except StoreError as error:
+            _log.warning("store.unanswered", why=str(error))
+            await self._refuse(asked, store_silent())
         except WaitingPageError:
             await self._pages.waiting(asked)
         except ClientGoneError:

@@ -10,9 +10,6 @@ import sys
 from multiprocessing import parent_process
 
 import uvloop
-from state.store.tickets import open_tickets
-
-AUTH_FILE = "auth.db"
 
 from gateway.private import listen_or_refuse, private_bind
 from gateway.settings import GatewaySettings
@@ -22,6 +19,9 @@ from state.logs import configure
 from state.settings import SettingsError
 from state.store import open_store
 from state.store.errors import StoreError
+from state.store.tickets import open_tickets
+
+AUTH_FILE = "auth.db"
 
 
 def run(settings: GatewaySettings) -> int:

@@ -106,5 +106,15 @@ def forbidden(detail: str, reason: str) -> Problem:
     return Problem(HTTPStatus.FORBIDDEN, "This is not allowed", detail, reason=reason)
 
 
+def store_silent() -> Problem:
+    """503 for what needs the store while it does not answer."""
+    return unavailable(
+        "The state cannot be read or written",
+        "The store does not answer. Containers that run keep running; try again in a moment.",
+        "StoreUnavailable",
+        5.0,
+    )
+
+
 def unavailable(title: str, detail: str, reason: str, retry_after_s: float) -> Problem:
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, title, detail, reason=reason, retry_after_s=retry_after_s)

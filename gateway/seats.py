@@ -7,7 +7,7 @@ Next: :mod:`gateway.hold.delivery`.
 
 import asyncio
 
-from gateway.problems import Problem, unavailable
+from gateway.problems import Problem, store_silent, unavailable
 from gateway.routes.seat import Seat
 from gateway.routes.table import Table
 from state.kinds.resource import Metadata
@@ -75,7 +75,7 @@ class Seats:
         except TemplateMissingError:
             raise _no_template(template) from None
         except StoreError as error:
-            raise _store_unavailable() from error
+            raise store_silent() from error
         seat = self._table.learn(obj)
         if seat is None:
             raise _overloaded()
@@ -103,15 +103,6 @@ def _no_template(template: str) -> Problem:
         "name another in the App's manifest.",
         "TemplateMissing",
         60.0,
-    )
-
-
-def _store_unavailable() -> Problem:
-    return unavailable(
-        "The state cannot be written",
-        "The store does not answer, so no container can be made for you. Those that run keep running.",
-        "StoreUnavailable",
-        _RETRY_AFTER_S,
     )
 
 

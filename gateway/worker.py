@@ -35,10 +35,12 @@ from gateway.server import GatewayServer, build_server
 from gateway.settings import GatewaySettings
 from gateway.sites import Sites
 from gateway.upstream_heads import UpstreamHeads
+from state.store.errors import StoreError
 from state.store.port import Store
 
 FIRST_READ_S = 5.0  # for the routes, before requests are taken in; later ones are held instead
 LEAVE_S = 2.0
+SWEEP_EVERY_S = 3600.0
 
 _log = structlog.get_logger(__name__)
 
@@ -112,13 +114,13 @@ class Worker:
     async def _wind_up(self, tasks: list[asyncio.Task[Any]]) -> None:
         self._desk.closing.set()
         self._private.should_exit = True
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LEAVE_S):
-                await self._demand.flush()
-                await self.lease.leave()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_S):
+                await self._demand.flush()
+                await self.lease.leave()  # after its keeper: a renewal would take it again
         await self.proxy.close()
         self.log.flush()
         _log.info("worker.stopped", worker=self.name)
@@ -128,8 +130,18 @@ class Worker:
             self._follower.run(),
             self._demand.run(),
             self.log.run(),
+            self._sweep(),
             self._private.serve([self._private_listener]),
         ]
+
+    async def _sweep(self) -> None:
+        """Sessions and codes that are over take up no room."""
+        while True:
+            await asyncio.sleep(SWEEP_EVERY_S)
+            try:
+                await self._desk.tickets.sweep()
+            except StoreError as error:
+                _log.warning("sessions.unswept", why=str(error))
 
     def _add_gauges(self) -> None:
         gauge = self.metrics.gauge

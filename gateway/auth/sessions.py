@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from gateway.head import Head, cookies
+from state.store.errors import StoreError
 
 SECRET_BYTES = 32
 SECRET_CHARS_MAX = 64
@@ -27,7 +28,11 @@ COOKIES_TRIED_MAX = 4  # a sibling's page may set a cookie of our name beside ou
 
 
 class Tickets(Protocol):
-    """Where secrets' records live. Keys are their SHA-256; the secrets themselves stay with people."""
+    """Where sessions and codes are on record: :class:`state.store.tickets.Tickets`. All may raise StoreError.
+
+    ``key`` is the SHA-256 of what the person holds (:func:`key_of`), so that one record may name another
+    without being good for it; the store hashes it once more.
+    """
 
     async def put(self, kind: str, key: str, record: Mapping[str, str], ttl_s: float, /) -> None: ...
 
@@ -40,6 +45,10 @@ class Tickets(Protocol):
         ...
 
     async def revoke(self, kind: str, key: str, /) -> None: ...
+
+    async def sweep(self) -> int:
+        """Drop what is over; how many."""
+        ...
 
 
 class TicketKind(StrEnum):
@@ -114,7 +123,12 @@ class Sessions:
         known = self._cached.get((kind, key))
         if known is not None and known[1] > now:
             return known[0]
-        found = await self._read(kind, key, secret)
+        try:
+            found = await self._read(kind, key, secret)
+        except StoreError:
+            if known is None:
+                raise
+            return known[0]  # who was in stays in while the store is silent: nobody can sign out either
         if len(self._cached) >= CACHED_MAX:
             self._cached.clear()
         self._cached[kind, key] = (found, now + TRUSTED_S)

@@ -3,13 +3,17 @@
 Next: :mod:`gateway.pages.gateway_app`.
 """
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from gateway.asked import Asked
 from gateway.pages.render import draw_problem, page_headers
-from gateway.problems import Problem, not_found
+from gateway.problems import Problem, not_found, store_silent
+from state.store.errors import StoreError
+
+_log = structlog.get_logger(__name__)
 
 
 def asked_of(request: Request) -> Asked:
@@ -38,7 +42,7 @@ def answer_problems(app: FastAPI, home_url: str) -> None:
     """Refuse in the gateway's own form: a page for people, problem details for programs."""
 
     async def refuse(request: Request, error: Exception) -> Response:
-        problem = error if isinstance(error, Problem) else _as_problem(error)
+        problem = _as_problem(error)
         asked = asked_of(request)
         asked.reason = problem.reason
         if asked.head.is_navigation:
@@ -54,9 +58,15 @@ def answer_problems(app: FastAPI, home_url: str) -> None:
 
     app.add_exception_handler(Problem, refuse)
     app.add_exception_handler(HTTPException, refuse)
+    app.add_exception_handler(StoreError, refuse)
 
 
 def _as_problem(error: Exception) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, StoreError):
+        _log.warning("store.unanswered", why=str(error))
+        return store_silent()
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         return not_found("This gateway has no such page.")

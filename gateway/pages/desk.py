@@ -12,7 +12,6 @@ from gateway.seats import Seats
 from gateway.sites import Sites
 from state.kinds.request import Outcome, Request, RequestSpec, Verb
 from state.kinds.resource import Metadata
-from state.store.errors import StoreError
 from state.store.port import Store, Tx
 
 FOLLOWERS_MAX = 1000
@@ -47,16 +46,8 @@ class Desk:
         return app.spec.template if app is not None else self.default_template
 
     async def restart(self, seat: Seat, asked_by: str) -> None:
-        """Ask for a restart, once: a request that still waits is not doubled. Raises Problem (503)."""
-        try:
-            await self.store.transact(lambda tx: _ask_restart(tx, seat.name, asked_by), actor=asked_by)
-        except StoreError as error:
-            raise unavailable(
-                "The restart could not be noted",
-                "The store does not answer. Your container keeps running; try again in a moment.",
-                "StoreUnavailable",
-                5.0,
-            ) from error
+        """Ask for a restart, once: a request that still waits is not doubled. Raises StoreError."""
+        await self.store.transact(lambda tx: _ask_restart(tx, seat.name, asked_by), actor=asked_by)
 
 
 def _ask_restart(tx: Tx, name: str, asked_by: str) -> None:

@@ -68,6 +68,9 @@ class MemoryTickets:
     async def revoke(self, kind: str, key: str) -> None:
         self.records.pop((kind, key), None)
 
+    async def sweep(self) -> int:
+        return 0
+
 
 @dataclass
 class Container:
@@ -294,9 +297,11 @@ def bearer(key: str, user: str | None = None, **more: str) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def gateway(limits: HoldLimits | None = None, **settings: Any) -> AsyncIterator[Rig]:
+async def gateway(
+    limits: HoldLimits | None = None, backend: MemoryBackend | None = None, **settings: Any
+) -> AsyncIterator[Rig]:
     """A worker that serves, on ports of its own."""
-    backend, tickets = MemoryBackend(), MemoryTickets()
+    backend, tickets = backend or MemoryBackend(), MemoryTickets()
     store = RowStore(backend)
     listener, private = loopback(), loopback()
     port = listener.getsockname()[1]

@@ -188,7 +188,6 @@ async def test_a_websocket_is_held_and_one_that_hangs_up_is_not(rig: Rig, alice:
     await socket.close()
 
 
-@pytest.mark.fault(40)
 async def test_a_refused_dial_is_held_and_dialled_again_when_the_table_knows_better(
     rig: Rig, alice: Container
 ) -> None:
