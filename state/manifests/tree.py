@@ -4,6 +4,7 @@ Works on the parser's events, so that each bound (depth, nodes, aliases) holds b
 and no tag constructs anything. It refuses to know kinds. Next: :mod:`state.manifests.values`.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ ALIASES_COUNT_MAX = 100
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG_PREFIX = "tag:yaml.org,2002:"
 _SCALAR_TAGS = {f"{_TAG_PREFIX}{tag}" for tag in ("str", "int", "float", "bool", "null")}
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # escapes can bring what the file itself may not hold
 _STRING_TAGS = {"!", f"{_TAG_PREFIX}str"}
 
 
@@ -188,7 +190,7 @@ def _key(parent: _Open, place: Place, node: Node) -> Scalar:
 
 def _scalar(place: Place, event: yaml.ScalarEvent) -> Scalar:
     _refuse_tag(place, event.tag, {"!", *_SCALAR_TAGS})
-    if any(0xD800 <= ord(char) <= 0xDFFF or char == "\0" for char in event.value):
+    if _NO_TEXT.search(event.value):
         raise refusal(place, "holds NUL or half of a character", "remove that escape sequence")
     return Scalar(place, event.value, plain=not event.style and event.tag not in _STRING_TAGS)
 
