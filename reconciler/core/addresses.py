@@ -54,8 +54,11 @@ def pick_address(pool: AddressPool, taken: Container[str], preferred: str, start
 
 
 def _is_of(pool: AddressPool, address: str) -> bool:
+    """Whether ``address`` is one of the pool's; it may be of a pool that the settings named before."""
+    host, colon, port = address.partition(":")
     if pool.kind == "publish":
-        host, _, port = address.partition(":")
         return host == LOOPBACK and port.isdigit() and int(port) in pool.ports
-    offset = int(IPv4Address(address)) - int(IPv4Address(pool.at(0)))
+    if colon or not len(pool):
+        return False
+    offset = int(IPv4Address(host)) - int(IPv4Address(pool.at(0)))
     return 0 <= offset < len(pool)

@@ -6,13 +6,14 @@ Functions return the reasons something is not allowed, not a bool. Next: :mod:`r
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from posixpath import normpath
 
 from reconciler.core.container import ContainerSpec
 
 RUNTIME_DEFAULT = ""
 # Mounting over these would hand the workload its own loader, accounts or devices to rewrite.
-MOUNT_PATHS_REFUSED = (
-    "/",
+MOUNT_PATHS_REFUSED = ("/", "/usr", "/usr/local", "/run")
+MOUNT_TREES_REFUSED = (
     "/proc",
     "/sys",
     "/dev",
@@ -21,8 +22,12 @@ MOUNT_PATHS_REFUSED = (
     "/sbin",
     "/lib",
     "/lib64",
-    "/usr",
-    "/run",
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/local/bin",
+    "/usr/local/lib",
 )
 
 
@@ -72,7 +77,12 @@ def _reasons(spec: ContainerSpec, ceiling: Ceiling) -> tuple[str, ...]:
 
 
 def _is_refused_mount(path: str) -> bool:
-    return bool(path) and (path.rstrip("/") or "/") in MOUNT_PATHS_REFUSED
+    if not path:
+        return False
+    # POSIX leaves two leading slashes to the system, and Linux takes them for one.
+    plain = "/" + normpath(path).lstrip("/")
+    trees = (f"{tree}/" for tree in MOUNT_TREES_REFUSED)
+    return plain in MOUNT_PATHS_REFUSED or any(f"{plain}/".startswith(tree) for tree in trees)
 
 
 def _at_most(what: str, asked: float, most: float, setting: str) -> str:

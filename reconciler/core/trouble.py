@@ -1,8 +1,9 @@
 """What went wrong with a key's last action, and how long it tempers the next plan.
 
-Waiting helps after a TransientError: 1 s doubling to 60 s, with jitter that the caller draws. After a
-TerminalError only another generation does; it is tried again every five minutes all the same, because
-an operator may have mended the engine instead of the spec. Next: :mod:`reconciler.loop.queue`.
+Waiting helps after a TransientError: 1 s (or what the world asked for) doubling to 60 s, with jitter that
+the caller draws. After a TerminalError only another generation does; it is tried again every five minutes
+all the same, because an operator may have mended the engine instead of the spec.
+Next: :mod:`reconciler.loop.queue`.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ RETRY_S_MIN = 1.0
 RETRY_S_MAX = 60.0
 RETRY_TERMINAL_S = 300.0
 JITTER_SHARE = 0.2
+DOUBLINGS_MAX = 16  # enough to pass the maximum; keeps the power finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,5 +58,6 @@ def tempered(plan: Plan, trouble: Trouble | None, generation: int, now: datetime
 
 def _wait_s(error: ActionError, count: int, jitter: float) -> float:
     asked = error.retry_after_s if isinstance(error, TransientError) else None
-    wait_s = asked if asked is not None else min(RETRY_S_MIN * 2.0 ** min(count - 1, 10), RETRY_S_MAX)
+    first_s = asked if asked is not None else RETRY_S_MIN
+    wait_s = min(first_s * 2.0 ** min(count - 1, DOUBLINGS_MAX), max(first_s, RETRY_S_MAX))
     return wait_s * (1.0 + JITTER_SHARE * jitter)
