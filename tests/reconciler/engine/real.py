@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import aiodocker
 
 from reconciler.core.container import ContainerSpec
+from reconciler.engine.api import LIBPOD
 from reconciler.engine.client import Deadlines
 from reconciler.engine.door import EngineKind
 from reconciler.engine.opening import EngineSettings, open_engine
@@ -199,6 +200,13 @@ class RealRig:
         """The engine's own inspect."""
         container = await self.hand.containers.get(name)
         return container._container
+
+    async def log_limit(self, name: str) -> str:
+        """How large one file of its log may get, in the engine's words."""
+        if self.machine.name == "docker":
+            return str((await self.raw(name))["HostConfig"]["LogConfig"]["Config"]["max-size"])
+        shown = await self.hand._query_json(f"{LIBPOD}/containers/{name}/json", versioned_api=False)
+        return str(shown["HostConfig"]["LogConfig"]["Size"])
 
     def _command(self, program: Program) -> tuple[str, ...]:
         if program is Program.MISSING:
