@@ -311,6 +311,7 @@ class Operator:
             if not turn.again:
                 self._later(key, turn.look_again_at)
                 return
+        await asyncio.sleep(0)  # actions that never wait must not keep the lease from being renewed
         self._queue.add(key, Priority.RESYNC)
 
     async def _guarded(self, key: QueueKey, *, urgent: bool) -> Turn:

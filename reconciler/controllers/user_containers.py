@@ -209,10 +209,12 @@ class UserContainers:
         if world.wanted is None:
             return world
         record = world.incarnation
-        if record is not None and record.spec.spec_hash == world.wanted.hash:
+        is_made = record is not None and record.status.state is not IncarnationState.INTENDED
+        made_of = record.spec.spec_hash if record is not None and is_made else ""
+        if made_of == world.wanted.hash:
             return world
         target = target_of(world, world.wanted)
-        if record is not None and record.spec.spec_hash == target.hash:
+        if made_of == target.hash:
             return world
         view = self._hands.images.view(target.spec.image, target.pull)
         return replace(world, image=view)
