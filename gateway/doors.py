@@ -8,7 +8,7 @@ gateway's origin, and a page's cookie is never good for MCP. Next: :mod:`gateway
 from urllib.parse import unquote
 
 from gateway.asked import Asked
-from gateway.auth.app_keys import Caller, identify
+from gateway.auth.app_keys import Caller, Callers
 from gateway.auth.sessions import Sessions
 from gateway.hold.delivery import Delivery
 from gateway.hold.manner import Manner, manner_of_call, manner_of_page
@@ -60,6 +60,7 @@ class GatewayDoor:
     def __init__(self, doorway: Doorway, seats: Seats, sites: Sites) -> None:
         self._doorway = doorway
         self._table = doorway.table
+        self._callers = Callers(doorway.table)
         self._seats = seats
         self._sites = sites
 
@@ -85,7 +86,7 @@ class GatewayDoor:
 
     def _caller(self, asked: Asked, path: str) -> Caller:
         try:
-            return identify(self._table, asked.head)
+            return self._callers.identify(asked.head)
         except Problem:
             if self._table.is_mcp_path(path):
                 raise

@@ -7,11 +7,14 @@ Next: :mod:`gateway.seats`.
 
 import re
 from dataclasses import dataclass
+from hashlib import sha256
 
 from gateway.head import Head
 from gateway.problems import bad_request, unauthenticated
 from gateway.routes.table import Table
 from state.kinds.app import App, app_user, key_sha256
+
+CALLERS_KNOWN_MAX = 8192
 
 # Source: RFC 6750 section 2.1 (b64token); the scheme's case does not matter (RFC 9110 section 11.1).
 _BEARER = re.compile(rb"bearer +([A-Za-z0-9._~+/-]{1,512}=*)", re.IGNORECASE)
@@ -26,6 +29,29 @@ class Caller:
 
     app: App
     user: str | None
+
+
+class Callers:
+    """Who asks, remembered by the key's hash for as long as no App changes. One a worker."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._known: dict[tuple[bytes, bytes | None], Caller] = {}
+        self._apps_version = table.apps_version
+
+    def identify(self, head: Head) -> Caller:
+        """As :func:`identify`; most callers come again."""
+        if self._apps_version != self._table.apps_version or len(self._known) >= CALLERS_KNOWN_MAX:
+            self._known.clear()
+            self._apps_version = self._table.apps_version
+        authorization = head.values.get(b"authorization")
+        if authorization is None or head.doubled:
+            return identify(self._table, head)
+        key = (sha256(authorization).digest(), head.values.get(b"x-app-user"))
+        caller = self._known.get(key)
+        if caller is None:
+            caller = self._known[key] = identify(self._table, head)
+        return caller
 
 
 def identify(table: Table, head: Head) -> Caller:

@@ -7,8 +7,6 @@ from enum import Enum, auto
 
 from gateway.asked import Asked
 
-_CALL_HEADERS = (b"mcp-session-id", b"mcp-method")  # of calls whose answer needs no header of its own
-
 
 class Manner(Enum):
     """How a request may be held."""
@@ -25,8 +23,10 @@ def manner_of_call(asked: Asked) -> Manner:
     Events only where the answer needs no header of its own: an ``initialize`` must bring a session id in one.
     """
     values = asked.head.values
-    is_call = asked.scope.get("method") == "POST" and any(name in values for name in _CALL_HEADERS)
-    return Manner.EVENTS if is_call and asked.head.accepts_events else Manner.PLAIN
+    if b"mcp-session-id" not in values and b"mcp-method" not in values:
+        return Manner.PLAIN
+    is_call = asked.scope.get("method") == "POST" and asked.head.accepts_events
+    return Manner.EVENTS if is_call else Manner.PLAIN
 
 
 def manner_of_page(asked: Asked, *, is_anyones: bool) -> Manner:

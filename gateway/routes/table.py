@@ -58,6 +58,7 @@ class Table:
     def __init__(self, lease: Standing = ALWAYS_STANDS) -> None:
         self.ledger = Ledger()
         self.revision = 0
+        self.apps_version = 0  # rises with every change of an App: what was concluded before is stale
         self._lease = lease
         self._is_current = False
         self._current = asyncio.Event()
@@ -224,6 +225,7 @@ class Table:
             self._keys[app.spec.key_sha256] = app
 
     def _drop_app(self, name: str) -> None:
+        self.apps_version += 1
         app = self._apps.pop(name, None)
         if app is not None and self._keys.get(app.spec.key_sha256) is app:
             del self._keys[app.spec.key_sha256]
