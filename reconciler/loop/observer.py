@@ -15,7 +15,7 @@ import structlog
 from reconciler.core.container import ObservedContainer
 from reconciler.core.errors import ActionError
 from reconciler.core.world import EngineView
-from reconciler.engine.port import Engine
+from reconciler.engine.port import SUBSCRIBED, Engine
 
 LIST_PERIOD_S = 45.0
 LIST_PERIOD_TROUBLED_S = 5.0
@@ -109,6 +109,9 @@ class Observer:
         while True:
             try:
                 async for event in self._engine.events():
+                    if event == SUBSCRIBED:  # what happened before it is told by a list alone
+                        self.list_soon()
+                        continue
                     await self._look_after_event(event.container_name)
             except ActionError as error:
                 _log.warning("events.interrupted", reason=error.reason, message=str(error))
