@@ -15,7 +15,7 @@ from typing import Protocol
 import aiohttp
 
 from reconciler.core.world import Health
-from state.kinds.template import Probe, Probes
+from state.kinds.template import LivenessProbe, Probes, StartupProbe
 
 STARTUP_DELAY_S_MIN = 0.02
 # The delay doubles once the wait is this many delays long: readiness is seen a tenth late at the most.
@@ -96,7 +96,7 @@ class Prober:
             failure = await self._ask(target.host, target.port, liveness.http, liveness.timeout_seconds)
             self._note_liveness(target.incarnation, failure, liveness)
 
-    async def _probe_startup(self, target: Target, startup: Probe) -> None:
+    async def _probe_startup(self, target: Target, startup: StartupProbe) -> None:
         loop = asyncio.get_running_loop()
         began_at, delay_s = loop.time(), STARTUP_DELAY_S_MIN
         while failure := await self._ask(target.host, target.port, startup.http, STARTUP_ANSWER_S_MAX):
@@ -109,7 +109,7 @@ class Prober:
         self._health[target.incarnation] = replace(health, passed_at=self._now(), message="")
         self._on_change(target.incarnation)
 
-    def _note_liveness(self, incarnation: str, failure: str, liveness: Probe) -> None:
+    def _note_liveness(self, incarnation: str, failure: str, liveness: LivenessProbe) -> None:
         health = self._health[incarnation]
         if not failure:
             self._failing.discard(incarnation)

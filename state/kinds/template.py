@@ -89,24 +89,34 @@ class Resources(Shape):
     shm: Bytes = 64 << 20
 
 
-class Probe(Shape):
-    """An HTTP GET that must answer 2xx or 3xx.
+ProbeSeconds = Annotated[float, Field(ge=0.05, le=3600)]
 
-    ``timeout_seconds`` of a startup probe is the progress deadline of one start; of a liveness probe
-    the patience for one answer.
+
+class StartupProbe(Shape):
+    """An HTTP GET that must once answer 2xx or 3xx before requests are let through.
+
+    ``timeout_seconds`` is the progress deadline of one start; the delay between tries grows up to the period.
     """
 
     http: AbsolutePath = "/health"
-    period_seconds: Annotated[float, Field(ge=0.05, le=3600)] = 15.0
-    timeout_seconds: Annotated[float, Field(ge=0.05, le=3600)] = 5.0
+    period_seconds: ProbeSeconds = 1.0
+    timeout_seconds: ProbeSeconds = 60.0
+
+
+class LivenessProbe(Shape):
+    """An HTTP GET that must go on answering 2xx or 3xx; ``timeout_seconds`` is the patience for one answer."""
+
+    http: AbsolutePath = "/health"
+    period_seconds: ProbeSeconds = 15.0
+    timeout_seconds: ProbeSeconds = 5.0
     failures: Annotated[int, Field(ge=1, le=100)] = 3
 
 
 class Probes(Shape):
     """Startup decides when a container may be routed to, liveness whether it still may."""
 
-    startup: Probe = Probe(period_seconds=1.0, timeout_seconds=60.0)
-    liveness: Probe = Probe()
+    startup: StartupProbe = StartupProbe()
+    liveness: LivenessProbe = LivenessProbe()
 
 
 class Standby(Shape):
