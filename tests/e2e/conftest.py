@@ -3,14 +3,14 @@
 Where a test fails, the end of its house's log is in the report.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from mcpgw.bootstrap.engine_api import Engine
+from mcpgw.bootstrap.engine_api import Engine, EngineName
 from mcpgw.testing.house import House, house
 from tests.e2e.hand import Hand, hand_at
 from tests.engines import RealEngine
@@ -22,7 +22,9 @@ _open: list[House] = []
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[None]") -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: "pytest.CallInfo[None]"
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.failed:
         report.sections.extend((f"log of {one.project}", one.tail()) for one in _open)
@@ -34,7 +36,9 @@ def opened(
     engine: RealEngine, folder: Path, settings: dict[str, str] | None = None, **more: Any
 ) -> Iterator[House]:
     """A house on a real engine."""
-    with house(folder, Engine(engine.name, engine.url), engine.image, settings, **more) as built:
+    with house(
+        folder, Engine(cast(EngineName, engine.name), engine.url), engine.image, settings, **more
+    ) as built:
         _open.append(built)
         try:
             yield built

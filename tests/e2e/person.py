@@ -25,9 +25,7 @@ class _Loopback(AbstractResolver):
     ) -> list[ResolveResult]:
         assert host == "localhost" or host.endswith(".localhost"), host
         return [
-            ResolveResult(
-                hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=0
-            )
+            ResolveResult(hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=0)
         ]
 
     async def close(self) -> None:

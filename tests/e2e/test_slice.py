@@ -8,6 +8,7 @@ import pytest
 
 from mcpgw.testing.calls import META, Answer, ask, call_tool, mcp_headers
 from mcpgw.testing.house import House, until
+from mcpgw.testing.waiting import seen
 from mcpgw.testing.workload import demo_template, user_manifest, user_of
 from state.kinds.resource import ConditionType
 from tests.e2e.clients import BOTH_ERAS, LEGACY, client_of, tool
@@ -67,13 +68,11 @@ async def test_a_clients_disconnect_reaches_the_tool(any_house: House, era: str)
     label = f"dropped-{era}"
     await start_and_drop(any_house, "alice", era, label)
 
-    async def gone() -> dict[str, Any]:
-        while not (record := await call_record(any_house, "alice", label))["disconnected_at"]:
-            await asyncio.sleep(0.02)
-        return record
-
-    async with asyncio.timeout(30):
-        record = await gone()
+    record = await seen(
+        lambda: call_record(any_house, "alice", label),
+        lambda call: call["disconnected_at"],
+        "the disconnect is noted",
+    )
     assert record["steps_count"] < 100
     if era != LEGACY:
         assert record["state"] == "cancelled"
@@ -107,13 +106,13 @@ async def start_and_drop(house: House, user_id: str, era: str, label: str) -> No
 
 async def begin_session(http: aiohttp.ClientSession, url: str) -> None:
     for name in ("Mcp-Method", "Mcp-Name"):
-        http.headers.popall(name)  # type: ignore[attr-defined]  # it is a mutable multidict
-    http.headers["MCP-Protocol-Version"] = "2025-11-25"  # type: ignore[index]
+        http.headers.popall(name)
+    http.headers["MCP-Protocol-Version"] = "2025-11-25"
     about = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
     hello = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": about}
     async with http.post(url, json=hello) as answer:
         await answer.read()
-        http.headers["Mcp-Session-Id"] = answer.headers["mcp-session-id"]  # type: ignore[index]
+        http.headers["Mcp-Session-Id"] = answer.headers["mcp-session-id"]
     async with http.post(url, json={"jsonrpc": "2.0", "method": "notifications/initialized"}) as answer:
         assert answer.status == 202
 
