@@ -375,6 +375,7 @@ class Operator:
                 network_message,
                 now,
             ),
+            _isolated(around.engine.capabilities.isolates_peers, now),
             _condition(
                 ConditionType.DESTRUCTION_FROZEN,
                 Truth.TRUE if frozen else Truth.FALSE,
@@ -412,6 +413,13 @@ class Operator:
             return await self._around.engine.version()
         except ActionError:
             return ""
+
+
+def _isolated(isolates_peers: bool, now: datetime) -> Condition:
+    if isolates_peers:
+        return _condition(ConditionType.ISOLATED, Truth.TRUE, "PeersApart", "", now)
+    message = "this engine lets containers of one network reach each other; fence them, or use Docker"
+    return _condition(ConditionType.ISOLATED, Truth.FALSE, "PeersReachable", message, now)
 
 
 def _condition(of: ConditionType, truth: Truth, reason: str, message: str, now: datetime) -> Condition:

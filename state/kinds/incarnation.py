@@ -5,7 +5,10 @@ and, once the container is gone, the quarantine of its address. States only move
 Next: :mod:`state.kinds.demand`.
 """
 
+import base64
+import hashlib
 from enum import StrEnum
+from functools import lru_cache
 from typing import ClassVar
 
 from pydantic import AwareDatetime
@@ -71,6 +74,12 @@ class IncarnationNames:
         return f"{home}-{number}"
 
     @staticmethod
+    @lru_cache(maxsize=65536)
     def container(project: str, home: Name) -> str:
-        """Without the number, so that the engine itself refuses a second live one."""
-        return f"{project}-{home}"
+        """Without the number, so that the engine itself refuses a second live one.
+
+        Made from a hash of the Home's name: an engine's DNS tells containers' names to their neighbours,
+        and who knows a Home's name may use its link routes.
+        """
+        digest = hashlib.sha256(home.encode()).digest()[:16]
+        return f"{project}-{base64.b32encode(digest).decode().lower().rstrip('=')}"

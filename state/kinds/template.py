@@ -104,7 +104,7 @@ class StartupProbe(Shape):
 
 
 class LivenessProbe(Shape):
-    """An HTTP GET that must go on answering 2xx or 3xx; ``timeout_seconds`` is the patience for one answer."""
+    """An HTTP GET that must go on answering 2xx or 3xx; ``timeout_seconds`` is how long to wait for one."""
 
     http: AbsolutePath = "/health"
     period_seconds: ProbeSeconds = 15.0
