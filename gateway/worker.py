@@ -94,22 +94,35 @@ class Worker:
         self._server: GatewayServer = build_server(self.front, listener)
         self._private_listener = private_listener
         self._private = build_private_server(self.table, self.metrics)
+        self._failure: BaseException | None = None
         self._add_gauges()
 
     async def run(self) -> None:
         """Serve until `stop`; then drain: what is in flight for a while, the lease last."""
         tasks = [asyncio.create_task(work) for work in self._background()]
+        for task in tasks:
+            task.add_done_callback(self._background_ended)
         try:
             await self.table.wait_believed(FIRST_READ_S)
             _log.info("worker.started", worker=self.name)
             await self._server.serve()
         finally:
             await self._wind_up(tasks)
+        if self._failure is not None:
+            raise self._failure
 
     def stop(self) -> None:
         """Begin to drain; `run` returns when it is done."""
         self._desk.closing.set()
+        self._delivery.close()
         self._server.should_exit = True
+
+    def _background_ended(self, task: asyncio.Task[Any]) -> None:
+        """Without its background a worker only seems to work: it stops, and is started again."""
+        if not task.cancelled() and not self._desk.closing.is_set():
+            self._failure = task.exception()
+            _log.error("worker.broken", worker=self.name, exc_info=self._failure)
+            self.stop()
 
     async def _wind_up(self, tasks: list[asyncio.Task[Any]]) -> None:
         self._desk.closing.set()

@@ -27,6 +27,10 @@ class Delivery:
     def held_count(self) -> int:
         return self._waits.held_count
 
+    def close(self) -> None:
+        """Hold nobody any longer."""
+        self._waits.close()
+
     async def http(self, asked: Asked, seat: Seat, head: UpstreamHead, manner: Manner) -> None:
         """Deliver an HTTP request to its end. Raises Problem, WaitingPageError, ClientGoneError."""
         activity = _activity(asked, seat, manner)

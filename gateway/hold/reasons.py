@@ -54,7 +54,12 @@ def _by_gravity(seat: Seat) -> Iterator[Condition]:
     degraded = seat.condition(ConditionType.DEGRADED)
     if degraded is not None and degraded.is_true:
         yield degraded
-    for of in (ConditionType.ENGINE_REACHABLE, ConditionType.READY, ConditionType.PROGRESSING):
-        condition = seat.condition(of)
-        if condition is not None and condition.status is not Truth.TRUE:
-            yield condition
+    engine = seat.condition(ConditionType.ENGINE_REACHABLE)
+    if engine is not None and engine.status is not Truth.TRUE:
+        yield engine
+    progressing = seat.condition(ConditionType.PROGRESSING)
+    if progressing is not None and progressing.is_true:
+        yield progressing
+    ready = seat.condition(ConditionType.READY)
+    if ready is not None and ready.status is not Truth.TRUE:
+        yield ready

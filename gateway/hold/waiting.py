@@ -31,6 +31,13 @@ class Waits:
         self._table = table
         self._limits = limits
         self.held_count = 0
+        self._is_closing = False
+
+    def close(self) -> None:
+        """The worker stops: whoever waits is told to ask again, of its successor."""
+        self._is_closing = True
+        for seat in self._table:
+            seat.wake()
 
     @contextmanager
     def held(self, seat: Seat) -> Iterator[None]:
@@ -72,6 +79,8 @@ class Waits:
             ready = self.ready(seat)
             if ready is not None:
                 return ready
+            if self._is_closing:
+                raise unavailable("The gateway is restarting", "Ask again in a moment.", "Restarting", 1.0)
             now = loop.time()
             problem = refusal(seat, datetime.now(UTC), deadline - now)
             if problem is not None:

@@ -35,9 +35,9 @@ def page_headers(form_targets: str = "") -> list[Header]:
     ]
 
 
-def draw(template: str, **values: object) -> bytes:
-    """A page, or a piece of one."""
-    return _environment().get_template(template).render(**values).encode()
+def draw(template: str, *, home_url: str = "/", **values: object) -> bytes:
+    """A page, or a piece of one. ``home_url``: the gateway's own, for a page at another origin."""
+    return _environment().get_template(template).render(home_url=home_url, **values).encode()
 
 
 def draw_problem(problem: Problem, *, home_url: str) -> bytes:

@@ -20,7 +20,7 @@ class Pages:
     """One a worker."""
 
     def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+        self._home_url = desk.sites.gateway.origin + "/"
         self._gateway = build_gateway_app(desk)
         self._home = build_home_app(desk)
 
@@ -41,7 +41,12 @@ class Pages:
         assert seat is not None, "only a routed request waits"
         phase, tone = phase_of(seat)
         body = draw(
-            "waiting.html", phase=phase, tone=tone, sentence=sentence_of(seat), retry_s=WAITING_RETRY_S
+            "waiting.html",
+            home_url=self._home_url,
+            phase=phase,
+            tone=tone,
+            sentence=sentence_of(seat),
+            retry_s=WAITING_RETRY_S,
         )
         headers = [*page_headers(), (b"retry-after", b"%d" % WAITING_RETRY_S)]
         asked.own_status, asked.reason = 503, "WaitingPage"
@@ -50,7 +55,7 @@ class Pages:
     def problem(self, asked: Asked, problem: Problem) -> tuple[int, list[Header], bytes]:
         """A refusal as a page."""
         del asked
-        body = draw_problem(problem, home_url=self._desk.sites.gateway.origin + "/")
+        body = draw_problem(problem, home_url=self._home_url)
         headers = [*page_headers(), *problem.headers]
         if problem.retry_after_s is not None:
             headers.append((b"retry-after", b"%d" % problem.retry_after_s))

@@ -315,9 +315,11 @@ async def gateway(
             yield Rig(store, backend, tickets, worker, port, private.getsockname()[1], client)
         finally:
             worker.stop()
-            await asyncio.wait_for(running, PATIENCE_S)
-            listener.close()
-            private.close()
+            try:
+                await asyncio.wait_for(running, PATIENCE_S)
+            finally:
+                listener.close()
+                private.close()
 
 
 def loopback() -> socket.socket:

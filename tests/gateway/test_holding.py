@@ -243,6 +243,16 @@ async def test_a_user_deleted_while_somebody_waits_is_told_so(rig: Rig) -> None:
     assert await waiting == "Deleting"
 
 
+async def test_a_gateway_that_stops_tells_whoever_waits_to_ask_again(rig: Rig) -> None:
+    key = await start(rig)
+    await rig.add_user("alice", "app:shop.alice")
+    await rig.applied()
+    waiting = asyncio.create_task(_reason(rig, key))
+    await held(rig, 1)
+    rig.worker.stop()
+    assert await waiting == "Restarting"
+
+
 # Event streams
 
 

@@ -331,6 +331,14 @@ async def test_a_worker_that_leaves_holds_up_no_barrier(alice: Container) -> Non
     await store.barrier(await store.revision(), 0.5)
 
 
+async def test_a_worker_without_its_background_stops_instead_of_seeming_to_work() -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with gateway() as rig:
+            broken = asyncio.create_task(_break())
+            broken.add_done_callback(rig.worker._background_ended)
+            await until(lambda: rig.worker._server.should_exit, "the stop")
+
+
 # Demand, metrics, the log
 
 
@@ -401,6 +409,10 @@ async def test_the_access_log_says_what_was_asked_and_no_secret(
     assert key not in text
     assert "hidden" not in text
     assert "example.org" not in text
+
+
+async def _break() -> None:
+    raise ZeroDivisionError
 
 
 async def _status(rig: Rig, key: str, user: str) -> int:
