@@ -11,6 +11,7 @@ import socket
 from dataclasses import dataclass
 
 import structlog
+import uvloop
 from aiohttp.web import AppRunner
 
 from reconciler.core.addresses import AddressPool
@@ -43,7 +44,7 @@ def run(settings: ReconcilerSettings) -> int:
     Raises SettingsError and TerminalError when somebody has to mend something first, StoreError when the
     store does not open. Each is one line for a person.
     """
-    return asyncio.run(_run(settings))
+    return uvloop.run(_run(settings))
 
 
 @dataclass(slots=True)
