@@ -21,7 +21,7 @@ from reconciler.controllers.user_containers import Turn, UserContainers, system_
 from reconciler.core.addresses import AddressPool
 from reconciler.core.container import ObservedContainer
 from reconciler.core.errors import ActionError
-from reconciler.core.orphans import freeze_reason, is_ahead, world_epoch
+from reconciler.core.orphans import NOT_COMPARED, freeze_reason, is_ahead, world_epoch
 from reconciler.core.world import Site
 from reconciler.engine.port import Engine, NetworkSpec
 from reconciler.loop.actuator import ACTOR, Hands
@@ -109,10 +109,12 @@ class Operator:
         self.homes = Homes(self.hands, around.now)
         self.orphans = Orphans(self.hands, clock)
         self._synced = asyncio.Event()
+        self._may_work = asyncio.Event()  # synced, and the world was compared or cannot be seen
         self.led = asyncio.Event()  # the lead was taken, and what was lost is rebuilt
         self._thawed = asyncio.Event()
         self._epoch_thawed = 0
         self._collecting: asyncio.Task[None] | None = None
+        self._freeze(NOT_COMPARED)
         self._network_message = ""
         self._tell_soon = asyncio.Event()
         self._seen = False
@@ -125,6 +127,7 @@ class Operator:
             await self._run_led()
         finally:
             self._queue.close()
+            await self._stop_collecting()
             await self.prober.close()
             await self._images.close()
             await self._resign()
@@ -175,6 +178,11 @@ class Operator:
             keeping.cancel()
             thawed.cancel()
 
+    async def _stop_collecting(self) -> None:
+        if self._collecting is not None:
+            self._collecting.cancel()
+            await asyncio.gather(self._collecting, return_exceptions=True)
+
     async def _resign(self) -> None:
         try:
             await self.leader.resign()
@@ -200,7 +208,9 @@ class Operator:
         for obj in batch.objects:
             if self.cache.put(obj):
                 self._wake_for(obj)
-        self._synced.set()
+        if not self._synced.is_set():
+            self._synced.set()
+            self._listed()
 
     def _wake_for(self, obj: Resource) -> None:
         match obj:
@@ -255,7 +265,10 @@ class Operator:
             self._tell_soon.set()
         if not self._synced.is_set():
             return
-        self.resync(Priority.RESYNC)
+        if self.observer.unknown:
+            self._may_work.set()  # people are told, and nothing else
+            self.resync(Priority.RESYNC)
+            return
         for home in self.cache.all(Home):
             if home.status.tombstoned_at is not None:
                 self._wake_home(home)
@@ -264,8 +277,13 @@ class Operator:
 
     async def _collect(self) -> None:
         """Whether anything may be removed at all, and then what nobody owns."""
-        await self._judge_age()
-        await self.orphans.collect()
+        try:
+            await self._judge_age()
+            self._may_work.set()
+            self.resync(Priority.RESYNC)
+            await self.orphans.collect()
+        except ActionError as error:
+            _log.warning("collection.failed", reason=error.reason, message=str(error))
 
     async def _judge_age(self) -> None:
         containers, newest = self.observer.containers(), world_epoch(self.observer.containers())
@@ -277,8 +295,11 @@ class Operator:
         # A `mcpgw thaw` at this epoch said that the store rules whatever it lacks.
         ruling = self._epoch_thawed >= self.leader.epoch
         reason = freeze_reason(newest, self.leader.epoch, () if ruling else ahead)
-        if reason and not self.users.destruction_frozen:
+        if reason and self.users.destruction_frozen in ("", NOT_COMPARED):
             _log.error("destruction.frozen", why=reason)
+        self._freeze(reason)
+
+    def _freeze(self, reason: str) -> None:
         self.users.destruction_frozen = self.homes.destruction_frozen = reason
         self.orphans.destruction_frozen = reason
 
@@ -297,7 +318,7 @@ class Operator:
     # --- whose turn it is ---------------------------------------------------------------------------
 
     async def _work(self) -> None:
-        await self._synced.wait()
+        await self._may_work.wait()
         while True:
             key, priority = await self._queue.take()
             try:
@@ -360,7 +381,8 @@ class Operator:
 
     async def _tell(self, network_message: str) -> None:
         around, epoch = self._around, self.leader.epoch
-        unknown, frozen, now = self.observer.unknown, self.users.destruction_frozen, self._around.now()
+        unknown, now = self.observer.unknown, self._around.now()
+        frozen = self.users.destruction_frozen if self.users.destruction_frozen != NOT_COMPARED else ""
         newest = world_epoch(self.observer.containers())
         engine = await self._engine_version()
         reachable = Truth.UNKNOWN if unknown else Truth.TRUE

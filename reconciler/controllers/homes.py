@@ -62,6 +62,7 @@ class Homes:
         hands = self._hands
         hands.leader.require()
         await hands.directories.purge(home.name)
+        hands.leader.require()
         await hands.engine.remove_data(self._container_name(home))
         epoch = hands.leader.epoch
 

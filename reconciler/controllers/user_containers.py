@@ -104,7 +104,8 @@ class UserContainers:
             requests=cache.requests_of(name),
             destruction_frozen=self.destruction_frozen,
             prober_suspect=self._prober.is_suspect(),
-            capacity_left=hands.site.ceiling.containers_max - cache.count(Incarnation),
+            # What rests of this very user makes room for what comes.
+            capacity_left=hands.site.ceiling.containers_max - cache.count(Incarnation) + len(quarantined),
         )
         return self._with_image(world)
 

@@ -10,6 +10,7 @@ from reconciler.core.container import ObservedContainer
 from state.kinds.home import Home
 
 NAMES_SHOWN_MAX = 5
+NOT_COMPARED = "the store was not compared with the world yet"
 
 
 def world_epoch(containers: Iterable[ObservedContainer]) -> int:

@@ -5,9 +5,10 @@ record as it was; the next pass looks by name and goes on from there.
 Next: :mod:`reconciler.controllers.user_containers`, which plans what is carried out here.
 """
 
+import asyncio
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar, assert_never
 
 import structlog
@@ -32,7 +33,8 @@ from reconciler.core.actions import (
 )
 from reconciler.core.addresses import AddressPool, pick_address
 from reconciler.core.container import ObservedContainer, Placement
-from reconciler.core.errors import ActionError, NameConflictError, TransientError
+from reconciler.core.errors import ActionError, NameConflictError, TerminalError, TransientError
+from reconciler.core.target import failed_hash
 from reconciler.core.world import Site, World
 from reconciler.engine.port import Engine
 from reconciler.loop import records
@@ -52,6 +54,8 @@ from state.store.port import Store, Tx
 
 BARRIER_TIMEOUT_S = 15.0  # longer than a dead gateway worker's lease
 STOP_GRACE_S = 10.0
+LAST_WORDS_S_MAX = 2.0  # nobody's requests go to a dead container any longer for the sake of its log
+STORE_CHANGED_RETRY_S = 0.05
 ADDRESS_AVOIDED_S = 60.0
 ADDRESSES_AVOIDED_MAX = 1024
 ACTOR = "reconciler"
@@ -79,6 +83,7 @@ class Hands:
     random_bytes: Callable[[int], bytes] = secrets.token_bytes
     avoided: dict[str, float] = field(default_factory=dict)  # address → until, taken by somebody else
     next_address: int = 0
+    intending_count: int = 0  # intents under way to the store
 
 
 class Actuator:
@@ -92,8 +97,11 @@ class Actuator:
         self._hands.leader.require()
         try:
             await self._dispatch(world, action, urgent=urgent)
-        except (Conflict, NotFound, AlreadyExists) as stale:
-            raise TransientError("StoreChanged", f"the store changed meanwhile: {stale}", 0.05) from stale
+        except (Conflict, NotFound) as stale:
+            message = f"the store changed meanwhile: {stale}"
+            raise TransientError("StoreChanged", message, STORE_CHANGED_RETRY_S) from stale
+        except AlreadyExists as taken:
+            raise TransientError("AlreadyExists", str(taken), STORE_CHANGED_RETRY_S) from taken
         except BarrierTimeout as late:
             raise TransientError("BarrierTimeout", str(late)) from late
         except StoreError as error:
@@ -113,7 +121,7 @@ class Actuator:
                     await self._create(world, action)
             case Start():
                 async with self._hands.gate.place(urgent=urgent):
-                    await self._start(action)
+                    await self._start(world, action)
             case Adopt():
                 await self._adopt(world, action)
             case Route():
@@ -149,11 +157,29 @@ class Actuator:
         hands = self._hands
         own = {one.spec.address for one in action.supersedes}
         address = self._pick(action.home, own)
+        self._refuse_one_too_many(action)
         hands.rate.spend()
         epoch, project = hands.leader.epoch, hands.site.project
-        await self._write(
-            lambda tx: records.intend(tx, owner, action, address=address, project=project, epoch=epoch)
-        )
+        superseded = tuple(one for one in action.supersedes if one.spec.address == address)
+        action = replace(action, supersedes=superseded)
+        hands.intending_count += 1
+        try:
+            await self._write(
+                lambda tx: records.intend(tx, owner, action, address=address, project=project, epoch=epoch)
+            )
+        finally:
+            hands.intending_count -= 1
+        for one in superseded:
+            hands.cache.drop(Key(kind=Incarnation.kind, name=one.name))
+
+    def _refuse_one_too_many(self, action: Intend) -> None:
+        """Many keys are planned on one picture: each may be below the ceiling, and all of them above it."""
+        hands = self._hands
+        most = hands.site.ceiling.containers_max
+        there = hands.cache.count(Incarnation) - len(action.supersedes) + hands.intending_count
+        if there >= most:
+            message = f"{there} of CEILING_CONTAINERS ({most}) containers are there or on their way"
+            raise TransientError("CapacityReached", message)
 
     def _pick(self, home: Home, own: set[str]) -> str:
         hands = self._hands
@@ -172,11 +198,11 @@ class Actuator:
         hands, incarnation = self._hands, action.incarnation
         home = world.home
         assert home is not None and home.spec.owner is not None, "only a claimed home gets a container"
-        data_path = ""
-        if action.spec.data_mount_path:
-            claim = Claim(home=home.name, template=home.spec.template, owner=home.spec.owner)
-            data_path = await hands.directories.prepare(claim, action.spec.user)
-        placement = Placement(incarnation.spec.container_name, incarnation.spec.address, data_path)
+        # The claim is written for whoever keeps no data, too: it gives the Home back when the store is lost.
+        claim = Claim(home=home.name, template=home.spec.template, owner=home.spec.owner)
+        data_path = await hands.directories.prepare(claim, action.spec.user)
+        mounted = data_path if action.spec.data_mount_path else ""
+        placement = Placement(incarnation.spec.container_name, incarnation.spec.address, mounted)
         hands.leader.require()
         try:
             container_id = await hands.engine.create(action.spec, placement, action.identity)
@@ -184,7 +210,10 @@ class Actuator:
             await self._look_into_conflict(placement.container_name, conflict)
             return
         except ActionError as error:
+            if error.reason == "ImageMissing" and world.wanted is not None:
+                hands.images.forget(action.spec.image, world.wanted.pull)
             await self._give_up_address(world.user_container, incarnation, error)
+            await self._give_up_spec(world, incarnation, error)
             raise
         await hands.observer.look(placement.container_name)
         await self._write(lambda tx: (records.mark(tx, incarnation, container_id, started_at=None),))
@@ -194,6 +223,7 @@ class Actuator:
         """Somebody has the name. What can be seen, the next pass judges; a phantom is removed by name."""
         if await self._hands.observer.look(name) is not None:
             return
+        self._hands.leader.require()
         await self._hands.engine.remove(name)
         raise TransientError(
             "PhantomName", f"the engine holds the name of a container it does not show: {conflict}"
@@ -212,15 +242,22 @@ class Actuator:
         retirement = Retire(incarnation, "Error", None)
         await self._write(lambda tx: records.retire(tx, owner, retirement, str(error)))
 
-    async def _start(self, action: Start) -> None:
+    async def _give_up_spec(self, world: World, incarnation: Incarnation, error: ActionError) -> None:
+        """What the engine will never run is rolled back from, where there is something to go back to."""
+        failed = failed_hash(world, incarnation.spec.spec_hash, crashed=False)
+        if failed is None or not isinstance(error, TerminalError):
+            return
+        retirement = Retire(incarnation, "Error", None, failed_spec_hash=failed)
+        await self._write(lambda tx: records.retire(tx, world.user_container, retirement, str(error)))
+
+    async def _start(self, world: World, action: Start) -> None:
         hands, incarnation = self._hands, action.incarnation
         hands.leader.require()
         try:
             await hands.engine.start(action.container_id)
         except ActionError as error:
-            owner = hands.cache.user_container_of(incarnation.spec.user_container)
-            if owner is not None:
-                await self._give_up_address(owner, incarnation, error)
+            await self._give_up_address(world.user_container, incarnation, error)
+            await self._give_up_spec(world, incarnation, error)
             raise
         await hands.observer.look(incarnation.spec.container_name)
         await self._write(lambda tx: (records.mark(tx, incarnation, action.container_id, started_at=tx.now),))
@@ -268,9 +305,10 @@ class Actuator:
         if container is None:
             return ""
         try:
-            return await self._hands.engine.logs(container.id)
-        except ActionError as error:
-            return f"(no logs: {error})"
+            async with asyncio.timeout(LAST_WORDS_S_MAX):
+                return await self._hands.engine.logs(container.id)
+        except (ActionError, TimeoutError) as error:
+            return f"(no logs: {str(error) or 'the engine is slow'})"
 
     async def _remove(self, action: Remove) -> None:
         hands = self._hands

@@ -35,9 +35,10 @@ class Cache:
         self._objects: dict[str, dict[str, Resource]] = {kind.kind: {} for kind in WATCHED}
         self._user_container_by_uid: dict[str, str] = {}
         self._home_by_owner: dict[str, str] = {}
-        self._users_by_template: defaultdict[str, set[str]] = defaultdict(set)
-        self._incarnations_by_home: defaultdict[str, set[str]] = defaultdict(set)
-        self._requests_by_user: defaultdict[str, set[str]] = defaultdict(set)
+        # Dicts for their order: the same history gives the same passes.
+        self._users_by_template: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        self._incarnations_by_home: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        self._requests_by_user: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self.taken_addresses: dict[str, str] = {}  # address → Incarnation
 
     def put(self, obj: Resource) -> bool:
@@ -79,8 +80,8 @@ class Cache:
         name = self._home_by_owner.get(owner_uid)
         return self.get(Home, name) if name is not None else None
 
-    def users_of(self, template: str) -> frozenset[str]:
-        return frozenset(self._users_by_template.get(template, ()))
+    def users_of(self, template: str) -> tuple[str, ...]:
+        return tuple(self._users_by_template.get(template, ()))
 
     def incarnations_of(self, home: str) -> tuple[Incarnation | None, tuple[Incarnation, ...]]:
         """The live record of a Home, and its quarantined ones."""
@@ -108,16 +109,16 @@ class Cache:
         match obj:
             case UserContainer():
                 self._user_container_by_uid[obj.uid] = obj.name
-                self._users_by_template[obj.spec.template].add(obj.name)
+                self._users_by_template[obj.spec.template][obj.name] = None
             case Home():
                 if obj.spec.owner is not None:
                     self._home_by_owner[obj.spec.owner.uid] = obj.name
             case Incarnation():
-                self._incarnations_by_home[obj.spec.home].add(obj.name)
+                self._incarnations_by_home[obj.spec.home][obj.name] = None
                 if obj.spec.address:
                     self.taken_addresses[obj.spec.address] = obj.name
             case Request():
-                self._requests_by_user[obj.spec.user_container].add(obj.name)
+                self._requests_by_user[obj.spec.user_container][obj.name] = None
             case _:
                 pass
 
@@ -139,9 +140,9 @@ class Cache:
                 pass
 
 
-def _discard(index: defaultdict[str, set[str]], key: str, name: str) -> None:
+def _discard(index: defaultdict[str, dict[str, None]], key: str, name: str) -> None:
     names = index.get(key)
     if names is not None:
-        names.discard(name)
+        names.pop(name, None)
         if not names:
             del index[key]

@@ -48,7 +48,7 @@ class Directories(Protocol):
         ...
 
     async def claims(self) -> list[Claim]:
-        """Every readable claim; unreadable ones are logged and left alone."""
+        """Every readable claim; unreadable ones are logged and left alone. Raises TransientError."""
         ...
 
     async def purge(self, home: str) -> None:
@@ -69,7 +69,10 @@ class HostDirectories:
             raise _translated(error, self._root / claim.home) from error
 
     async def claims(self) -> list[Claim]:
-        return await asyncio.to_thread(self._claims)
+        try:
+            return await asyncio.to_thread(self._claims)
+        except OSError as error:
+            raise _translated(error, self._root) from error
 
     async def purge(self, home: str) -> None:
         try:

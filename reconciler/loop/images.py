@@ -65,6 +65,12 @@ class Images:
         if known.fetching is None:
             known.fetching = asyncio.create_task(self._fetch(known, reference, pull))
 
+    def forget(self, reference: str, pull: Pull) -> None:
+        """What was known turned out to be wrong: somebody removed the image."""
+        known = self._known.get((reference, pull))
+        if known is not None:
+            known.present_until = None
+
     async def close(self) -> None:
         """Give up fetches under way."""
         tasks = [known.fetching for known in self._known.values() if known.fetching is not None]

@@ -69,6 +69,7 @@ class Leader:
             try:
                 await self._lead(0)
             except Conflict as conflict:
+                self._until = 0.0
                 _log.error("leadership.lost", why=str(conflict))
                 return
             except StoreError as error:
@@ -77,6 +78,7 @@ class Leader:
                     return
                 continue
             if self.epoch != epoch:
+                self._until = 0.0  # what was read under the last epoch is no ground to act on under this one
                 _log.error("leadership.lost", why="the lease ran out before it was renewed", epoch=self.epoch)
                 return
 

@@ -20,8 +20,6 @@ from reconciler.engine.port import SUBSCRIBED, Engine
 LIST_PERIOD_S = 45.0
 LIST_PERIOD_TROUBLED_S = 5.0
 EVENTS_RECONNECT_S = 1.0
-EVENT_LOOKS_AT_ONCE_MAX = 8
-LIST_FAILURES_UNTIL_UNKNOWN = 1
 
 _log = structlog.get_logger(__name__)
 
@@ -33,14 +31,14 @@ class Observer:
         self._engine = engine
         self._on_change = on_change
         self._by_name: dict[str, ObservedContainer] = {}
-        self._names_by_home: defaultdict[str, set[str]] = defaultdict(set)
-        self._names_by_owner: defaultdict[str, set[str]] = defaultdict(set)
-        self._looked_at: dict[
-            str, int
-        ] = {}  # name → the look that saw it last, so that a list never overrules it
-        self._looks = 0
+        # Dicts for their order: the same history gives the same passes.
+        self._names_by_home: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        self._names_by_owner: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        # Answers may overtake each other: what counts is which question was asked last.
+        self._asked = 0
+        self._looked: dict[str, int] = {}  # name → the question that told of it, since the last list
+        self._listed = 0  # the question that the last list answered
         self._list_soon = asyncio.Event()
-        self._looking = asyncio.Semaphore(EVENT_LOOKS_AT_ONCE_MAX)
         self.unknown: str = "the engine was not listed yet"  # why nothing is known, "" if it is
         self.on_listed: Callable[[], None] = lambda: None
 
@@ -51,36 +49,38 @@ class Observer:
         """What bears the name or claims the Home or the owner; unknown while the engine is."""
         if self.unknown:
             return EngineView(None, self.unknown)
-        names = self._names_by_home.get(home, set()) | self._names_by_owner.get(owner_uid, set())
+        names = {**self._names_by_home.get(home, {}), **self._names_by_owner.get(owner_uid, {})}
         if container_name in self._by_name:
-            names = names | {container_name}
+            names[container_name] = None
         return EngineView(tuple(self._by_name[name] for name in names)) if names else _NOTHING
 
     async def look(self, container_name: str) -> ObservedContainer | None:
         """Look at one name now and remember it. Raises OutcomeUnknownError."""
+        question = self._next_question()
         seen = await self._engine.inspect(container_name)
-        self._looks += 1
-        self._looked_at[container_name] = self._looks
-        self._remember(container_name, seen)
+        if question > max(self._listed, self._looked.get(container_name, 0)):
+            self._looked[container_name] = question
+            self._remember(container_name, seen)
         return seen
 
     async def list(self) -> None:
-        """Take the engine's list for the truth, except for names looked at while it was being made."""
-        looks_before = self._looks
+        """Take the engine's list for the truth, except for names that were asked about later."""
+        question = self._next_question()
         try:
             listed = await self._engine.list()
         except ActionError as error:
             self._lose_sight(str(error))
             return
         names = {one.name for one in listed}
-        fresh = {name for name, look in self._looked_at.items() if look > looks_before}
+        fresh = {name for name, look in self._looked.items() if look > question}
         gone = [one for name, one in self._by_name.items() if name not in names and name not in fresh]
         changed = [one for one in listed if one.name not in fresh and self._by_name.get(one.name) != one]
         for one in gone:
             self._remember(one.name, None)
         for one in changed:
             self._remember(one.name, one)
-        self._looked_at = {name: look for name, look in self._looked_at.items() if name in fresh}
+        self._looked = {name: look for name, look in self._looked.items() if name in fresh}
+        self._listed = question
         self._regain_sight()
         self._on_change([*gone, *changed])
 
@@ -131,26 +131,41 @@ class Observer:
     def _remember(self, name: str, seen: ObservedContainer | None) -> None:
         old = self._by_name.pop(name, None)
         if old is not None and old.identity is not None:
-            self._names_by_home[old.identity.home].discard(name)
-            self._names_by_owner[old.identity.user_container].discard(name)
+            _discard(self._names_by_home, old.identity.home, name)
+            _discard(self._names_by_owner, old.identity.user_container, name)
         if seen is None:
             return
         self._by_name[name] = seen
         if seen.identity is not None:
-            self._names_by_home[seen.identity.home].add(name)
-            self._names_by_owner[seen.identity.user_container].add(name)
+            self._names_by_home[seen.identity.home][name] = None
+            self._names_by_owner[seen.identity.user_container][name] = None
 
     def _lose_sight(self, message: str) -> None:
+        message = message or "the engine does not answer"
         if not self.unknown:
             _log.warning("engine.lost", message=message)
-        self.unknown = message or "the engine does not answer"
-        self._on_change(self.containers())
+        is_news = message != self.unknown
+        self.unknown = message
+        if is_news:
+            self._on_change(self.containers())
 
     def _regain_sight(self) -> None:
         if self.unknown:
             self.unknown = ""
             _log.info("engine.listed", containers=len(self._by_name))
             self._on_change(self.containers())
+
+
+    def _next_question(self) -> int:
+        self._asked += 1
+        return self._asked
+
+
+def _discard(index: defaultdict[str, dict[str, None]], key: str, name: str) -> None:
+    names = index[key]
+    names.pop(name, None)
+    if not names:
+        del index[key]
 
 
 _NOTHING = EngineView(())

@@ -7,6 +7,7 @@ Next: :mod:`reconciler.loop.cache`.
 
 import asyncio
 import heapq
+from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -43,7 +44,7 @@ class KeyQueue(Generic[K]):
         self._working: set[K] = set()
         self._again: dict[K, Priority] = {}
         self._later: dict[K, _Later] = {}
-        self._arrival = asyncio.Event()
+        self._takers: deque[asyncio.Future[None]] = deque()
 
     def add(self, key: K, priority: Priority) -> None:
         """Give ``key`` a turn; an entry of higher urgency that waits already stays."""
@@ -55,7 +56,7 @@ class KeyQueue(Generic[K]):
             return
         self._waiting[key] = priority
         heapq.heappush(self._heap, (priority, next(self._order), key))
-        self._arrival.set()
+        self._wake_one()
 
     def add_after(self, key: K, delay_s: float, priority: Priority) -> None:
         """Give ``key`` a turn in ``delay_s``; an earlier one already agreed on stays."""
@@ -70,15 +71,18 @@ class KeyQueue(Generic[K]):
 
     async def take(self) -> tuple[K, Priority]:
         """The most urgent key; it is the caller's until :meth:`done`."""
-        while True:
-            while self._heap:
-                priority, _, key = heapq.heappop(self._heap)
-                if self._waiting.get(key) == priority:  # otherwise a more urgent entry took its place
-                    del self._waiting[key]
-                    self._working.add(key)
-                    return key, Priority(priority)
-            self._arrival.clear()
-            await self._arrival.wait()
+        while (taken := self._pop()) is None:
+            arrival = asyncio.get_running_loop().create_future()
+            self._takers.append(arrival)
+            try:
+                await arrival
+            except asyncio.CancelledError:
+                if arrival in self._takers:
+                    self._takers.remove(arrival)
+                else:
+                    self._wake_one()  # the turn that was ours is somebody else's
+                raise
+        return taken
 
     def done(self, key: K) -> None:
         """The turn is over; an add that came meanwhile counts now."""
@@ -104,6 +108,23 @@ class KeyQueue(Generic[K]):
         for later in self._later.values():
             later.timer.cancel()
         self._later.clear()
+
+    def _pop(self) -> tuple[K, Priority] | None:
+        while self._heap:
+            priority, _, key = heapq.heappop(self._heap)
+            if self._waiting.get(key) == priority:  # otherwise a more urgent entry took its place
+                del self._waiting[key]
+                self._working.add(key)
+                return key, Priority(priority)
+        return None
+
+    def _wake_one(self) -> None:
+        """One key, one worker: the others sleep on."""
+        while self._takers:
+            taker = self._takers.popleft()
+            if not taker.done():
+                taker.set_result(None)
+                return
 
     def _due(self, key: K) -> None:
         later = self._later.pop(key)

@@ -94,6 +94,7 @@ def adopt(tx: Tx, owner: UserContainer, action: Adopt, *, address: str, port: in
             ),
         )
     number = identity.number
+    _supersede(tx, home, address)
     incarnation = tx.create(
         Incarnation(
             metadata=Metadata(name=IncarnationNames.record(home.name, number)),
@@ -122,6 +123,14 @@ def adopt(tx: Tx, owner: UserContainer, action: Adopt, *, address: str, port: in
         tx, owner, incarnation=incarnation.name, spec_hash=identity.spec_hash, home=home.name, ready_at=None
     )
     return (home, incarnation, user)
+
+
+def _supersede(tx: Tx, home: Home, address: str) -> None:
+    """An earlier incarnation of the same Home leaves its address to the one that is found at it."""
+    holder = tx.by_unique_key(Incarnation, f"address:{address}") if address else None
+    is_resting = holder is not None and holder.status.state is IncarnationState.QUARANTINED
+    if holder is not None and is_resting and holder.spec.home == home.name:
+        tx.delete(holder)
 
 
 def mark(tx: Tx, incarnation: Incarnation, container_id: str, *, started_at: datetime | None) -> Incarnation:
