@@ -52,9 +52,8 @@ class Pages:
         asked.own_status, asked.reason = 503, "WaitingPage"
         await send_answer(asked.send, 503, _sized(headers, body), body)
 
-    def problem(self, asked: Asked, problem: Problem) -> tuple[int, list[Header], bytes]:
+    def problem(self, problem: Problem) -> tuple[int, list[Header], bytes]:
         """A refusal as a page."""
-        del asked
         body = draw_problem(problem, home_url=self._home_url)
         headers = [*page_headers(), *problem.headers]
         if problem.retry_after_s is not None:

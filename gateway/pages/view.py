@@ -33,7 +33,7 @@ class SeatView:
     is_ready: bool
     conditions: tuple[ConditionView, ...]
     mcp_urls: tuple[str, ...]
-    pages: tuple[str, ...]
+    page: str | None  # where its pages are entered
     restart_count: int
     last_end: str
 
@@ -52,7 +52,7 @@ def seat_view(seat: Seat, routes: RouteSet | None, gateway_origin: str) -> SeatV
             for c in seat.resource.status.conditions
         ),
         mcp_urls=tuple(gateway_origin + path for path in routes.mcp_paths) if routes is not None else (),
-        pages=tuple(route.path for route in routes.pages) if routes is not None and seat.home else (),
+        page=routes.first_page if routes is not None and seat.home else None,
         restart_count=seat.resource.status.restart_count,
         last_end=_last_end(seat),
     )

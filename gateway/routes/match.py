@@ -12,6 +12,7 @@ from state.kinds.template import Access, Route
 
 _RANK = {"exact": 0, "subtree": 1, "prefix": 2}
 CACHED_PATHS_MAX = 1024
+CACHED_PATH_CHARS_MAX = 256
 
 
 def covers(route: Route, path: str) -> bool:
@@ -49,7 +50,8 @@ class RouteSet:
             found = next((route for route in self._ordered if covers(route, path)), None)
             if len(self._cached) >= CACHED_PATHS_MAX:
                 self._cached.clear()
-            self._cached[path] = found
+            if len(path) <= CACHED_PATH_CHARS_MAX:
+                self._cached[path] = found
             return found
 
     @property
