@@ -6,6 +6,7 @@ hosted links, which are secrets. Lines beyond the queue's bound are dropped, and
 
 import asyncio
 import os
+import select
 from contextlib import suppress
 from datetime import UTC, datetime
 from time import perf_counter, time
@@ -17,6 +18,8 @@ from gateway.proxy import Failure
 
 FLUSH_EVERY_S = 0.5
 LINES_QUEUED_MAX = 20_000
+PIECE_BYTES = select.PIPE_BUF  # what a pipe that polls writable takes at once
+STALL_S = 2.0
 _STDOUT = 1
 
 # In the order of the line's fields; one tuple a request is all that the hot path makes.
@@ -53,10 +56,19 @@ class AccessLog:
         return taken
 
     def _write(self, lines: list[Line]) -> None:
-        text = b"".join(self._formatted(line) for line in lines)
+        text = memoryview(b"".join(self._formatted(line) for line in lines))
         with suppress(OSError):  # nobody reads: the requests matter more
             while text:
-                text = text[os.write(self._descriptor, text) :]
+                if not self._is_writable():
+                    self.dropped_count += len(lines)
+                    return
+                text = text[os.write(self._descriptor, text[:PIECE_BYTES]) :]
+
+    def _is_writable(self) -> bool:
+        """Whether a piece can be written without blocking; a pipe that nobody empties must not hold us up."""
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLOUT)
+        return bool(poll.poll(STALL_S * 1000))
 
     def _formatted(self, line: Line) -> bytes:
         at, method, site, route, seat, status, took_s, held_s, dials, up, down, failure, reason = line

@@ -106,7 +106,7 @@ class Front:
         if asked.is_websocket:
             await deny_websocket(asked.scope.get("extensions"), asked.send, problem)
         elif asked.head.is_navigation:
-            status, headers, body = self._pages.problem(asked, problem)
+            status, headers, body = self._pages.problem(problem)
             await send_answer(asked.send, status, headers, body)
         else:
             await send_problem(asked.send, problem)

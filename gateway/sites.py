@@ -48,6 +48,8 @@ class Sites:
         try:
             return self._cached[host]
         except KeyError:
+            if len(host) > HOST_BYTES_MAX:
+                return None
             site = self._parsed(host)
             if len(self._cached) >= HOSTS_CACHED_MAX:
                 self._cached.clear()
@@ -105,8 +107,6 @@ def _suffixes(is_local: bool, workload_domain: str) -> Iterable[str]:
 
 def _split(host: bytes) -> tuple[str, int | None]:
     """Name and port of a Host header; ("", None) where it is no host (a path, user information, spaces)."""
-    if len(host) > HOST_BYTES_MAX:
-        return "", None
     match = _AUTHORITY.fullmatch(host.lower())
     if match is None:
         return "", None

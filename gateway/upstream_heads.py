@@ -12,7 +12,7 @@ from gateway.proxy.client import Scope
 from gateway.sites import Site
 
 HEADS_CACHED_MAX = 2048
-QUERY_CACHED_BYTES_MAX = 256
+TARGET_CACHED_CHARS_MAX = 512
 # Source: RFC 3986 section 3.4, and what browsers leave unescaped in a query.
 _QUERY = re.compile(rb"[\x21-\x7e]*")
 
@@ -34,7 +34,7 @@ class UpstreamHeads:
             built = self._build(path, scope["query_string"], client, site)
             if len(self._cached) >= HEADS_CACHED_MAX:
                 self._cached.clear()
-            if len(key[1]) <= QUERY_CACHED_BYTES_MAX:
+            if len(path) + len(key[1]) <= TARGET_CACHED_CHARS_MAX:
                 self._cached[key] = built
             return built
 

@@ -64,31 +64,10 @@ class Worker:
         self.proxy = Proxy()
         self.metrics = Metrics()
         self.log = AccessLog(self.name)
-        sites = Sites(settings.gateway_origin, workload_domain=settings.workload_domain)
-        seats = Seats(self.table, store, worker=self.name)
-        sessions = Sessions(tickets, is_https=sites.scheme == "https")
-        self._delivery = Delivery(
-            self.proxy, self.table, hold_limits or HoldLimits(timeout_s=settings.hold_timeout_s)
-        )
-        self._desk = Desk(
-            table=self.table,
-            store=store,
-            seats=seats,
-            sites=sites,
-            sessions=sessions,
-            tickets=tickets,
-            default_template=settings.default_template,
-            local_sign_in=sites.is_local and is_bound_to_loopback(listener),
-        )
-        doorway = Doorway(self.table, self._delivery, UpstreamHeads(sites.scheme))
-        self.front = Front(
-            sites=sites,
-            gateway=GatewayDoor(doorway, seats, sites),
-            home=HomeDoor(doorway, sessions, sites),
-            pages=Pages(self._desk),
-            log=self.log,
-            metrics=self.metrics,
-        )
+        limits = hold_limits or HoldLimits(timeout_s=settings.hold_timeout_s)
+        self._delivery = Delivery(self.proxy, self.table, limits)
+        self._desk = self._set_up_desk(settings, store, tickets, is_local=is_bound_to_loopback(listener))
+        self.front = self._set_up_front()
         self._follower = Follower(store, self.table, self.proxy, self.lease, worker=self.name)
         self._demand = DemandWriter(store, self.table.ledger, worker=self.name)
         self._server: GatewayServer = build_server(self.front, listener)
@@ -96,6 +75,33 @@ class Worker:
         self._private = build_private_server(self.table, self.metrics)
         self._failure: BaseException | None = None
         self._add_gauges()
+
+    def _set_up_desk(
+        self, settings: GatewaySettings, store: Store, tickets: Tickets, *, is_local: bool
+    ) -> Desk:
+        sites = Sites(settings.gateway_origin, workload_domain=settings.workload_domain)
+        return Desk(
+            table=self.table,
+            store=store,
+            seats=Seats(self.table, store, worker=self.name),
+            sites=sites,
+            sessions=Sessions(tickets, is_https=sites.scheme == "https"),
+            tickets=tickets,
+            default_template=settings.default_template,
+            local_sign_in=sites.is_local and is_local,
+        )
+
+    def _set_up_front(self) -> Front:
+        desk = self._desk
+        doorway = Doorway(self.table, self._delivery, UpstreamHeads(desk.sites.scheme))
+        return Front(
+            sites=desk.sites,
+            gateway=GatewayDoor(doorway, desk.seats, desk.sites),
+            home=HomeDoor(doorway, desk.sessions, desk.sites),
+            pages=Pages(desk),
+            log=self.log,
+            metrics=self.metrics,
+        )
 
     async def run(self) -> None:
         """Serve until `stop`; then drain: what is in flight for a while, the lease last."""

@@ -418,3 +418,26 @@ async def _break() -> None:
 async def _status(rig: Rig, key: str, user: str) -> int:
     async with rig.request("POST", "/mcp", headers=bearer(key, user), data=b"{}") as answer:
         return int(answer.status)
+
+
+async def test_a_log_that_nobody_reads_is_dropped_and_holds_nobody_up() -> None:
+    import os
+    from time import perf_counter
+
+    from gateway import accesslog
+    from gateway.asked import Asked
+    from gateway.head import read_head
+    from gateway.sites import Site
+
+    reader, writer = os.pipe()
+    try:
+        log = accesslog.AccessLog("w", writer)
+        asked = Asked({"type": "http", "method": "GET"}, None, None, read_head([]), Site("", b""), "/")  # type: ignore[arg-type]
+        for _ in range(accesslog.LINES_QUEUED_MAX + 5):
+            log.note(asked, perf_counter())
+        assert log.dropped_count == 5
+        log.flush()
+        assert log.dropped_count == 5 + accesslog.LINES_QUEUED_MAX
+    finally:
+        os.close(reader)
+        os.close(writer)
