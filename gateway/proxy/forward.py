@@ -10,18 +10,13 @@ import asyncio
 
 from gateway.proxy.client import Client, Message, Receive, Scope, Send
 from gateway.proxy.endpoint import UpstreamHead
-from gateway.proxy.headers import answer_headers, request_headers
+from gateway.proxy.headers import answer_headers
 from gateway.proxy.limits import Limits
 from gateway.proxy.outcome import Activity, DialError, Failure, Outcome
 from gateway.proxy.pool import Pool
 from gateway.proxy.problems import send_problem
+from gateway.proxy.request import SAFE_METHODS, chunk, encode
 from gateway.proxy.upstream import UpstreamConnection
-
-# Source: RFC 9110 section 9.2.1. Idempotent would be allowed too, but a repeated DELETE answers otherwise.
-_SAFE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
-# Source: RFC 9110 section 8.6: these say `Content-Length: 0` when they have no body.
-_BODY_METHODS = frozenset({b"POST", b"PUT", b"PATCH"})
-_LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Forwarding:
@@ -85,7 +80,9 @@ class Forwarding:
     async def _ask(self, first: Message, head: UpstreamHead) -> bool:
         """Send the request, or its beginning, and wait for the answer's head. False: none came."""
         more: bool = first.get("more_body", False)
-        request = self._encode(first.get("body", b""), more, head)
+        body: bytes = first.get("body", b"")
+        self._count_up(len(body))
+        request, self._chunked = encode(self._method, self._scope["headers"], head, body, more=more)
         if await self._try(request, more):
             return True
         if not self._may_repeat(more):
@@ -117,34 +114,9 @@ class Forwarding:
         connection = self._connection
         if not connection.busy:
             return True
-        silent = connection.failure is Failure.UPSTREAM_RESET and not connection.answer_began
-        return silent and connection.reused and not more and self._method in _SAFE_METHODS
+        return connection.is_stale and not more and self._method in SAFE_METHODS
 
     # The request's bytes
-
-    def _encode(self, body: bytes, more: bool, head: UpstreamHead) -> bytes:
-        """The head and the first piece of the body. A body that is whole is sent with its length."""
-        self._count_up(len(body))
-        own = head.own
-        pieces = [self._method, b" ", head.target, b" HTTP/1.1\r\n", own.lines]
-        sized = False
-        for name, value in request_headers(self._scope["headers"], own.names):
-            sized = sized or name == b"content-length"
-            pieces += (name, b": ", value, b"\r\n")
-        if not sized:
-            if more:
-                self._chunked = True
-                pieces.append(b"transfer-encoding: chunked\r\n")
-            elif body or self._method in _BODY_METHODS:
-                pieces.append(b"content-length: %d\r\n" % len(body))
-        pieces += (b"\r\n", self._framed(body, more))
-        return b"".join(pieces)
-
-    def _framed(self, piece: bytes, more: bool) -> bytes:
-        if not self._chunked:
-            return piece
-        chunk = b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""
-        return chunk if more else chunk + _LAST_CHUNK
 
     async def _send_rest(self) -> None:
         """Send the rest of the body as it comes, at the pace at which the upstream takes it."""
@@ -158,7 +130,8 @@ class Forwarding:
             more = message.get("more_body", False)
             body: bytes = message.get("body", b"")
             self._count_up(len(body))
-            await connection.send(self._framed(body, more), complete=not more)
+            piece = chunk(body, more=more) if self._chunked else body
+            await connection.send(piece, complete=not more)
         self._client.watch_by_receiving(self._receive, self._client_gone)
 
     def _count_up(self, count: int) -> None:

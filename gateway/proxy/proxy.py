@@ -5,9 +5,12 @@ The story of a request is in `forward.py`, of a WebSocket in `websocket.py`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from websockets.asyncio.client import ClientConnection
 
 from gateway.proxy.client import Receive, Scope, Send
+from gateway.proxy.direct import Direct, Exchange
 from gateway.proxy.endpoint import Endpoint, UpstreamHead
 from gateway.proxy.forward import Forwarding
 from gateway.proxy.limits import Limits
@@ -41,6 +44,25 @@ class Proxy:
         forwarding = Forwarding(scope, receive, send, pool, connection, self._limits, activity)
         await forwarding.run(head)
         return forwarding.outcome
+
+    def direct(
+        self,
+        exchange: Exchange,
+        endpoint: Endpoint,
+        head: UpstreamHead,
+        activity: Activity,
+        on_end: Callable[[Outcome], None],
+    ) -> bool:
+        """Forward a request that is here as a whole, without a task. False: nothing was done, use `http`.
+
+        `on_end` is called once with what came of it, unless the exchange begins anew as an ASGI request.
+        """
+        pool = self._pools.pool(endpoint)
+        connection = pool.take()
+        if connection is None:
+            return False
+        Direct(exchange, pool, connection, self._limits, activity, on_end).begin(head)
+        return True
 
     async def websocket(
         self,

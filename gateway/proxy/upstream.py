@@ -38,6 +38,7 @@ class UpstreamConnection(asyncio.Protocol):
         "busy",
         "detail",
         "failure",
+        "listener",
         "lost",
         "request_complete",
         "reused",
@@ -65,6 +66,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.reused = False
         self.lost = False
         self.request_complete = False
+        self.listener: Callable[[], None] | None = None  # told of news in place of an awaiting task
         self.failure: Failure | None = None
         self.detail = ""
 
@@ -106,10 +108,19 @@ class UpstreamConnection(asyncio.Protocol):
         answer = self.answer
         while not answer.body_bytes and not answer.complete and not self.failure:
             await self._woken()
-        taken = answer.take()
+        return self.take()
+
+    def take(self) -> bytes:
+        """The body bytes that have come since the last call."""
+        taken = self.answer.take()
         if self._paused_reading:
             self._resume_reading()
         return taken
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether a pooled connection turned out to be closed: its peer read nothing of this request."""
+        return self.reused and self.failure is Failure.UPSTREAM_RESET and not self.answer_began
 
     @property
     def failed(self) -> bool:
@@ -228,7 +239,9 @@ class UpstreamConnection(asyncio.Protocol):
         return self._waiter
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
+        if self.listener is not None:
+            self.listener()
+        elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     def _pause_reading(self) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
 
 import httptools
@@ -27,10 +29,18 @@ from gateway.server.refusal import refusal
 _NEVER = float("inf")
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a server gives all of its connections. `direct` takes a whole request over, or declines."""
+
+    limits: ServerLimits = field(default_factory=ServerLimits)
+    direct: Callable[[Cycle], bool] | None = None
+
+
 class Connection(asyncio.Protocol):
     """Made by uvicorn's server for each accepted socket. `_queue[0]` is being answered."""
 
-    limits: ClassVar[ServerLimits] = ServerLimits()
+    given: ClassVar[Given] = Given()
 
     __slots__ = (
         "_app",
@@ -43,7 +53,9 @@ class Connection(asyncio.Protocol):
         "_head_open",
         "_headers",
         "_last",
+        "_limits",
         "_loop",
+        "_on_writable",
         "_parser",
         "_queue",
         "_reading_paused",
@@ -53,6 +65,7 @@ class Connection(asyncio.Protocol):
         "_target",
         "_transport",
         "_unsent",
+        "_unstarted",
         "_upgrading",
         "_writable",
     )
@@ -64,6 +77,7 @@ class Connection(asyncio.Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
+        self._limits = self.given.limits
         self._config = config
         self._app = config.loaded_app
         self._state = server_state
@@ -73,6 +87,7 @@ class Connection(asyncio.Protocol):
         self._shared_scope: dict[str, Any] = {}
         self._queue: deque[Cycle] = deque()
         self._feeding: Cycle | None = None
+        self._unstarted = False  # whether `_queue[0]` was given to nobody yet
         self._target = b""
         self._headers: Headers = []
         self._head_open = False
@@ -82,15 +97,16 @@ class Connection(asyncio.Protocol):
         self._framing_bytes = 0
         self._reading_paused = False
         self._unsent = b""
+        self._on_writable: Callable[[], None] | None = None
         self._writable: asyncio.Event | None = None
-        self._deadline = self._loop.time() + self.limits.head_s
+        self._deadline = self._loop.time() + self._limits.head_s
         self._stalled_at = _NEVER
 
     # What the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if len(self._state.connections) >= self.limits.connections_max:
+        if len(self._state.connections) >= self._limits.connections_max:
             self._deaf = True
             self._transport.abort()
             return
@@ -125,6 +141,9 @@ class Connection(asyncio.Protocol):
         if self._writable is not None:
             self._writable.set()
             self._writable = None
+        call, self._on_writable = self._on_writable, None
+        if call is not None:
+            call()
 
     # What uvicorn's server and the sweep call
 
@@ -136,14 +155,14 @@ class Connection(asyncio.Protocol):
             cycle.keep_alive = False
 
     def expire(self, now: float) -> None:
-        if now - self._stalled_at > self.limits.stall_s:
+        if now - self._stalled_at > self._limits.stall_s:
             self._transport.abort()
         elif now <= self._deadline:
             return
         elif self._deaf:
             self._transport.abort()
         elif self._reading_paused:
-            self._deadline = now + self.limits.body_idle_s
+            self._deadline = now + self._limits.body_idle_s
         elif self._head_open or self._feeding is not None:
             self._refuse(RefusedError(408, "The rest of the request did not come in time."))
         else:
@@ -173,6 +192,10 @@ class Connection(asyncio.Protocol):
     def _flush(self) -> None:
         if self._unsent and not self._transport.is_closing():
             self.write(b"")
+
+    def when_writable(self, call: Callable[[], None]) -> None:
+        """Call once the client can take more, or has gone."""
+        self._on_writable = call
 
     async def drain(self) -> None:
         if self._writable is not None:
@@ -208,9 +231,9 @@ class Connection(asyncio.Protocol):
             self._lose_all()
             self._transport.close()
         elif self._queue:
-            self._start(self._queue[0])
+            self.start(self._queue[0])
         elif not self._head_open:
-            self._deadline = self._loop.time() + self.limits.keep_alive_s
+            self._deadline = self._loop.time() + self._limits.keep_alive_s
         self.resume_reading()
 
     # What httptools calls
@@ -219,7 +242,7 @@ class Connection(asyncio.Protocol):
         self._target = b""
         self._headers = []
         self._head_open = True
-        self._deadline = self._loop.time() + self.limits.head_s
+        self._deadline = self._loop.time() + self._limits.head_s
 
     def on_url(self, target: bytes) -> None:
         self._target += target
@@ -248,9 +271,9 @@ class Connection(asyncio.Protocol):
         cycle = self._feeding
         if cycle is None or cycle.answer_complete:
             return
-        self._deadline = self._loop.time() + self.limits.body_idle_s
+        self._deadline = self._loop.time() + self._limits.body_idle_s
         cycle.feed(body)
-        if cycle.body_bytes > self.limits.body_buffer_bytes_max and not self._reading_paused:
+        if cycle.body_bytes > self._limits.body_buffer_bytes_max and not self._reading_paused:
             self._reading_paused = True
             self._transport.pause_reading()
 
@@ -258,8 +281,14 @@ class Connection(asyncio.Protocol):
         self._framing_bytes = 0
         self._deadline = _NEVER
         cycle, self._feeding = self._feeding, None
-        if cycle is not None:
-            cycle.feed_end()
+        if cycle is None:
+            return
+        cycle.feed_end()
+        if self._unstarted:
+            self._unstarted = False
+            direct = self.given.direct
+            if direct is None or not direct(cycle):
+                self.start(cycle)
 
     # Steps
 
@@ -269,6 +298,9 @@ class Connection(asyncio.Protocol):
         self._framing_bytes += len(data)
         try:
             self._parser.feed_data(data)
+            if self._unstarted:
+                self._unstarted = False
+                self.start(self._queue[0])
         except httptools.HttpParserUpgrade as upgrade:
             return self._upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
@@ -278,30 +310,30 @@ class Connection(asyncio.Protocol):
                 cause = error.__context__
                 self._refuse(cause if isinstance(cause, RefusedError) else RefusedError(400, str(error)))
         else:
-            if self._framing_bytes > self.limits.head_bytes_max:
-                self._refuse(RefusedError(431, f"A head may have {self.limits.head_bytes_max} bytes."))
+            if self._framing_bytes > self._limits.head_bytes_max:
+                self._refuse(RefusedError(431, f"A head may have {self._limits.head_bytes_max} bytes."))
         return b""
 
     def _check_head_size(self) -> None:
         """The last read may have brought more than the head: then count the head alone."""
-        if self._framing_bytes > self.limits.head_bytes_max:
+        if self._framing_bytes > self._limits.head_bytes_max:
             size = len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._headers)
-            if size > self.limits.head_bytes_max:
-                raise RefusedError(431, f"A head may have {self.limits.head_bytes_max} bytes.")
+            if size > self._limits.head_bytes_max:
+                raise RefusedError(431, f"A head may have {self._limits.head_bytes_max} bytes.")
         self._framing_bytes = 0
 
     def _enqueue(self, scope: dict[str, Any], *, continue_expected: bool) -> None:
         cycle = Cycle(self, scope, keep_alive=not self._last, continue_expected=continue_expected)
-        scope["extensions"] = {EXTENSION: cycle}
         self._feeding = cycle
-        self._deadline = self._loop.time() + self.limits.body_idle_s
+        self._deadline = self._loop.time() + self._limits.body_idle_s
         self._queue.append(cycle)
         if len(self._queue) == 1:
-            self._start(cycle)
-        elif len(self._queue) > self.limits.pipelined_max:
+            self._unstarted = True  # until this read is parsed: then it is here as a whole, or a task's
+        elif len(self._queue) > self._limits.pipelined_max:
             raise RefusedError(400, "Too many requests were sent ahead.")
 
-    def _start(self, cycle: Cycle) -> None:
+    def start(self, cycle: Cycle) -> None:
+        cycle.scope["extensions"] = {EXTENSION: cycle}
         task = self._loop.create_task(cycle.run(self._app))
         self._state.tasks.add(task)
         task.add_done_callback(self._state.tasks.discard)
@@ -352,7 +384,7 @@ class Connection(asyncio.Protocol):
     def _linger(self) -> None:
         """Say that nothing more comes, and read on for a while: a close now would reset the answer away."""
         self._deaf = True
-        self._deadline = self._loop.time() + self.limits.linger_s
+        self._deadline = self._loop.time() + self._limits.linger_s
         if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
         self.resume_reading()

@@ -49,6 +49,8 @@ class Wire(Protocol):
 
     def write(self, piece: bytes) -> None: ...
     def write_soon(self, piece: bytes) -> None: ...
+    def when_writable(self, call: Callable[[], None]) -> None: ...
+    def start(self, cycle: Cycle) -> None: ...
     def resume_reading(self) -> None: ...
     async def drain(self) -> None: ...
     def answered(self, cycle: Cycle) -> None: ...
@@ -168,10 +170,7 @@ class Cycle:
             await self._wait()
 
     def _take_body(self) -> Message:
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._body = []
-        self.body_bytes = 0
-        self._end_told = self.body_complete
+        body = self.take_body()
         return {"type": "http.request", "body": body, "more_body": not self.body_complete}
 
     async def send(self, message: Message) -> None:
@@ -181,9 +180,9 @@ class Cycle:
             return
         kind = message["type"]
         if kind == "http.response.start" and not self.answer_began:
-            self._start(message["status"], list(message.get("headers", ())))
+            self.answer_head(message["status"], list(message.get("headers", ())))
         elif kind == "http.response.body" and self.answer_began and not self.answer_complete:
-            self._continue(message.get("body", b""), more=message.get("more_body", False))
+            self.answer_body(message.get("body", b""), more=message.get("more_body", False))
         else:
             raise RuntimeError(f"unexpected ASGI message {kind!r}")
 
@@ -191,9 +190,34 @@ class Cycle:
         """End the connection so that the client sees that the answer is not whole."""
         self._wire.cut(reset=self._unframed)
 
+    # The same without waiting: for a request that is here as a whole
+
+    @property
+    def write_paused(self) -> bool:
+        return self._wire.write_paused
+
+    def when_writable(self, call: Callable[[], None]) -> None:
+        self._wire.when_writable(call)
+
+    def take_body(self) -> bytes:
+        """The body, which is whole; afterwards `receive` tells of a disconnect alone."""
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body = []
+        self.body_bytes = 0
+        self._end_told = self.body_complete
+        return body
+
+    def restart(self) -> None:
+        """Begin anew as an ASGI request: nothing was answered, and there was no body to take."""
+        if not self.gone:
+            self._end_told = False
+            self._wire.start(self)
+
     # The answer's bytes
 
-    def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    def answer_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        if self.gone:
+            return
         self._continue_expected = False
         self.answer_began = True
         pieces = [_STATUS_LINES[status]]
@@ -235,7 +259,9 @@ class Cycle:
             return b"transfer-encoding: chunked\r\n"
         return b""
 
-    def _continue(self, body: bytes, *, more: bool) -> None:
+    def answer_body(self, body: bytes, *, more: bool) -> None:
+        if self.gone:
+            return
         if self._bodiless:
             pass
         elif self._chunked:

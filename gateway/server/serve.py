@@ -14,7 +14,8 @@ from typing import Any
 
 import uvicorn
 
-from gateway.server.connection import Connection
+from gateway.server.connection import Connection, Given
+from gateway.server.cycle import Cycle
 from gateway.server.limits import ServerLimits
 from gateway.server.websocket import GatewayWebSocket
 
@@ -50,15 +51,29 @@ def listen(
 
 
 def build_server(
-    app: Callable[..., Any], listener: socket.socket, limits: ServerLimits | None = None
+    app: Callable[..., Any],
+    listener: socket.socket,
+    limits: ServerLimits | None = None,
+    *,
+    direct: Callable[[Cycle], bool] | None = None,
 ) -> GatewayServer:
-    """One worker's server on a listening socket: `await server.serve()` runs until `should_exit`."""
-    return GatewayServer(app, listener, limits or ServerLimits())
+    """One worker's server on a listening socket: `await server.serve()` runs until `should_exit`.
+
+    `direct` is offered each request that came as a whole, before a task is made for it; it takes the request
+    over and answers it without awaiting, or declines (False), and the application gets it.
+    """
+    return GatewayServer(app, listener, limits or ServerLimits(), direct)
 
 
 class GatewayServer(uvicorn.Server):
-    def __init__(self, app: Callable[..., Any], listener: socket.socket, limits: ServerLimits) -> None:
-        super().__init__(_config(app, limits))
+    def __init__(
+        self,
+        app: Callable[..., Any],
+        listener: socket.socket,
+        limits: ServerLimits,
+        direct: Callable[[Cycle], bool] | None,
+    ) -> None:
+        super().__init__(_config(app, limits, direct))
         self._listener = listener
         self._limits = limits
         self._sweep: asyncio.TimerHandle | None = None
@@ -106,13 +121,16 @@ def raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _config(app: Callable[..., Any], limits: ServerLimits) -> uvicorn.Config:
+def _config(
+    app: Callable[..., Any], limits: ServerLimits, direct: Callable[[Cycle], bool] | None
+) -> uvicorn.Config:
+    given = Given(limits, direct)
     return uvicorn.Config(
         app,
         interface="asgi3",
         lifespan="on",
-        http=type("LimitedConnection", (Connection,), {"limits": limits, "__slots__": ()}),
-        ws=type("LimitedWebSocket", (GatewayWebSocket,), {"limits": limits}),
+        http=type("WorkersConnection", (Connection,), {"given": given, "__slots__": ()}),
+        ws=type("WorkersWebSocket", (GatewayWebSocket,), {"limits": limits}),
         ws_max_size=limits.message_bytes_max,
         ws_ping_interval=limits.ping_s,
         ws_ping_timeout=limits.ping_s,

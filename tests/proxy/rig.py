@@ -15,6 +15,9 @@ from gateway.server import ServerLimits, build_server, listen
 PATIENCE_S = 10.0
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
+# Whether whole requests go the direct way; the fixture `way` runs a test both ways.
+DIRECT = True
+
 Handler = Callable[["Peer"], Awaitable[None]]
 
 
@@ -175,6 +178,12 @@ class Gateway:
         else:
             self.outcomes.put_nowait(outcome)
 
+    def direct(self, exchange: Any) -> bool:
+        if not DIRECT:
+            return False
+        head = self._head(exchange.scope)
+        return self.proxy.direct(exchange, self.endpoint, head, self.activity, self.outcomes.put_nowait)
+
     def _head(self, scope: Any) -> UpstreamHead:
         query = scope["query_string"]
         forwarded = forwarded_headers(client="203.0.113.9", scheme="http", host=b"home.example")
@@ -218,11 +227,14 @@ async def _unavailable(scope: Any, send: Any) -> None:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Any, limits: ServerLimits | None = None) -> AsyncIterator[int]:
+async def serving(
+    app: Any, limits: ServerLimits | None = None, direct: Callable[[Any], bool] | None = None
+) -> AsyncIterator[int]:
     """Any ASGI application on our server; yields the port."""
     listener = listen("127.0.0.1", 0)
     port = int(listener.getsockname()[1])
-    server = build_server(app, listener, limits or ServerLimits(graceful_shutdown_s=1, sweep_s=0.05))
+    limits = limits or ServerLimits(graceful_shutdown_s=1, sweep_s=0.05)
+    server = build_server(app, listener, limits, direct=direct)
     running = asyncio.create_task(server.serve())
     try:
         while not server.started:
@@ -244,7 +256,7 @@ async def gateway(
     proxy = Proxy(limits or Limits(sweep_s=0.05))
     front = Gateway(endpoint, proxy, **fields)
     try:
-        async with serving(front, server_limits) as port:
+        async with serving(front, server_limits, front.direct) as port:
             front.port = port
             yield front
     finally:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gateway.proxy import Failure
 from tests.proxy.rig import OK, Peer, always, gateway, get, header, post, status, upstream
+
+pytestmark = pytest.mark.usefixtures("way")
 
 
 async def test_a_request_arrives_with_path_query_host_and_body() -> None:

@@ -9,6 +9,8 @@ import pytest
 from gateway.proxy import Failure
 from tests.proxy.rig import OK, PATIENCE_S, Peer, always, gateway, get, header, post, status, upstream
 
+pytestmark = pytest.mark.usefixtures("way")
+
 # No answer at all can be made of these: 502.
 BAD = {
     "nothing": b"",

@@ -10,6 +10,8 @@ from gateway.proxy import Failure, Limits
 from gateway.server import ServerLimits
 from tests.proxy.rig import OK, PATIENCE_S, Peer, always, gateway, get, header, post, status, upstream
 
+pytestmark = pytest.mark.usefixtures("way")
+
 EVENTS = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
