@@ -5,15 +5,17 @@ for whoever holds a hosted link, or for anyone, as its template says. A user's p
 gateway's origin, and a page's cookie is never good for MCP. Next: :mod:`gateway.hold.delivery`.
 """
 
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from gateway.asked import Asked
 from gateway.auth.app_keys import Caller, Callers
 from gateway.auth.sessions import Sessions
-from gateway.hold.delivery import Delivery
+from gateway.hold.delivery import Delivery, OnEnd
 from gateway.hold.manner import Manner, manner_of_call, manner_of_page
 from gateway.origins import SAFE_METHODS, refuse_foreign_origin
 from gateway.problems import Problem, bad_request, forbidden, not_found, unavailable
+from gateway.proxy.direct import Exchange
 from gateway.routes.match import names_hostname
 from gateway.routes.seat import Seat
 from gateway.routes.table import Table
@@ -53,6 +55,21 @@ class Doorway:
         else:
             await self._delivery.http(asked, seat, head, manner)
 
+    def direct(self, asked: Asked, exchange: Exchange, seat: Seat, path: str, on_end: OnEnd) -> bool:
+        """The same without awaiting, where nothing has to be awaited; else False."""
+        asked.seat = seat
+        head = self._heads.head(asked.scope, path, asked.site)
+        return self._delivery.direct(asked, exchange, seat, head, on_end)
+
+
+class Passage(NamedTuple):
+    """Where a request that passed the checks may go; a user without a seat may be given one."""
+
+    user: str
+    template: str
+    seat: Seat | None
+    path: str  # as the container is to see it
+
 
 class GatewayDoor:
     """MCP routes on the gateway's origin: ``/mcp…`` and ``/u/<user>/mcp…``."""
@@ -68,6 +85,26 @@ class GatewayDoor:
         """Raises Problem: 403, 401, 400, 404 or 503, in this order of checks."""
         if not self._table.is_believed:
             await self._doorway.wait_believed()
+        passage = self._check(asked)
+        seat = passage.seat or await self._seats.ensure(passage.user, passage.template)
+        asked.site = self._sites.gateway  # the public name, whichever of our names was used
+        await self._doorway.deliver(asked, seat, passage.path, manner_of_call(asked))
+
+    def direct(self, asked: Asked, exchange: Exchange, on_end: OnEnd) -> bool:
+        """Forward without awaiting anything, after the same checks. False: only :meth:`serve` can.
+
+        Raises Problem as :meth:`serve` does.
+        """
+        if not self._table.is_believed:
+            return False
+        passage = self._check(asked)
+        if passage.seat is None or passage.seat.endpoint is None:
+            return False
+        asked.site = self._sites.gateway
+        return self._doorway.direct(asked, exchange, passage.seat, passage.path, on_end)
+
+    def _check(self, asked: Asked) -> Passage:
+        """Everything that is checked of a request, without awaiting. Raises Problem."""
         refuse_foreign_origin(asked.head, asked.site, guarded=True)
         named, path = split_user(asked.path)
         caller = self._caller(asked, path)
@@ -79,10 +116,7 @@ class GatewayDoor:
             user = named_user(caller, named, self._table)
             seat = self._named_seat(named, user, template)
         asked.route = self._route(seat.template if seat is not None else template, path)
-        if seat is None:
-            seat = await self._seats.ensure(user, template)
-        asked.site = self._sites.gateway  # the public name, whichever of our names was used
-        await self._doorway.deliver(asked, seat, path, manner_of_call(asked))
+        return Passage(user, template, seat, path)
 
     def _caller(self, asked: Asked, path: str) -> Caller:
         try:

@@ -5,8 +5,10 @@ here runs for each proxied call, so there is no framework on this path; the gate
 ASGI application. Next: :mod:`gateway.doors`, which holds what is checked at either kind of origin.
 """
 
+from functools import partial
 from http import HTTPStatus
 from time import perf_counter
+from typing import NoReturn
 
 import structlog
 
@@ -21,7 +23,9 @@ from gateway.origins import SAFE_METHODS, refuse_foreign_origin
 from gateway.own_paths import HEALTH, is_gateways, is_homes_own
 from gateway.pages.serve import Pages
 from gateway.problems import Problem, bad_request, deny_websocket, send_answer, send_problem, store_silent
+from gateway.proxy import Outcome
 from gateway.proxy.client import Message, Receive, Scope, Send
+from gateway.proxy.direct import Exchange
 from gateway.routes.path import AmbiguousPathError, normalized
 from gateway.sites import Site, Sites
 from state.store.errors import StoreError
@@ -67,9 +71,34 @@ class Front:
         except ClientGoneError:
             asked.reason = "ClientGone"
         finally:
-            ended_s = perf_counter()
-            self._log.note(asked, ended_s)
-            self._metrics.note(asked, ended_s)
+            self._account(asked)
+
+    def direct(self, exchange: Exchange) -> bool:
+        """Take over the common call: an MCP request that is here as a whole, of a user who is routed.
+
+        The same checks, without a task. Whatever is unusual, a refusal too, is declined, and comes again as
+        an ASGI request.
+        """
+        scope = exchange.scope
+        asked = Asked(scope, _never, _never, read_head(scope["headers"]), _NOWHERE, "")
+        try:
+            path = _path(scope)
+            site = self._sites.find(asked.head.values.get(b"host", b""))
+            if site is None or site.home or is_gateways(path):
+                return False
+            asked.site, asked.path = site, path
+            return self._gateway.direct(asked, exchange, partial(self._ended, asked))
+        except Problem:
+            return False
+
+    def _ended(self, asked: Asked, outcome: Outcome) -> None:
+        asked.outcome = outcome
+        self._account(asked)
+
+    def _account(self, asked: Asked) -> None:
+        ended_s = perf_counter()
+        self._log.note(asked, ended_s)
+        self._metrics.note(asked, ended_s)
 
     async def _serve(self, asked: Asked) -> None:
         path = _path(asked.scope)
@@ -110,6 +139,11 @@ class Front:
             await send_answer(asked.send, status, headers, body)
         else:
             await send_problem(asked.send, problem)
+
+
+async def _never(*_: object) -> NoReturn:
+    """What a direct request has in place of ASGI's callables."""
+    raise AssertionError("a direct request neither receives nor sends")
 
 
 async def _live(receive: Receive, send: Send) -> None:

@@ -70,7 +70,7 @@ class Worker:
         self.front = self._set_up_front()
         self._follower = Follower(store, self.table, self.proxy, self.lease, worker=self.name)
         self._demand = DemandWriter(store, self.table.ledger, worker=self.name)
-        self._server: GatewayServer = build_server(self.front, listener)
+        self._server: GatewayServer = build_server(self.front, listener, direct=self.front.direct)
         self._private_listener = private_listener
         self._private = build_private_server(self.table, self.metrics)
         self._failure: BaseException | None = None

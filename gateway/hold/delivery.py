@@ -3,6 +3,8 @@
 Refuses to know who asks and whether they may. Next: :mod:`gateway.hold.held`, then :mod:`gateway.proxy`.
 """
 
+from collections.abc import Callable
+
 from gateway.asked import Asked
 from gateway.hold.client import EarlySocket, watched_client
 from gateway.hold.held import Held, again
@@ -10,8 +12,11 @@ from gateway.hold.limits import HoldLimits
 from gateway.hold.manner import Manner
 from gateway.hold.waiting import Waits
 from gateway.proxy import NO_ACTIVITY, Activity, DialError, Endpoint, Outcome, Proxy, UpstreamHead
+from gateway.proxy.direct import Exchange
 from gateway.routes.seat import Seat
 from gateway.routes.table import Table
+
+OnEnd = Callable[[Outcome], None]
 
 
 class Delivery:
@@ -46,6 +51,16 @@ class Delivery:
                 asked.dials += 1
                 refused = again(error, endpoint)
         await self._held_http(asked, seat, head, manner, refused)
+
+    def direct(self, asked: Asked, exchange: Exchange, seat: Seat, head: UpstreamHead, on_end: OnEnd) -> bool:
+        """Forward a request that is here as a whole, without awaiting. False: only :meth:`http` can.
+
+        ``on_end`` is called once with what came of it, unless the request begins anew as an ASGI one.
+        """
+        endpoint = seat.endpoint
+        if endpoint is None or not self._table.is_believed:
+            return False
+        return self._proxy.direct(exchange, endpoint, head, _activity(asked, seat, Manner.PLAIN), on_end)
 
     async def _held_http(
         self, asked: Asked, seat: Seat, head: UpstreamHead, manner: Manner, refused: Endpoint | None
