@@ -19,7 +19,7 @@ class Create:
 @dataclass(frozen=True)
 class UpdateSpec:
     name: str
-    seat: str
+    seat: str | None  # None: as it is
     power: Power
     finalizers: tuple[str, ...]
     versions_behind: int
@@ -82,7 +82,7 @@ def carry_out(tx: Tx, step: Step) -> None:
             tx.create(UserContainer(metadata=Metadata(name=name, finalizers=finalizers), spec=spec))
         case UpdateSpec(name, seat, power, finalizers, behind):
             obj = _found(tx, name, behind)
-            spec = obj.spec.model_copy(update={"user": seat, "power": power})
+            spec = obj.spec.model_copy(update={"user": seat or obj.spec.user, "power": power})
             metadata = obj.metadata.model_copy(update={"finalizers": finalizers})
             tx.update_spec(obj.replaced(spec=spec, metadata=metadata))
         case UpdateStatus(name, count, behind):
@@ -134,8 +134,8 @@ class Model:
                 old = self._found(name, behind)
                 if old.deleted and not finalizers:
                     raise Conflict
-                differs = (seat, power) != (old.seat, old.power)
-                new = replace(old, seat=seat, power=power, finalizers=finalizers)
+                new = replace(old, seat=seat or old.seat, power=power, finalizers=finalizers)
+                differs = (new.seat, power) != (old.seat, old.power)
                 if new != old:
                     self._put(name, replace(new, generation=old.generation + differs))
             case UpdateStatus(name, count, behind):
