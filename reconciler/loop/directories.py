@@ -8,18 +8,23 @@ Next: :mod:`reconciler.loop.actuator`.
 import asyncio
 import errno
 import os
+import secrets
 import shutil
 from pathlib import Path
 from typing import Protocol
 
 import pydantic
 import structlog
+from pydantic import AwareDatetime
 
 from reconciler.core.errors import TransientError
 from state.kinds.home import Owner
 from state.kinds.resource import Shape
+from state.kinds.user_container import Overrides, Power
 
 CLAIM_FILE = "claim.json"
+INSTALLATION_FILE = "installation"
+INSTALLATION_BYTES = 8
 DATA_DIRECTORY = "data"
 CLAIM_BYTES_MAX = 16 * 1024
 DIRECTORY_MODE = 0o700
@@ -30,11 +35,15 @@ _log = structlog.get_logger(__name__)
 
 
 class Claim(Shape):
-    """What claim.json says: enough to give a Home back to its owner without the store."""
+    """What claim.json says: enough to give a Home back to its owner without the store, or to let it rest."""
 
     home: str
     template: str
     owner: Owner
+    power: Power = Power.AUTO
+    overrides: Overrides = Overrides()
+    tombstoned_at: AwareDatetime | None = None
+    retain_until: AwareDatetime | None = None
 
 
 class Directories(Protocol):
@@ -45,6 +54,10 @@ class Directories(Protocol):
 
         Raises TransientError with reason DiskFull or DataDirectoryUnusable.
         """
+        ...
+
+    async def record(self, claim: Claim) -> None:
+        """Write the Home's claim, durably. Raises as :meth:`prepare` does."""
         ...
 
     async def claims(self) -> list[Claim]:
@@ -83,12 +96,24 @@ class HostDirectories:
     def _prepare(self, claim: Claim, user: str) -> str:
         seat = self._root / claim.home
         mounted = seat / DATA_DIRECTORY
-        seat.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-        if not mounted.exists():
-            mounted.mkdir(mode=DIRECTORY_MODE)
-            _give_to(mounted, user)
-        _write_durably(seat / CLAIM_FILE, claim.model_dump_json(by_alias=True).encode())
+        self._record(claim)
+        _refuse_link(seat)
+        mounted.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        _refuse_link(mounted)
+        _give_to(mounted, user)
         return str(mounted.resolve())
+
+    def _record(self, claim: Claim) -> None:
+        seat = self._root / claim.home
+        seat.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        _write_durably(seat / CLAIM_FILE, claim.model_dump_json(by_alias=True).encode())
+
+    def _installation(self) -> str:
+        path = self._root / INSTALLATION_FILE
+        if not path.exists():
+            self._root.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            _write_durably(path, secrets.token_hex(INSTALLATION_BYTES).encode())
+        return path.read_text().strip()
 
     def _claims(self) -> list[Claim]:
         if not self._root.is_dir():
@@ -108,6 +133,7 @@ class HostDirectories:
     def _purge(self, home: str) -> None:
         seat = self._root / home
         assert home and "/" not in home and home not in (".", ".."), "a home is one directory below the root"
+        _refuse_link(seat)
         # The claim goes last: what is half deleted still says whose it was.
         for entry in sorted(seat.iterdir(), key=lambda one: one.name == CLAIM_FILE) if seat.exists() else ():
             if entry.is_dir() and not entry.is_symlink():
@@ -118,10 +144,20 @@ class HostDirectories:
             seat.rmdir()
 
 
+def _refuse_link(path: Path) -> None:
+    """Nobody but us makes these; a link would have us write, give away or delete something elsewhere."""
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, "it is a link where a directory should be")
+
+
 def _give_to(path: Path, user: str) -> None:
+    """Also where it exists: a crash may have come in between, or the spec may name another user by now."""
     uid, _, gid = user.partition(":")
+    owner, standing = (int(uid), int(gid or uid)), path.stat()
+    if (standing.st_uid, standing.st_gid) == owner:
+        return
     try:
-        os.chown(path, int(uid), int(gid or uid))
+        os.chown(path, *owner)
     except PermissionError:
         path.chmod(DATA_MODE_UNOWNED)
 
@@ -136,11 +172,17 @@ def _write_durably(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
+    for directory in (path.parent, path.parent.parent):
+        _sync_directory(directory)
+
+
+def _sync_directory(path: Path) -> None:
+    """Names reach the disk with the directory that holds them."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
 
 
 def _translated(error: OSError, path: Path) -> TransientError:

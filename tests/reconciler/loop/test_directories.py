@@ -1,0 +1,267 @@
+"""Data directories on a real disk: claims that last, modes, refusals, and deletion that stays inside."""
+
+import errno
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.core.errors import TransientError
+from reconciler.loop.directories import Claim, HostDirectories
+from state.kinds.home import Owner
+
+HOME = "a" * 26
+OTHER = "b" * 26
+USER = "1234:5678"
+
+
+def claim(home: str = HOME, user: str = "github:1") -> Claim:
+    return Claim(home=home, template="demo", owner=Owner(user_container="alice", uid="uid-1", user=user))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "homes"
+
+
+@pytest.fixture
+def directories(root: Path) -> HostDirectories:
+    return HostDirectories(root)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+async def test_a_home_has_its_claim_beside_its_data(root: Path, directories: HostDirectories) -> None:
+    mounted = await directories.prepare(claim(), USER)
+    assert mounted == str((root / HOME / "data").resolve())
+    assert sorted(one.name for one in (root / HOME).iterdir()) == ["claim.json", "data"]
+    assert list((root / HOME / "data").iterdir()) == []
+    assert json.loads((root / HOME / "claim.json").read_text()) == {
+        "home": HOME,
+        "template": "demo",
+        "owner": {"userContainer": "alice", "uid": "uid-1", "user": "github:1"},
+    }
+
+
+async def test_nobody_else_looks_into_a_home(root: Path, directories: HostDirectories) -> None:
+    await directories.prepare(claim(), USER)
+    assert (mode(root / HOME), mode(root / HOME / "data")) == (0o700, 0o700)
+
+
+async def test_the_data_belongs_to_the_workloads_user(root: Path, directories: HostDirectories) -> None:
+    await directories.prepare(claim(), USER)
+    status = (root / HOME / "data").stat()
+    assert (status.st_uid, status.st_gid) == (1234, 5678)
+
+
+async def test_who_may_not_give_it_away_lets_everybody_inside_write(
+    root: Path, directories: HostDirectories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", refuse)
+    await directories.prepare(claim(), USER)
+    assert (mode(root / HOME), mode(root / HOME / "data")) == (0o700, 0o777)
+
+
+async def test_preparing_again_leaves_the_data_alone(root: Path, directories: HostDirectories) -> None:
+    await directories.prepare(claim(), USER)
+    (root / HOME / "data" / "kept").write_text("mine")
+    await directories.prepare(claim(), USER)
+    assert (root / HOME / "data" / "kept").read_text() == "mine"
+
+
+async def test_a_workload_that_runs_as_another_user_by_now_gets_the_data(
+    root: Path, directories: HostDirectories
+) -> None:
+    await directories.prepare(claim(), USER)
+    await directories.prepare(claim(), "42")
+    assert (root / HOME / "data").stat().st_uid == 42
+
+
+@pytest.mark.fault(17)
+async def test_a_home_that_was_begun_is_finished(root: Path, directories: HostDirectories) -> None:
+    """Killed after the first directory, after the second, and while the claim was being written."""
+    (root / HOME).mkdir(parents=True)
+    await directories.prepare(claim(), USER)
+    (root / HOME / "claim.json").unlink()
+    (root / HOME / "claim.draft").write_text('{"home": "aaa')
+    await directories.prepare(claim(), USER)
+    assert await directories.claims() == [claim()]
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every path that was asked to reach the disk, in order, with replacements between them."""
+    seen: list[str] = []
+    real_fsync, real_replace = os.fsync, Path.replace
+
+    def fsync(descriptor: int) -> None:
+        seen.append(f"fsync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
+        real_fsync(descriptor)
+
+    def replace(self: Path, target: Any) -> Path:
+        seen.append(f"replace {Path(target).name}")
+        return real_replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replace)
+    return seen
+
+
+async def test_a_claim_survives_a_power_cut(directories: HostDirectories, synced: list[str]) -> None:
+    """The draft reaches the disk, then the name changes, then the directories remember it."""
+    await directories.prepare(claim(), USER)
+    assert synced == ["fsync claim.draft", "replace claim.json", f"fsync {HOME}", "fsync homes"]
+    synced.clear()
+    await directories.prepare(claim(), USER)
+    assert synced == []
+
+
+async def test_claims_are_read_back(directories: HostDirectories) -> None:
+    await directories.prepare(claim(), USER)
+    await directories.prepare(claim(OTHER, "github:2"), USER)
+    assert await directories.claims() == [claim(), claim(OTHER, "github:2")]
+
+
+async def test_without_a_root_there_are_no_claims(directories: HostDirectories) -> None:
+    assert await directories.claims() == []
+
+
+BAD_CLAIMS = {
+    "half a file": b'{"home": "' + HOME.encode(),
+    "nothing": b"",
+    "no claim at all": b'{"hello": "world"}',
+    "somebody else's home": claim(OTHER).model_dump_json(by_alias=True).encode(),
+    "bytes": b"\xff\xfe\x00",
+    "far too much": b" " * 100_000 + claim().model_dump_json(by_alias=True).encode(),
+}
+
+
+@pytest.mark.parametrize("content", BAD_CLAIMS.values(), ids=BAD_CLAIMS.keys())
+async def test_a_claim_that_says_nothing_is_left_alone(
+    root: Path, directories: HostDirectories, content: bytes
+) -> None:
+    await directories.prepare(claim(OTHER), USER)
+    (root / HOME).mkdir()
+    (root / HOME / "claim.json").write_bytes(content)
+    assert await directories.claims() == [claim(OTHER)]
+    assert (root / HOME / "claim.json").read_bytes() == content
+
+
+async def test_a_purge_leaves_nothing_and_may_come_twice(root: Path, directories: HostDirectories) -> None:
+    await directories.prepare(claim(), USER)
+    deep = root / HOME / "data" / "a" / "b"
+    deep.mkdir(parents=True)
+    (deep / "file").write_text("x")
+    await directories.prepare(claim(OTHER), USER)
+    await directories.purge(HOME)
+    await directories.purge(HOME)
+    assert [one.name for one in root.iterdir()] == [OTHER]
+    assert await directories.claims() == [claim(OTHER)]
+
+
+async def test_a_link_inside_data_is_never_followed_out(
+    root: Path, directories: HostDirectories, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("x")
+    mounted = Path(await directories.prepare(claim(), USER))
+    (mounted / "link").symlink_to(outside)
+    (mounted / "file").symlink_to(outside / "precious")
+    (mounted / "up").symlink_to("../../..")
+    await directories.purge(HOME)
+    assert (outside / "precious").read_text() == "x"
+    assert not (root / HOME).exists()
+
+
+async def test_a_link_in_the_place_of_a_home_is_not_followed(
+    root: Path, directories: HostDirectories, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("x")
+    root.mkdir()
+    (root / HOME).symlink_to(outside)
+    with pytest.raises(TransientError) as refused:
+        await directories.prepare(claim(), USER)
+    assert refused.value.reason == "DataDirectoryUnusable"
+    with pytest.raises(TransientError):
+        await directories.purge(HOME)
+    assert [one.name for one in outside.iterdir()] == ["precious"]
+
+
+async def test_a_link_in_the_place_of_data_is_not_followed(
+    root: Path, directories: HostDirectories, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (root / HOME).mkdir(parents=True)
+    (root / HOME / "data").symlink_to(outside)
+    with pytest.raises(TransientError) as refused:
+        await directories.prepare(claim(), USER)
+    assert refused.value.reason == "DataDirectoryUnusable"
+    await directories.purge(HOME)
+    assert outside.is_dir()
+
+
+@pytest.mark.parametrize("home", ["", ".", "..", "../x", "a/b"])
+async def test_only_a_directory_of_the_root_is_purged(directories: HostDirectories, home: str) -> None:
+    with pytest.raises(AssertionError):
+        await directories.purge(home)
+
+
+async def test_what_is_half_deleted_still_says_whose_it_was(
+    root: Path, directories: HostDirectories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await directories.prepare(claim(), USER)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("shutil.rmtree", refuse)
+    with pytest.raises(TransientError):
+        await directories.purge(HOME)
+    assert await directories.claims() == [claim()]
+
+
+REFUSALS = {
+    "a full disk": (errno.ENOSPC, "DiskFull"),
+    "a quota that is used up": (errno.EDQUOT, "DiskFull"),
+    "a disk that is mounted read-only": (errno.EROFS, "DataDirectoryUnusable"),
+    "a directory that is not ours": (errno.EACCES, "DataDirectoryUnusable"),
+}
+
+
+@pytest.mark.fault(14)
+@pytest.mark.parametrize(("number", "reason"), REFUSALS.values(), ids=REFUSALS.keys())
+async def test_why_a_home_cannot_be_made(
+    root: Path, directories: HostDirectories, monkeypatch: pytest.MonkeyPatch, number: int, reason: str
+) -> None:
+    def refuse(_descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(TransientError) as refused:
+        await directories.prepare(claim(), USER)
+    assert refused.value.reason == reason
+    assert str(root / HOME) in str(refused.value)
+    assert await directories.claims() == []
+    monkeypatch.undo()
+    await directories.prepare(claim(), USER)
+    assert await directories.claims() == [claim()]
+
+
+async def test_a_file_in_the_place_of_the_root_is_said(root: Path, directories: HostDirectories) -> None:
+    root.write_text("")
+    with pytest.raises(TransientError) as refused:
+        await directories.prepare(claim(), USER)
+    assert refused.value.reason == "DataDirectoryUnusable"
+    assert "HOST_DATA_DIR" in str(refused.value)
