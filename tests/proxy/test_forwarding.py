@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from gateway.proxy import Failure
@@ -106,8 +108,6 @@ async def test_each_event_arrives_as_it_is_sent() -> None:
             word = await turns.get()
             await peer.send(b"%x\r\n%b\r\n" % (len(word), word))
 
-    import asyncio
-
     turns: asyncio.Queue[bytes] = asyncio.Queue()
     async with upstream(handler) as up, gateway(up.endpoint) as front:
         client = await front.connect()
@@ -118,6 +118,68 @@ async def test_each_event_arrives_as_it_is_sent() -> None:
             turns.put_nowait(event)
             assert await client.until(b"\n\n\r\n") == b"%x\r\n%b\r\n" % (len(event), event)
         await client.close()
+
+
+async def test_a_slow_client_slows_the_upstream_down_and_gets_everything() -> None:
+    sent = 0
+    total = 64 << 20
+
+    async def handler(peer: Peer) -> None:
+        nonlocal sent
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % total)
+        while sent < total:
+            await peer.send(b"x" * 65536)
+            sent += 65536
+
+    async with upstream(handler) as up, gateway(up.endpoint) as front:
+        client = await front.connect()
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await client.send(get())
+        last = -1
+        while sent != last or not sent:
+            last = sent
+            await asyncio.sleep(0.2)
+        assert sent < total / 2
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        answer = await client.rest()
+        assert len(answer.split(b"\r\n\r\n", 1)[1]) == total
+        await client.close()
+        assert (await front.outcome()).bytes_down == total
+
+
+async def test_a_slow_upstream_slows_the_client_down_and_gets_everything() -> None:
+    go = asyncio.Event()
+    total = 64 << 20
+    got = 0
+
+    async def handler(peer: Peer) -> None:
+        nonlocal got
+        await peer.head()
+        await go.wait()
+        while got < total:
+            got += len(await peer.reader.read(1 << 20))
+        await peer.send(OK)
+
+    async with upstream(handler) as up, gateway(up.endpoint) as front:
+        client = await front.connect()
+        await client.send(post(b"", "X: y").replace(b"Length: 0", b"Length: %d" % total))
+        written = 0
+        while True:
+            client.writer.write(b"x" * 65536)
+            written += 65536
+            try:
+                await asyncio.wait_for(client.writer.drain(), 0.3)
+            except TimeoutError:
+                break
+        assert written < total / 2
+        go.set()
+        while written < total:
+            await client.send(b"x" * 65536)
+            written += 65536
+        assert status(await client.answer()) == 200
+        await client.close()
+        assert got == total
 
 
 async def test_the_clients_accept_encoding_passes_and_bytes_come_back_raw() -> None:
