@@ -33,6 +33,9 @@ class NoDirectories:
         del user
         return f"/{claim.home}"
 
+    async def record(self, claim: Claim) -> None:
+        del claim
+
     async def claims(self) -> list[Claim]:
         return []
 

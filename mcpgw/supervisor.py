@@ -5,6 +5,7 @@ start, so everything stops and its own one line stands. Compose does the same wi
 """
 
 import asyncio
+import ctypes
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ RESTART_S_MIN = 0.5
 RESTART_S_MAX = 15.0
 STEADY_AFTER_S = 30.0  # a process that ran this long starts over with the shortest wait
 STOP_S_MAX = 20.0
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,12 @@ class Part:
 
     name: str
     words: Sequence[str]
+
+
+def _end_with_parent() -> None:
+    """In the child: SIGTERM when the supervisor dies, however it dies. Source: prctl(2), Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Supervisor:
@@ -42,7 +50,7 @@ class Supervisor:
     async def run(self) -> int:
         """Run every part; the exit code for the shell."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self.stop)
         async with asyncio.TaskGroup() as group:
             for part in self._parts:
@@ -71,6 +79,7 @@ class Supervisor:
             *part.words,
             env=self._environment,
             start_new_session=True,  # Ctrl-C reaches us alone; we end the parts in order
+            preexec_fn=_end_with_parent,
         )
         ended = asyncio.create_task(process.wait())
         stopped = asyncio.create_task(self._stopping.wait())

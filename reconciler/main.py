@@ -19,6 +19,7 @@ from reconciler.core.ceiling import RUNTIME_DEFAULT, Ceiling
 from reconciler.core.errors import TransientError
 from reconciler.core.world import Site
 from reconciler.engine.door import EngineKind
+from reconciler.engine.installation import OwnInstallation
 from reconciler.engine.opening import EngineSettings, open_engine
 from reconciler.engine.port import Addressing, Engine, NetworkSpec
 from reconciler.loop.directories import HostDirectories
@@ -96,14 +97,16 @@ async def _refuse_unusable_engine(engine: Engine) -> None:
 
 
 async def _reconcile(settings: ReconcilerSettings, edges: _Edges) -> int:
-    operator = Operator(surroundings(settings, edges.store, edges.engine, edges.ask))
+    installation = await HostDirectories(settings.host_data_dir).installation()
+    engine = OwnInstallation(edges.engine, installation)
+    operator = Operator(surroundings(settings, edges.store, engine, edges.ask))
     private = await _private(settings, operator)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     reconciling = asyncio.create_task(operator.run())
-    following = asyncio.create_task(follow(settings.manifests_dir, edges.store, manifest_variables(settings)))
+    following = asyncio.create_task(_follow_manifests(settings, edges.store, operator))
     stopped = asyncio.create_task(stopping.wait())
     try:
         await asyncio.wait({reconciling, following, stopped}, return_when=asyncio.FIRST_COMPLETED)

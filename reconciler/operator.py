@@ -16,7 +16,7 @@ import structlog
 
 from reconciler.controllers.homes import Homes
 from reconciler.controllers.orphans import Orphans
-from reconciler.controllers.recovery import recover_claims
+from reconciler.controllers.recovery import lost_claims, recover_claims
 from reconciler.controllers.user_containers import Turn, UserContainers, system_jitter
 from reconciler.core.addresses import AddressPool
 from reconciler.core.container import ObservedContainer
@@ -30,7 +30,7 @@ from reconciler.loop.directories import Directories
 from reconciler.loop.gate import CreationRate, StartGate
 from reconciler.loop.images import Images
 from reconciler.loop.leader import Leader
-from reconciler.loop.observer import Observer
+from reconciler.loop.observer import LIST_PERIOD_TROUBLED_S, Observer
 from reconciler.loop.prober import Ask, Prober
 from reconciler.loop.queue import KeyQueue, Priority
 from state.kinds.home import Home
@@ -147,10 +147,28 @@ class Operator:
         """Lead; with an epoch above every label if the store was lost and is rebuilt from disk."""
         self._epoch_thawed = await self._around.store.read(self._epoch_min)
         await self.leader.acquire(self._epoch_thawed)
-        if await recover_claims(self._around.store, self._around.directories):
+        claims = await lost_claims(self._around.store, self._around.directories)
+        if not claims:
+            return
+        epoch_min = await self._epoch_found() + 1
+        await recover_claims(
+            self._around.store,
+            claims,
+            project=self._around.site.project,
+            epoch=self.leader.epoch,
+            epoch_min=epoch_min,
+        )
+        await self.leader.resign()
+        await self.leader.acquire(epoch_min)
+
+    async def _epoch_found(self) -> int:
+        """The world's epoch, once the engine tells: a guess would freeze what is rebuilt."""
+        await self.observer.list()
+        while self.observer.unknown:
+            await asyncio.sleep(LIST_PERIOD_TROUBLED_S)
+            await self.leader.acquire()
             await self.observer.list()
-            await self.leader.resign()
-            await self.leader.acquire(world_epoch(self.observer.containers()) + 1)
+        return world_epoch(self.observer.containers())
 
     def _epoch_min(self, tx: Tx) -> int:
         reconciler = tx.get(Reconciler, self._around.site.project)

@@ -19,6 +19,7 @@ LABEL_USER_CONTAINER = LABEL_PREFIX + "user-container"
 LABEL_NUMBER = LABEL_PREFIX + "incarnation"
 LABEL_SPEC_HASH = LABEL_PREFIX + "spec-hash"
 LABEL_EPOCH = LABEL_PREFIX + "epoch"
+LABEL_INSTALLATION = LABEL_PREFIX + "installation"
 
 SPEC_HASH_HEX_DIGITS = 32
 
@@ -58,6 +59,7 @@ class Identity:
     number: int
     spec_hash: str
     epoch: int
+    installation: str = ""  # set by the engine's door, so that neighbours of one name are told apart
 
     def labels(self) -> dict[str, str]:
         return {
@@ -67,6 +69,7 @@ class Identity:
             LABEL_NUMBER: str(self.number),
             LABEL_SPEC_HASH: self.spec_hash,
             LABEL_EPOCH: str(self.epoch),
+            LABEL_INSTALLATION: self.installation,
         }
 
 
@@ -80,6 +83,7 @@ def identity_of(labels: Mapping[str, str]) -> Identity | None:
             number=int(labels[LABEL_NUMBER]),
             spec_hash=labels[LABEL_SPEC_HASH],
             epoch=int(labels[LABEL_EPOCH]),
+            installation=labels.get(LABEL_INSTALLATION, ""),
         )
     except (KeyError, ValueError):
         return None

@@ -74,7 +74,18 @@ PROBER_SUSPECT = Blocked(
 
 
 def plan(world: World) -> Plan:
-    """What to do next for one UserContainer."""
+    """What to do next for one UserContainer.
+
+    While nothing may be removed, nothing that runs is retired: it could not be replaced either.
+    """
+    decided = _plan(world)
+    retired = decided.action.container if isinstance(decided.action, Retire) else None
+    if world.destruction_frozen and is_running(retired):
+        return Plan(blocked=Blocked("DestructionFrozen", world.destruction_frozen))
+    return decided
+
+
+def _plan(world: World) -> Plan:
     if world.engine.containers is None:
         return Plan(blocked=Blocked("EngineUnknown", world.engine.message))
     if _is_misrouted(world):
@@ -250,8 +261,8 @@ def _plan_restart(world: World, incarnation: Incarnation, container: ObservedCon
     asked = [one for one in world.requests if started_at is None or one.spec.asked_at > started_at]
     if not asked:
         return Plan(Answer(world.requests[0].name, Outcome.DONE, "started since"))
-    if incarnation.status.state is IncarnationState.INTENDED:
-        return None
+    if started_at is None:
+        return None  # it is just being made, which is a restart
     answers = tuple(one.name for one in asked)
     return Plan(Retire(incarnation, "Restarted", container, answers=answers))
 
@@ -318,8 +329,8 @@ def _plan_replacement(
     target = target_of(world, wanted)
     if incarnation.spec.spec_hash == target.hash or _not_allowed(world, target) is not None:
         return None
-    if world.destruction_frozen:
-        return None  # the old one could not be removed, and nobody would be served meanwhile
+    if world.destruction_frozen and is_running(container):
+        return None  # the old one could not be removed, and serves meanwhile
     if not world.image.present:
         plan = _plan_image(world, target)
         return plan if plan.action is not None else None
@@ -347,12 +358,22 @@ def _plan_health(
 ) -> Plan:
     if incarnation.status.state is not IncarnationState.STARTED and world.home is not None:
         return Plan(Adopt(world.home, container, incarnation))
+    if not container.endpoint_host:
+        return _plan_unreachable(world, container)
     health = world.health
     if health is None or health.passed_at is None:
         return _plan_startup(world, incarnation, container, template)
     if health.failures < template.spec.probes.liveness.failures:
         return _plan_routed(world, incarnation, container)
     return _plan_unhealthy(world, incarnation, container, template, health)
+
+
+def _plan_unreachable(world: World, container: ObservedContainer) -> Plan:
+    """It runs and has no address: taken off its network by hand, or not yet on it."""
+    if world.user_container.status.endpoint is not None:
+        return Plan(Unroute("AddressUnknown"))
+    message = f"the engine shows no address for {container.name}; connect it to its network, or restart it"
+    return Plan(blocked=Blocked("AddressUnknown", message))
 
 
 def _plan_startup(
@@ -379,8 +400,6 @@ def _plan_startup(
 
 def _plan_routed(world: World, incarnation: Incarnation, container: ObservedContainer) -> Plan:
     endpoint = world.user_container.status.endpoint
-    if not container.endpoint_host:
-        return Plan(blocked=Blocked("AddressUnknown", f"the engine shows no address for {container.name}"))
     wanted = (container.endpoint_host, container.endpoint_port, incarnation.name)
     if endpoint is not None and (endpoint.host, endpoint.port, endpoint.incarnation) == wanted:
         return NOTHING

@@ -9,6 +9,7 @@ Next: :mod:`reconciler.loop.queue`.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from reconciler.core.actions import Release
 from reconciler.core.errors import ActionError, TerminalError, TransientError
 from reconciler.core.plan import Blocked, Plan
 from state.kinds.resource import MESSAGE_CHARS_MAX
@@ -53,6 +54,8 @@ def tempered(plan: Plan, trouble: Trouble | None, generation: int, now: datetime
         return plan
     if trouble.retry_at <= now or (trouble.is_terminal and trouble.generation != generation):
         return plan
+    if isinstance(plan.action, Release):
+        return Plan(look_again_at=trouble.retry_at)  # housekeeping: nobody's container is worse for it
     return Plan(blocked=Blocked(trouble.reason, trouble.message), look_again_at=trouble.retry_at)
 
 

@@ -45,7 +45,7 @@ from reconciler.loop.images import Images
 from reconciler.loop.leader import Leader
 from reconciler.loop.observer import Observer
 from reconciler.loop.records import Written
-from state.kinds.home import HOSTNAME_BYTES, Home, hostname
+from state.kinds.home import HOSTNAME_BYTES, Home, Owner, hostname
 from state.kinds.incarnation import Incarnation
 from state.kinds.resource import Key
 from state.kinds.user_container import UserContainer
@@ -57,6 +57,8 @@ STOP_GRACE_S = 10.0
 LAST_WORDS_S_MAX = 2.0  # nobody's requests go to a dead container any longer for the sake of its log
 STORE_CHANGED_RETRY_S = 0.05
 ADDRESS_AVOIDED_S = 60.0
+PHANTOM_LOOKS = 3
+PHANTOM_LOOK_S = 0.2
 ADDRESSES_AVOIDED_MAX = 1024
 ACTOR = "reconciler"
 
@@ -139,8 +141,7 @@ class Actuator:
             case Answer():
                 await self._write(lambda tx: records.answer(tx, action))
             case Tombstone():
-                await self._write(lambda tx: records.tombstone(tx, action))
-                _log.info("home.tombstoned", home=action.home.name, retain_until=str(action.retain_until))
+                await self._tombstone(world, action)
             case Forget():
                 await self._forget(owner)
             case _:
@@ -199,7 +200,7 @@ class Actuator:
         home = world.home
         assert home is not None and home.spec.owner is not None, "only a claimed home gets a container"
         # The claim is written for whoever keeps no data, too: it gives the Home back when the store is lost.
-        claim = Claim(home=home.name, template=home.spec.template, owner=home.spec.owner)
+        claim = _claim_of(home, home.spec.owner, world.user_container)
         data_path = await hands.directories.prepare(claim, action.spec.user)
         mounted = data_path if action.spec.data_mount_path else ""
         placement = Placement(incarnation.spec.container_name, incarnation.spec.address, mounted)
@@ -221,8 +222,10 @@ class Actuator:
 
     async def _look_into_conflict(self, name: str, conflict: NameConflictError) -> None:
         """Somebody has the name. What can be seen, the next pass judges; a phantom is removed by name."""
-        if await self._hands.observer.look(name) is not None:
-            return
+        for _ in range(PHANTOM_LOOKS):  # somebody may be about to take the name, or to leave it
+            if await self._hands.observer.look(name) is not None:
+                return
+            await asyncio.sleep(PHANTOM_LOOK_S)
         self._hands.leader.require()
         await self._hands.engine.remove(name)
         raise TransientError(
@@ -329,6 +332,17 @@ class Actuator:
         await hands.store.transact(_fenced(epoch, lambda tx: records.release(tx, incarnation)), actor=ACTOR)
         hands.cache.drop(Key(kind=Incarnation.kind, name=incarnation.name))
 
+    async def _tombstone(self, world: World, action: Tombstone) -> None:
+        """On disk first: a Home rebuilt from its claim must not come back to life."""
+        home, until = action.home, action.retain_until
+        assert home.spec.owner is not None, "only an owned home is tombstoned"
+        claim = _claim_of(home, home.spec.owner, world.user_container)
+        await self._hands.directories.record(
+            claim.model_copy(update={"tombstoned_at": world.now, "retain_until": until})
+        )
+        await self._write(lambda tx: records.tombstone(tx, action))
+        _log.info("home.tombstoned", home=home.name, retain_until=str(until))
+
     async def _forget(self, owner: UserContainer) -> None:
         hands = self._hands
         epoch = hands.leader.epoch
@@ -343,6 +357,17 @@ class Actuator:
         """One fenced transaction, and the cache learns what it wrote."""
         for obj in await self._hands.store.transact(_fenced(self._hands.leader.epoch, fn), actor=ACTOR):
             self._hands.cache.put(obj)
+
+
+def _claim_of(home: Home, owner: Owner, user: UserContainer) -> Claim:
+    spec = user.spec
+    return Claim(
+        home=home.name,
+        template=home.spec.template,
+        owner=owner,
+        power=spec.power,
+        overrides=spec.overrides,
+    )
 
 
 def _fenced(epoch: int, fn: Callable[[Tx], T]) -> Callable[[Tx], T]:

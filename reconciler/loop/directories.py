@@ -81,6 +81,19 @@ class HostDirectories:
         except OSError as error:
             raise _translated(error, self._root / claim.home) from error
 
+    async def record(self, claim: Claim) -> None:
+        try:
+            await asyncio.to_thread(self._record, claim)
+        except OSError as error:
+            raise _translated(error, self._root / claim.home) from error
+
+    async def installation(self) -> str:
+        """The name of this installation: made once, kept beside the data. Raises as :meth:`prepare` does."""
+        try:
+            return await asyncio.to_thread(self._installation)
+        except OSError as error:
+            raise _translated(error, self._root / INSTALLATION_FILE) from error
+
     async def claims(self) -> list[Claim]:
         try:
             return await asyncio.to_thread(self._claims)
@@ -97,7 +110,6 @@ class HostDirectories:
         seat = self._root / claim.home
         mounted = seat / DATA_DIRECTORY
         self._record(claim)
-        _refuse_link(seat)
         mounted.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         _refuse_link(mounted)
         _give_to(mounted, user)
@@ -105,6 +117,7 @@ class HostDirectories:
 
     def _record(self, claim: Claim) -> None:
         seat = self._root / claim.home
+        _refuse_link(seat)
         seat.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
         _write_durably(seat / CLAIM_FILE, claim.model_dump_json(by_alias=True).encode())
 

@@ -155,7 +155,6 @@ class Observer:
             _log.info("engine.listed", containers=len(self._by_name))
             self._on_change(self.containers())
 
-
     def _next_question(self) -> int:
         self._asked += 1
         return self._asked

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Protocol
 
 import aiohttp
+import structlog
 
 from reconciler.core.world import Health
 from state.kinds.template import LivenessProbe, Probes, StartupProbe
@@ -27,6 +28,8 @@ MESSAGE_CHARS_MAX = 200
 # Above this share of failing incarnations, and with at least so many of them, doubt the prober first.
 PANIC_SHARE = 0.5
 PANIC_COUNT_MIN = 5
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class Prober:
         self.forget(target.incarnation)
         self._targets[target.incarnation] = target
         self._health[target.incarnation] = Health(target.incarnation, since=self._now())
-        self._tasks[target.incarnation] = asyncio.create_task(self._probe(target))
+        self._tasks[target.incarnation] = asyncio.create_task(self._keep_probing(target))
 
     def forget(self, incarnation: str) -> None:
         task = self._tasks.pop(incarnation, None)
@@ -87,6 +90,16 @@ class Prober:
         for incarnation in list(self._targets):
             self.forget(incarnation)
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep_probing(self, target: Target) -> None:
+        """A mistake of ours in a probe must not leave the last finding standing for ever."""
+        while True:
+            try:
+                await self._probe(target)
+            except Exception as error:
+                _log.exception("probe.crashed", incarnation=target.incarnation)
+                self._note_liveness(target.incarnation, f"the probe broke: {error}", target.probes.liveness)
+                await asyncio.sleep(target.probes.liveness.period_seconds)
 
     async def _probe(self, target: Target) -> None:
         await self._probe_startup(target, target.probes.startup)

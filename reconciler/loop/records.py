@@ -11,6 +11,7 @@ from typing import TypeVar
 from reconciler.core.actions import Adopt, Answer, Intend, Retire, Route, Tombstone
 from reconciler.core.container import ContainerSpec, ContainerState, ObservedContainer
 from reconciler.core.target import as_record
+from state.kinds.demand import Demand
 from state.kinds.home import Home, HomeSpec, Owner
 from state.kinds.incarnation import (
     Incarnation,
@@ -209,6 +210,12 @@ def tombstone(tx: Tx, action: Tombstone) -> Written:
 def forget(tx: Tx, owner: UserContainer) -> UserContainer | None:
     """Drop the finalizer; the record goes with the last one."""
     current = _current(tx, owner)
+    demand = tx.get(Demand, owner.name)
+    if demand is not None:
+        tx.delete(demand)
+    for request in tx.list(Request):
+        if request.spec.user_container == owner.name:
+            tx.delete(request)
     if DATA_FINALIZER in current.metadata.finalizers:
         return tx.drop_finalizer(current, DATA_FINALIZER)
     tx.delete(current)

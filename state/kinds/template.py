@@ -155,7 +155,7 @@ class Security(Shape):
         tuple[Annotated[str, Field(pattern=r"^[A-Z_]{1,32}$", examples=["SYS_PTRACE"])], ...],
         Field(max_length=32, description="Added to none at all; the reconciler's ceiling must allow each."),
     ] = ()
-    egress: Literal["None", "Internet"] = "Internet"
+    egress: Literal["Internet"] = "Internet"
     runtime: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{0,64}$")] = ""
 
 
