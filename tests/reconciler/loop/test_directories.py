@@ -41,12 +41,15 @@ async def test_a_home_has_its_claim_beside_its_data(root: Path, directories: Hos
     assert mounted == str((root / HOME / "data").resolve())
     assert sorted(one.name for one in (root / HOME).iterdir()) == ["claim.json", "data"]
     assert list((root / HOME / "data").iterdir()) == []
-    assert json.loads((root / HOME / "claim.json").read_text()).items() >= {
-        "home": HOME,
-        "template": "demo",
-        "owner": {"userContainer": "alice", "uid": "uid-1", "user": "github:1"},
-        "tombstonedAt": None,
-    }.items()
+    assert (
+        json.loads((root / HOME / "claim.json").read_text()).items()
+        >= {
+            "home": HOME,
+            "template": "demo",
+            "owner": {"userContainer": "alice", "uid": "uid-1", "user": "github:1"},
+            "tombstonedAt": None,
+        }.items()
+    )
 
 
 async def test_nobody_else_looks_into_a_home(root: Path, directories: HostDirectories) -> None:

@@ -1,0 +1,1 @@
+"""What the controllers do around the plan."""

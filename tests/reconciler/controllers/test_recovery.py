@@ -1,0 +1,106 @@
+"""A lost store is rebuilt from the claims on disk, and nobody dead comes back to life."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from reconciler.controllers.recovery import lost_claims, recover_claims
+from reconciler.loop.directories import Claim, HostDirectories
+from state.kinds.home import Home, HomeSpec, Owner
+from state.kinds.report import Reconciler
+from state.kinds.resource import Metadata
+from state.kinds.user_container import Overrides, Power, UserContainer
+from state.store.errors import Fenced
+from state.store.memory import memory_store
+from state.store.port import Store
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+EPOCH = 1
+
+
+def claim(
+    home: str, name: str = "alice", uid: str = "uid-1", user: str = "github:1", **more: object
+) -> Claim:
+    owner = Owner(user_container=name, uid=uid, user=user)
+    return Claim(home=home * 26, template="demo", owner=owner).model_copy(update=more)
+
+
+@pytest.fixture
+async def store() -> Store:
+    made = memory_store()
+    await made.lead("us", ttl_s=60)
+    return made
+
+
+async def recover(store: Store, *claims: Claim) -> None:
+    await recover_claims(store, list(claims), project="p", epoch=EPOCH, epoch_min=8)
+
+
+async def users(store: Store) -> list[UserContainer]:
+    return await store.read(lambda tx: tx.list(UserContainer))
+
+
+async def test_a_living_owner_gets_home_power_and_overrides_back(store: Store) -> None:
+    await recover(store, claim("a", power=Power.STOPPED, overrides=Overrides(env={"A": "1"})))
+    [user] = await users(store)
+    [home] = await store.read(lambda tx: tx.list(Home))
+    assert (user.uid, user.name, user.spec.power, user.spec.overrides.env) == (
+        "uid-1",
+        "alice",
+        "Stopped",
+        {"A": "1"},
+    )
+    assert home.spec.owner is not None
+    assert home.spec.owner.uid == user.uid
+
+
+@pytest.mark.fault(29)
+async def test_tombstoned_data_is_rebuilt_as_tombstoned_and_not_attached_to_the_namesake(
+    store: Store,
+) -> None:
+    until = NOW + timedelta(days=30)
+    dead = claim("a", uid="uid-old", tombstoned_at=NOW, retain_until=until)
+    await recover(store, dead, claim("b", uid="uid-new"))
+    [user] = await users(store)
+    homes = {home.name[0]: home for home in await store.read(lambda tx: tx.list(Home))}
+    assert user.uid == "uid-new"
+    assert homes["a"].status.retain_until == until
+    assert homes["b"].status.tombstoned_at is None
+
+
+async def test_two_living_claims_of_one_seat_give_it_to_one_and_stop_nothing(store: Store) -> None:
+    await recover(
+        store, claim("a"), claim("b", name="other", uid="uid-2"), claim("c", "bob", "uid-3", "github:3")
+    )
+    assert sorted(user.name for user in await users(store)) == ["alice", "bob"]
+
+
+async def test_no_label_found_is_newer_than_the_rebuilt_store_after_a_crash(store: Store) -> None:
+    """The epoch is on record with the Homes: dying right afterwards freezes nothing."""
+    await recover(store, claim("a"))
+    reconciler = await store.read(lambda tx: tx.get(Reconciler, "p"))
+    assert reconciler is not None
+    assert reconciler.spec.epoch_min == 8
+
+
+async def test_somebody_else_leading_by_now_rebuilds_alone(store: Store) -> None:
+    with pytest.raises(Fenced):
+        await recover_claims(store, [claim("a")], project="p", epoch=EPOCH - 1, epoch_min=8)
+    assert await users(store) == []
+
+
+async def test_a_store_that_knows_a_home_was_not_lost(store: Store, tmp_path: Path) -> None:
+    directories = HostDirectories(tmp_path)
+    await directories.record(claim("a"))
+    assert len(await lost_claims(store, directories)) == 1
+    await store.transact(
+        lambda tx: tx.create(Home(metadata=Metadata(name="h"), spec=HomeSpec(template="demo"))), actor="t"
+    )
+    assert await lost_claims(store, directories) == []
+
+
+async def test_an_installation_keeps_its_name(tmp_path: Path) -> None:
+    first = await HostDirectories(tmp_path / "one").installation()
+    assert first == await HostDirectories(tmp_path / "one").installation()
+    assert first != await HostDirectories(tmp_path / "two").installation()
