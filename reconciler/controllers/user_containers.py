@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from reconciler.core.actions import Create, FetchImage, Remove, Start
+from reconciler.core.actions import Action, Create, FetchImage, Remove, Retire, Start
 from reconciler.core.conditions import conditions_of
 from reconciler.core.container import ContainerState
 from reconciler.core.effective import Wanted, wanted_of
@@ -20,7 +20,7 @@ from reconciler.core.errors import ActionError
 from reconciler.core.invariants import check
 from reconciler.core.plan import Blocked, Plan, plan
 from reconciler.core.target import target_of
-from reconciler.core.trouble import Trouble, after_failure, tempered
+from reconciler.core.trouble import Trouble, after_failure, given_up, tempered
 from reconciler.core.world import EngineView, ImageView, World
 from reconciler.loop import records
 from reconciler.loop.actuator import ACTOR, Actuator, Hands
@@ -112,7 +112,9 @@ class UserContainers:
     def decide(self, world: World) -> Plan:
         """The plan, tempered by its last failure, and none at all if it breaks an invariant."""
         owner = world.user_container
-        decided = tempered(plan(world), self._troubles.get(owner.name), owner.metadata.generation, world.now)
+        trouble = self._troubles.get(owner.name)
+        decided = given_up(plan(world), trouble, world)
+        decided = tempered(decided, trouble, owner.metadata.generation, world.now)
         broken = check(world, decided.action)
         if broken:
             _log.error(
@@ -155,10 +157,15 @@ class UserContainers:
                 attempt=trouble.attempt_count,
             )
             return Turn(again=True)
-        trouble_was = self._troubles.get(owner.name)
-        if trouble_was is not None and trouble_was.action is type(action):
-            del self._troubles[owner.name]
+        self._forgive(owner.name, action)
         return Turn(again=True)
+
+    def _forgive(self, name: str, done: Action) -> None:
+        """An action that succeeded is no trouble any more; nor is the start of what will never be started."""
+        last = self._troubles.get(name)
+        over = (Start, Retire) if isinstance(done, Retire) else (type(done),)
+        if last is not None and last.action in over:
+            del self._troubles[name]
 
     async def _report(self, world: World, decided: Plan) -> None:
         """Write conditions if they changed. A store that does not take them is asked again by the resync."""

@@ -26,6 +26,7 @@ RetireReason = Literal[
     "Completed",
     "Unhealthy",
     "NeverReady",
+    "NeverStarted",
     "Removed",
 ]
 

@@ -9,15 +9,18 @@ Next: :mod:`reconciler.loop.queue`.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from reconciler.core.actions import Release
+from reconciler.core.actions import Release, Retire, Start
+from reconciler.core.backoff import pace_after_death
 from reconciler.core.errors import ActionError, TerminalError, TransientError
 from reconciler.core.plan import Blocked, Plan
+from reconciler.core.world import World
 from state.kinds.resource import MESSAGE_CHARS_MAX
 
 RETRY_S_MIN = 1.0
 RETRY_S_MAX = 60.0
 RETRY_TERMINAL_S = 300.0
 JITTER_SHARE = 0.2
+STARTS_FAILED_MAX = 3  # of one container; then another one is made
 DOUBLINGS_MAX = 16  # enough to pass the maximum; keeps the power finite
 
 
@@ -57,6 +60,20 @@ def tempered(plan: Plan, trouble: Trouble | None, generation: int, now: datetime
     if isinstance(plan.action, Release):
         return Plan(look_again_at=trouble.retry_at)  # housekeeping: nobody's container is worse for it
     return Plan(blocked=Blocked(trouble.reason, trouble.message), look_again_at=trouble.retry_at)
+
+
+def given_up(plan: Plan, trouble: Trouble | None, world: World) -> Plan:
+    """``plan``, or a new container in place of one that the engine failed to start again and again.
+
+    An engine that goes away in the middle of a start may keep a container that it can never start
+    afterwards. Source: tried, Docker 20.10 ("failed to start shim: mkdir …: file exists").
+    """
+    if trouble is None or not isinstance(plan.action, Start) or trouble.action is not Start:
+        return plan
+    if trouble.attempt_count < STARTS_FAILED_MAX:
+        return plan
+    pace = pace_after_death(world.user_container.status.restart_count, None, world.now)
+    return Plan(Retire(plan.action.incarnation, "NeverStarted", world.container(), pace))
 
 
 def _wait_s(error: ActionError, count: int, jitter: float) -> float:

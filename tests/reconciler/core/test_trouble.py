@@ -5,11 +5,13 @@ from datetime import timedelta
 
 import pytest
 
-from reconciler.core.actions import ClaimHome, Forget, Unroute
+from reconciler.core.actions import ClaimHome, Forget, Retire, Start, Unroute
+from reconciler.core.container import ContainerState
 from reconciler.core.errors import ActionError, NameConflictError, TerminalError, TransientError
-from reconciler.core.plan import Plan
-from reconciler.core.trouble import Trouble, after_failure, tempered
-from tests.reconciler.core.worlds import NOW, ago
+from reconciler.core.plan import Plan, plan
+from reconciler.core.trouble import Trouble, after_failure, given_up, tempered
+from state.kinds.incarnation import IncarnationState
+from tests.reconciler.core.worlds import NOW, Scene, ago
 
 TRANSIENT = TransientError("EngineError", "500")
 TERMINAL = TerminalError("SpecRefused", "no such runtime")
@@ -90,3 +92,19 @@ def test_a_plan_is_not_held_up_by_trouble(plan: Plan, last: Trouble | None, gene
 
 def test_another_generation_does_not_hurry_what_waiting_helps() -> None:
     assert tempered(CLAIM, trouble(TRANSIENT), 2, NOW).action is None
+
+
+@pytest.mark.fault(1)
+def test_a_container_that_the_engine_fails_to_start_three_times_is_made_anew() -> None:
+    world = Scene().recorded(IncarnationState.CREATED).showing(ContainerState.CREATED).world
+    start = plan(world)
+    assert isinstance(start.action, Start)
+    assert given_up(start, failed_starts(2), world) is start
+    retired = given_up(start, failed_starts(3), world).action
+    assert isinstance(retired, Retire)
+    assert (retired.reason, retired.incarnation) == ("NeverStarted", start.action.incarnation)
+    assert given_up(CLAIM, failed_starts(3), world) is CLAIM
+
+
+def failed_starts(count: int) -> Trouble:
+    return replace(trouble(*[TRANSIENT] * count), action=Start)
