@@ -170,8 +170,9 @@ class Store(Protocol):
         """Announce (or renew) a gateway worker's lease. ``worker`` names one start of one process.
 
         The order is: join, read everything (:meth:`watch`), serve, acknowledge; so no barrier can pass
-        between the read and the lease. Renewing an expired lease raises NotFound: stop serving, and begin
-        again with a join. Renewing also puts on record what the worker has acknowledged.
+        between the read and the lease. Renewing an expired lease raises NotFound, once: stop serving, and
+        begin again with a join. So does the next join after the loss came to light elsewhere (in a watch, in
+        :meth:`acknowledge`). Renewing also puts on record what the worker has acknowledged.
         """
         ...
 

@@ -33,6 +33,7 @@ class _Worker:
 
     applied_revision: int = 0
     acknowledged_revision: int = 0  # what is on record of it
+    is_lost: bool = False  # its lease ran out; whoever joins is to hear of it
 
 
 class RowStore:
@@ -98,6 +99,9 @@ class RowStore:
         if known is None:
             await self._backend.write(lambda rows: leases.announce(rows, worker, ttl_s), ring=False)
             self._workers[worker] = _Worker()
+        elif known.is_lost:
+            del self._workers[worker]
+            raise _lost(worker)
         else:
             await self._renew(worker, known, ttl_s)
         return Lease(worker, expires_s)
@@ -110,6 +114,8 @@ class RowStore:
         known = self._workers.get(worker)
         if known is None:
             raise NotFound(f"worker {worker} holds no lease; join first")
+        if known.is_lost:
+            raise _lost(worker)
         known.applied_revision = max(known.applied_revision, revision)
         await self._put_on_record(worker, known)
 
@@ -148,9 +154,11 @@ class RowStore:
         """Called at every look: somebody may have begun to wait for what was applied long ago."""
         self._barrier_revision = max(self._barrier_revision, counter.barrier_revision)
         for worker, known in list(self._workers.items()):
+            if known.is_lost:
+                continue
             try:
                 await self._put_on_record(worker, known)
-            except StoreError as error:  # the worker is told when it renews; this reader reads on
+            except StoreError as error:  # the worker is told when it joins; this reader reads on
                 _log.warning("progress.unrecorded", worker=worker, why=str(error))
 
     async def _put_on_record(self, worker: str, known: _Worker) -> None:
@@ -160,7 +168,7 @@ class RowStore:
         try:
             await self._backend.write(lambda rows: leases.acknowledge(rows, worker, applied))
         except NotFound:
-            self._workers.pop(worker, None)
+            known.is_lost = True
             raise
         known.acknowledged_revision = max(known.acknowledged_revision, applied)
 
@@ -181,3 +189,7 @@ class RowStore:
 
     async def close(self) -> None:
         await self._backend.close()
+
+
+def _lost(worker: str) -> NotFound:
+    return NotFound(f"the lease of worker {worker} ran out; drop what it has read and join again")

@@ -141,6 +141,24 @@ async def test_a_lease_that_ran_out_is_not_renewed(store: Store) -> None:
         await store.barrier(1, BRIEFLY_S)
 
 
+async def test_a_loss_that_a_watch_noticed_is_told_at_the_next_join(medium: Medium) -> None:
+    """Else the worker would go on with what it read before, under a lease that looks unbroken."""
+    gateway, reconciler = await medium.open(), await medium.open()
+    await gateway.join("gateway-1", ttl_s=SHORT_S)
+    await created(reconciler, "alice")
+    await gateway.acknowledge("gateway-1", 1)
+    await soon(reconciler.barrier(1, PATIENCE_S))  # it asked, nobody looked, and the lease ran out
+    async with aclosing(gateway.watch((UserContainer,))) as batches:
+        await soon(anext(batches))
+    with pytest.raises(NotFound, match="join again"):
+        await gateway.acknowledge("gateway-1", 1)
+    with pytest.raises(NotFound, match="join again"):
+        await gateway.join("gateway-1", ttl_s=LONG_S)
+    await gateway.join("gateway-1", ttl_s=LONG_S)  # once: now it knows, and has applied nothing
+    with pytest.raises(BarrierTimeout):
+        await reconciler.barrier(1, BRIEFLY_S)
+
+
 async def test_a_successor_by_the_same_name_has_applied_nothing(medium: Medium) -> None:
     before, after = await medium.open(), await medium.open()
     await created(before, "alice")
