@@ -89,7 +89,7 @@ class Forwarding:
             return False
         self._pool.give_back(self._connection)
         try:
-            self._connection = await self._pool.dial()
+            self._connection = await self._pool.dial()  # anew: the process may have slept since the first
         except DialError as error:
             self.outcome.failure, self.outcome.detail = error.failure, error.detail
             return False

@@ -17,6 +17,7 @@ class Failure(StrEnum):
     DIAL_REFUSED = "dial_refused"
     DIAL_TIMEOUT = "dial_timeout"
     DIAL_RETIRED = "dial_retired"
+    DIAL_UNSURE = "dial_unsure"
     SATURATED = "saturated"
     HEADER_TIMEOUT = "header_timeout"
     IDLE_TIMEOUT = "idle_timeout"

@@ -1,8 +1,8 @@
 """Connections by incarnation: the idle ones to use again, the busy ones to cut when an incarnation retires.
 
-Decides which connection a request gets; never reads a client and never retries a request. A refused dial is
-told as `DialError` before anything was sent. `upstream.py` is one connection; `forward.py` and `websocket.py`
-use this.
+Decides which connection a request gets; never reads a client and never retries a request. An address is only
+dialled while it is certain whose it is. A refused dial is told as `DialError` before anything was sent.
+`upstream.py` is one connection; `forward.py` and `websocket.py` use this.
 """
 
 from __future__ import annotations
@@ -17,6 +17,14 @@ from gateway.proxy.outcome import DialError, Failure
 from gateway.proxy.upstream import UpstreamConnection
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+# Whether an endpoint's address is known to be its incarnation's still, at this very moment.
+MayDial = Callable[[], bool]
+
+
+def always() -> bool:
+    """For a proxy whose endpoints' addresses are never given to another."""
+    return True
 
 
 class Cuttable(Protocol):
@@ -33,13 +41,14 @@ class Pool:
         "_idle",
         "_limits",
         "_loop",
+        "_may_dial",
         "connections",
         "endpoint",
         "retired",
         "upgraded",
     )
 
-    def __init__(self, endpoint: Endpoint, limits: Limits) -> None:
+    def __init__(self, endpoint: Endpoint, limits: Limits, may_dial: MayDial = always) -> None:
         self.endpoint = endpoint
         self.connections: set[UpstreamConnection] = set()
         self.upgraded: set[Cuttable] = set()
@@ -47,6 +56,7 @@ class Pool:
         self._idle: list[UpstreamConnection] = []
         self._dialing_count = 0
         self._limits = limits
+        self._may_dial = may_dial
         self._loop = asyncio.get_running_loop()
 
     def take(self) -> UpstreamConnection | None:
@@ -66,9 +76,10 @@ class Pool:
         return connection
 
     async def connect(self, protocol: Callable[[], P]) -> P:
-        """Dial for any protocol. Raises DialError: refused, unreachable, too slow, too many, or retired."""
+        """Dial for any protocol. Raises DialError: too many, not ours to dial, refused, or too slow."""
         if self.in_flight_count + len(self._idle) >= self._limits.connections_max:
             raise DialError(Failure.SATURATED, f"it has {self._limits.connections_max} connections already")
+        self._refuse_anothers()
         self._dialing_count += 1
         try:
             async with asyncio.timeout(self._limits.connect_s):
@@ -81,10 +92,19 @@ class Pool:
             raise DialError(Failure.DIAL_REFUSED, error.strerror or str(error)) from error
         finally:
             self._dialing_count -= 1
-        if self.retired:  # the address may be another's by now
+        try:
+            self._refuse_anothers()
+        except DialError:
             transport.abort()
-            raise DialError(Failure.DIAL_RETIRED, "it was taken out of service")
+            raise
         return dialled
+
+    def _refuse_anothers(self) -> None:
+        """Raises DialError where the address may be another's by now. Asked at both ends of a dial."""
+        if self.retired:
+            raise DialError(Failure.DIAL_RETIRED, "it was taken out of service")
+        if not self._may_dial():
+            raise DialError(Failure.DIAL_UNSURE, "the routes have to be read anew first")
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """The exchange is over: keep the connection if it, and its incarnation, may serve another."""
@@ -121,8 +141,9 @@ class Pool:
 class Pools:
     """Every incarnation's pool, those that are draining, and the one sweep over all of them."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, may_dial: MayDial = always) -> None:
         self._limits = limits
+        self._may_dial = may_dial
         self._pools: dict[str, Pool] = {}
         self._draining: list[Pool] = []
         self._sweep: asyncio.TimerHandle | None = None
@@ -133,7 +154,7 @@ class Pools:
         if pool is not None and (pool.endpoint is endpoint or pool.endpoint == endpoint):
             return pool
         self.retire(endpoint.incarnation, cut=False)
-        pool = self._pools[endpoint.incarnation] = Pool(endpoint, self._limits)
+        pool = self._pools[endpoint.incarnation] = Pool(endpoint, self._limits, self._may_dial)
         if self._sweep is None:
             self._sweep_later()
         return pool

@@ -18,6 +18,8 @@ _TITLES = {
     Failure.UPSTREAM_RESET: (502, "The container closed the connection before it answered"),
     Failure.BAD_RESPONSE: (502, "The container's answer is not valid HTTP"),
     Failure.RETIRED: (503, "The container is being replaced or put to sleep"),
+    Failure.DIAL_RETIRED: (503, "The container is being replaced or put to sleep"),
+    Failure.DIAL_UNSURE: (503, "The gateway is not sure where the container is"),
     Failure.SATURATED: (503, "The container has too many connections open"),
 }
 _RETRY_AFTER_S = b"1"

@@ -15,16 +15,16 @@ from gateway.proxy.endpoint import Endpoint, UpstreamHead
 from gateway.proxy.forward import Forwarding
 from gateway.proxy.limits import Limits
 from gateway.proxy.outcome import NO_ACTIVITY, Activity, Outcome
-from gateway.proxy.pool import Pools
+from gateway.proxy.pool import MayDial, Pools, always
 from gateway.proxy.websocket import Tunnel, UpstreamHandshake
 
 
 class Proxy:
-    """One a worker; use it from one event loop."""
+    """One a worker; use it from one event loop. ``may_dial`` is asked right before and after each dial."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, may_dial: MayDial = always) -> None:
         self._limits = limits or Limits()
-        self._pools = Pools(self._limits)
+        self._pools = Pools(self._limits, may_dial)
 
     async def http(
         self,
