@@ -1,9 +1,9 @@
 """A worker's lease: while it stands, barriers wait for this worker, so what its table says may be used.
 
-Decides whether the table may be believed at this very moment. A lease that the store says ran out is lost:
-everything is read anew. A store that does not *answer* lets nobody pass a barrier either, for whoever waits
-for one must write before it acts; so routes that are known keep working through its silence, as long as this
-process itself was not asleep. Next: :mod:`gateway.worker`.
+Decides whether the table may be believed at this very moment. A store that does not answer excuses nothing:
+whether it is silent for everybody or for this worker alone cannot be told from here, and somebody who reaches
+it may be passing a barrier. So known routes work through a silence that is shorter than the lease, and no
+longer; then requests wait for the next answer. Next: :mod:`gateway.worker`.
 """
 
 import asyncio
@@ -12,13 +12,11 @@ from contextlib import suppress
 import structlog
 
 from state.store.errors import NotFound, StoreError
-from state.store.port import Lease, Store
+from state.store.port import Store
 
 TTL_S = 10.0
 RENEW_EVERY_S = 2.0
-TICK_S = 0.5
-SILENCE_S = 2.0  # of the store, before it counts as not answering
-EXCUSE_S = 1.5  # how long a tick excuses: longer than TICK_S, shorter than anybody needs to re-use an address
+RETRY_AFTER_S = 0.5  # however many requests wait for the next answer
 
 _log = structlog.get_logger(__name__)
 
@@ -34,20 +32,24 @@ class LeaseKeeper:
         self._store = store
         self._worker = worker
         self._expires_s = float("-inf")
-        self._excused_until_s = float("-inf")
         self._kicked = asyncio.Event()
         self._answered = asyncio.Event()
 
     def stands(self) -> bool:
-        now_s = self._store.clock_s()
-        return now_s < self._expires_s or now_s < self._excused_until_s
+        return self._store.clock_s() < self._expires_s
 
     async def join(self) -> None:
-        """Announce this worker. Raises StoreError."""
-        self._take(await self._store.join(self._worker, ttl_s=TTL_S))
+        """Announce this worker. Raises StoreError; LeaseLostError for a lease that ended unheard."""
+        try:
+            await self._extend()
+        except NotFound as lost:
+            raise LeaseLostError from lost
 
     async def confirm(self, timeout_s: float) -> bool:
-        """Renew now, because the lease does not stand (the process slept); whether it does again."""
+        """Renew now, because the lease does not stand (the process slept, the store was silent).
+
+        Whether it does again.
+        """
         self._answered.clear()
         self._kicked.set()
         with suppress(TimeoutError):
@@ -62,46 +64,30 @@ class LeaseKeeper:
                 async with asyncio.timeout(RENEW_EVERY_S):
                     await self._kicked.wait()
             self._kicked.clear()
-            await self._renew()
+            if not await self._renew():
+                await asyncio.sleep(RETRY_AFTER_S)
 
     async def leave(self) -> None:
         """Give it back, so that no barrier waits for a worker that is gone."""
-        self._expires_s = self._excused_until_s = float("-inf")
+        self._expires_s = float("-inf")
         with suppress(StoreError):
             await self._store.leave(self._worker)
 
-    async def _renew(self) -> None:
-        attempt = asyncio.ensure_future(self._store.join(self._worker, ttl_s=TTL_S))
+    async def _renew(self) -> bool:
+        """Whether the store said yes. Raises LeaseLostError."""
         try:
-            await self._bear_silence(attempt)
-            self._take(await attempt)
+            await self._extend()
         except NotFound as lost:
-            self._lose()
+            self._expires_s = float("-inf")
+            _log.warning("lease.expired", worker=self._worker)
             raise LeaseLostError from lost
         except StoreError as error:
             _log.warning("lease.unrenewed", worker=self._worker, why=str(error))
-            self._excused_until_s = self._store.clock_s() + RENEW_EVERY_S + EXCUSE_S
+            return False
         finally:
-            attempt.cancel()
             self._answered.set()
+        return True
 
-    async def _bear_silence(self, attempt: asyncio.Future[Lease]) -> None:
-        """Until the store answers; its silence excuses from tick to tick, a gap between ticks does not."""
-        silent_since_s = ticked_s = self._store.clock_s()
-        while not attempt.done():
-            await asyncio.wait({attempt}, timeout=TICK_S)
-            now_s = self._store.clock_s()
-            if now_s - ticked_s > EXCUSE_S:
-                silent_since_s = now_s  # it was we who slept
-            elif now_s - silent_since_s >= SILENCE_S:
-                self._excused_until_s = now_s + EXCUSE_S
-                self._answered.set()
-            ticked_s = now_s
-
-    def _take(self, lease: Lease) -> None:
+    async def _extend(self) -> None:
+        lease = await self._store.join(self._worker, ttl_s=TTL_S)
         self._expires_s = lease.expires_s
-        self._excused_until_s = float("-inf")
-
-    def _lose(self) -> None:
-        self._expires_s = self._excused_until_s = float("-inf")
-        _log.warning("lease.expired", worker=self._worker)

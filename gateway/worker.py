@@ -61,7 +61,7 @@ class Worker:
         self.name = f"gateway-{uuid4().hex[:12]}"
         self.lease = LeaseKeeper(store, self.name)
         self.table = Table(self.lease)
-        self.proxy = Proxy()
+        self.proxy = Proxy(may_dial=lambda: self.table.is_believed)
         self.metrics = Metrics()
         self.log = AccessLog(self.name)
         limits = hold_limits or HoldLimits(timeout_s=settings.hold_timeout_s)

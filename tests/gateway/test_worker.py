@@ -1,12 +1,14 @@
 """What a worker knows and when it may be believed: news, the barrier, the lease, the private port."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 import pytest
 
+from gateway import doors
 from gateway.demand import DemandWriter
 from gateway.lease import TTL_S
 from state.kinds.demand import Demand
@@ -16,7 +18,8 @@ from state.store.errors import BarrierTimeout, Unavailable
 from state.store.memory import MemoryBackend
 from state.store.rows import Rows
 from state.store.rowstore import RowStore
-from tests.gateway.rig import Container, Rig, bearer, container, gateway, until, until_true
+from tests.gateway.conftest import ALICE_HOME
+from tests.gateway.rig import PATIENCE_S, Container, Rig, bearer, container, gateway, until, until_true
 
 T = TypeVar("T")
 BARRIER_S = 20.0
@@ -217,6 +220,19 @@ class SilentBackend(MemoryBackend):
             raise Unavailable("the test says so")
 
 
+def connected(backend: MemoryBackend) -> MemoryBackend:
+    """Another process' way to the same store, whose bell the worker does not hear."""
+    other = MemoryBackend(backend.clock_s)
+    other._rows = backend._rows
+    return other
+
+
+def unroute(tx: Any) -> int:
+    obj = tx.get(UserContainer, "alice")
+    tx.update_status(obj.replaced(status=obj.status.model_copy(update={"endpoint": None})))
+    return int(tx.revision)
+
+
 @pytest.mark.fault(20)
 async def test_a_worker_that_slept_uses_nothing_it_knew_before_it_has_asked_again(alice: Container) -> None:
     clock = Clock()
@@ -226,9 +242,7 @@ async def test_a_worker_that_slept_uses_nothing_it_knew_before_it_has_asked_agai
         await rig.route("alice", alice)
         await rig.applied()
         clock.ahead_s += 10 * TTL_S  # everybody slept; the reconciler wakes up first
-        unheard = MemoryBackend(clock)
-        unheard._rows = backend._rows  # the same store, whose bell the worker does not hear yet
-        reconciler = RowStore(unheard)
+        reconciler = RowStore(connected(backend))
         async with container("moved") as moved:
 
             def move(tx: Any) -> int:
@@ -247,28 +261,110 @@ async def test_a_worker_that_slept_uses_nothing_it_knew_before_it_has_asked_agai
             assert not alice.requests
 
 
+async def start_silent(rig: Rig, to: Container) -> str:
+    """Alice is routed; returns the key."""
+    key = await start(rig, "alice")
+    await rig.give_home("alice", ALICE_HOME)
+    await rig.route("alice", to, ALICE_HOME)
+    await rig.applied()
+    assert await rig.worker.lease.confirm(PATIENCE_S)
+    return key
+
+
 @pytest.mark.fault(15)
 @pytest.mark.parametrize("silence", ["refuses", "hangs"])
-async def test_ready_routes_work_through_a_silent_store_and_new_users_get_503(
+async def test_known_routes_work_through_a_silence_shorter_than_the_lease(
     alice: Container, silence: str
 ) -> None:
-    clock = Clock()
-    backend = SilentBackend(clock)
+    backend = SilentBackend(clock := Clock())
     async with gateway(backend=backend) as rig:
-        key = await start(rig, "alice")
-        await rig.route("alice", alice)
-        await rig.applied()
+        key = await start_silent(rig, alice)
         setattr(backend, silence, True)
-        await until(lambda: rig.worker.lease._excused_until_s > clock(), "the silence to be noticed")
-        rig.worker.lease._expires_s = float("-inf")  # as it is after TTL_S of silence
+        assert await rig.worker.lease.confirm(0.1), "what was promised before stands still"
+        clock.ahead_s += TTL_S / 2
         for _ in range(3):
             assert (await rig.mcp(key, "alice"))["container"] == "alice"
         if silence == "refuses":
             async with rig.request("POST", "/mcp", headers=bearer(key, "carol")) as answer:
                 assert (answer.status, (await answer.json())["reason"]) == (503, "StoreUnavailable")
+        before_s = rig.worker.lease._expires_s
         setattr(backend, silence, False)
-        await until(lambda: rig.worker.lease._expires_s > clock(), "the lease's renewal")
+        await until(lambda: rig.worker.lease._expires_s > before_s, "the lease's renewal")
         assert (await rig.mcp(key, "alice"))["container"] == "alice"
+
+
+@pytest.mark.fault(37)
+@pytest.mark.parametrize("silence", ["refuses", "hangs"])
+async def test_a_worker_cut_off_from_the_store_begins_nothing_past_its_lease(
+    alice: Container, silence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doors, "TABLE_WAIT_S", 0.5)
+    backend = SilentBackend(clock := Clock())
+    async with gateway(backend=backend) as rig:
+        key = await start_silent(rig, alice)
+        async with rig.request("POST", "/mcp/stream", headers=bearer(key, "alice")) as begun:
+            assert await begun.content.readline() == b"data: begun\n"
+            setattr(backend, silence, True)
+            await rig.worker.lease.confirm(0.1)
+            clock.ahead_s += 2 * TTL_S
+            reconciler = RowStore(connected(backend))
+            await reconciler.barrier(await reconciler.transact(unroute, actor="reconciler"), 1.0)
+            for _ in range(2):
+                async with rig.request("POST", "/mcp", headers=bearer(key, "alice")) as answer:
+                    assert (answer.status, (await answer.json())["reason"]) == (503, "NotCurrent")
+                    assert "Retry-After" in answer.headers
+            assert len(alice.requests) == 1
+            alice.release.set()
+            assert (await begun.read()).endswith(b"data: ended\n\n"), "what was in flight ends as it should"
+        setattr(backend, silence, False)
+        await until(lambda: rig.worker.table.is_believed, "the fresh reading")
+        seat = rig.worker.table.seat_named("alice")
+        assert seat is not None
+        assert seat.endpoint is None
+
+
+@pytest.mark.fault(20)
+async def test_a_request_in_flight_across_a_sleep_is_not_repeated_to_the_next_holder_of_the_address() -> None:
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def first_holder(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        await reader.readuntil(b"\r\n\r\n")
+        arrived.set()
+        await go_on.wait()
+        writer.transport.abort()
+
+    crossed: list[bytes] = []
+
+    async def next_holder(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        crossed.append(await reader.read(65536))
+        writer.close()
+
+    backend = SilentBackend(clock := Clock())
+    first = await asyncio.start_server(first_holder, "127.0.0.1", 0)
+    port = first.sockets[0].getsockname()[1]
+    async with gateway(backend=backend) as rig:
+        await start_silent(rig, Container("alice", port))
+
+        async def ask() -> tuple[int, Any]:
+            host = f"{ALICE_HOME}.localhost:{rig.port}"
+            async with rig.request("GET", "/static/x", host=host) as answer:
+                return answer.status, await answer.read()
+
+        assert await ask() == (200, b"ok")
+        repeated = asyncio.create_task(ask())
+        await until(arrived.is_set, "the second request, over the same connection")
+        first.close()
+        second = await asyncio.start_server(next_holder, "127.0.0.1", port)
+        async with second:
+            backend.hangs = True
+            clock.ahead_s += 10 * TTL_S  # asleep; the address changed hands meanwhile
+            go_on.set()
+            status, body = await repeated
+            assert (status, json.loads(body)["reason"]) == (503, "dial_unsure")
+        assert crossed == []
+        backend.hangs = False
 
 
 async def test_a_lost_lease_is_followed_by_a_fresh_reading(rig: Rig, alice: Container) -> None:
@@ -399,8 +495,6 @@ async def test_the_access_log_says_what_was_asked_and_no_secret(
         await rig.mcp(key, "alice", "/mcp/x?access_token=hidden")
         async with rig.request("POST", "/u/app:shop.someone@example.org/live", headers=bearer(key)) as answer:
             assert answer.status == 404
-    import json
-
     lines = [json.loads(line) for line in capfdbinary.readouterr().out.splitlines() if line.startswith(b"{")]
     answered = [line for line in lines if line["event"] == "request.answered"]
     assert [line["status"] for line in answered] == [200, 404]
