@@ -210,6 +210,8 @@ def _crash_message(world: World) -> str:
     status = world.user_container.status
     last = status.last_termination
     why = last.reason if last is not None else "Error"
+    if why == "OOMKilled" and world.wanted is not None:
+        why += f" (limit {world.wanted.spec.memory_bytes >> 20} MiB)"
     until = _clock(status.restart_after)
     return f"ended with {why}, {status.restart_count} times by now; the next start waits until {until}"
 

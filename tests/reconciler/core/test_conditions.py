@@ -108,7 +108,7 @@ def test_how_the_last_container_ended_is_told_while_there_is_none() -> None:
 @pytest.mark.fault(7)
 def test_a_crash_loop_is_told_with_its_count_and_its_end() -> None:
     assert told(LOOPING, DEGRADED).message == (
-        "ended with OOMKilled, 3 times by now; the next start waits until 12:00:20 UTC"
+        "ended with OOMKilled (limit 1024 MiB), 3 times by now; the next start waits until 12:00:20 UTC"
     )
 
 
