@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -29,7 +30,7 @@ from mcpgw.testing.workload import APP, demo_template, user_of
 from reconciler.core.container import LABEL_PROJECT
 from state.kinds.app import App, AppSpec, key_sha256, mint_key
 from state.kinds.home import Home
-from state.kinds.incarnation import Incarnation
+from state.kinds.incarnation import Incarnation, IncarnationNames
 from state.kinds.resource import ConditionType, Metadata
 from state.kinds.user_container import UserContainer
 from state.store import open_store
@@ -41,7 +42,8 @@ T = TypeVar("T")
 
 WORKER_PORT_STEP = 10  # between the private ports of a gateway's workers
 VERB_S_MAX = 60.0
-TAIL_LINES = 60
+SERVED_S_MAX = 90.0  # also by a list of the engine alone, or a backoff or two
+TAIL_LINES = 40
 ROOT = Path(__file__).resolve().parents[2]
 
 PartName = Literal["gateway", "reconciler"]
@@ -77,6 +79,15 @@ class House:
     def call(self, user_id: str, tool: str, **arguments: Any) -> Answer:
         """Call one of the user's tools; held until their container is there."""
         return call_tool(self.mcp_url, self.headers(user_id), tool, arguments)
+
+    def serve(self, user_id: str) -> str:
+        """Which container answers for the user, as soon as one does."""
+
+        def hostname() -> str:
+            answer = self.call(user_id, "whoami")
+            return str(answer.result["hostname"]) if answer.status == HTTPStatus.OK else ""
+
+        return until(hostname, f"{user_id} is served", SERVED_S_MAX)
 
     # --- as an operator ---
 
@@ -200,7 +211,7 @@ class House:
         """The engine's name for a user's container."""
         owner = self.user_container(user_id)
         assert owner is not None and owner.status.home, f"{user_id} has no home yet"
-        return f"{self.project}-{owner.status.home}"
+        return IncarnationNames.container(self.project, owner.status.home)
 
     def log_lines(self, event: str = "") -> list[dict[str, Any]]:
         """What the processes logged so far; of one ``event``, if it is given."""
@@ -214,8 +225,10 @@ class House:
         return "\n".join(line for line in lines if not line.startswith('{"'))
 
     def tail(self) -> str:
-        """The end of the log, for whoever has to find out why a test failed."""
-        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-TAIL_LINES:])
+        """The end of the log, for whoever has to find out why a test failed: all but what went well."""
+        lines = self.log_path.read_text(errors="replace").splitlines()
+        telling = [line for line in lines if '"status":200' not in line]
+        return "\n".join(telling[-TAIL_LINES:])
 
 
 Begin = Literal["parts", "up", "nothing"]

@@ -15,6 +15,9 @@ from mcpgw.testing.house import House, house
 from tests.e2e.hand import Hand, hand_at
 from tests.engines import RealEngine
 
+HOLD_S = 8
+"""For how long an impatient house holds a request."""
+
 Opener = Callable[..., AbstractContextManager[House]]
 
 _open: list[House] = []
@@ -59,6 +62,14 @@ def open_house(docker_engine: RealEngine, tmp_path: Path) -> Opener:
 @pytest.fixture(scope="module")
 def docker_house(docker_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with opened(docker_engine, tmp_path_factory.mktemp("house")) as built:
+        yield built
+
+
+@pytest.fixture(scope="module")
+def impatient_house(docker_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """Holds requests for HOLD_S only."""
+    settings = {"HOLD_TIMEOUT_S": str(HOLD_S)}
+    with opened(docker_engine, tmp_path_factory.mktemp("impatient"), settings) as built:
         yield built
 
 

@@ -72,6 +72,9 @@ class Hand:
         )
         return str(made["Id"])
 
+    def has_network(self, name: str) -> bool:
+        return any(one["Name"] == name for one in self._api.networks(names=[name]))
+
     def remove_network(self, network_id: str) -> None:
         self._api.remove_network(network_id)
 
