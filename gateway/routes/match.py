@@ -19,7 +19,10 @@ def covers(route: Route, path: str) -> bool:
     """Whether ``path`` is the route's own, below it (``subtree``), or also beside it (``prefix``).
 
     ``prefix`` ends at a word: ``/mcp`` covers ``/mcp``, ``/mcp/x`` and ``/mcp-maps``, but not ``/mcpx``.
+    Nothing covers what is no path: what ``/u/<user>`` leaves.
     """
+    if not path:
+        return False
     if path == route.path:
         return True
     if route.match == "exact":

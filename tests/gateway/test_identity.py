@@ -6,7 +6,9 @@ import aiohttp
 import pytest
 
 from state.kinds.demand import Demand
+from state.kinds.template import ContainerTemplate, Route
 from state.kinds.user_container import UserContainer
+from state.store.port import Tx
 from tests.gateway.conftest import ALICE_HOME, Town
 from tests.gateway.rig import bearer, until_true
 
@@ -32,6 +34,26 @@ async def test_a_user_may_be_named_in_the_path_in_full_or_by_the_containers_name
     ) as answer:
         seen = await answer.json()
     assert (seen["container"], seen["path"], seen["query"]) == ("alice", "/mcp", "a=b")
+
+
+@pytest.mark.parametrize("path", ["/u/alice", "/u/app:shop.alice", "/u/"])
+@pytest.mark.parametrize("has_key", [True, False])
+async def test_a_user_without_a_path_is_404_even_where_mcp_is_spoken_at_the_root(
+    town: Town, path: str, has_key: bool
+) -> None:
+    def speak_at_the_root(tx: Tx) -> None:
+        template = tx.get(ContainerTemplate, "demo")
+        assert template is not None
+        routes = (Route(path="/", match="subtree", protocol="mcp"),)
+        tx.update_spec(template.replaced(spec=template.spec.model_copy(update={"routes": routes})))
+
+    await town.rig.write(speak_at_the_root)
+    await town.rig.applied()
+    assert (await town.rig.mcp(town.key, "alice", "/u/alice/"))["path"] == "/"
+    headers = bearer(town.key) if has_key else {}
+    async with town.rig.request("POST", path, headers=headers, data=b"{}") as answer:
+        assert answer.status == 404
+    assert len(town.alice.requests) == 1
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,11 @@ def test_a_rule_at_the_root_covers_everything_and_the_longest_rule_wins() -> Non
     assert routes.find("/admin/users") == Route(path="/admin")
 
 
+@pytest.mark.parametrize("match", ["exact", "subtree", "prefix"])
+def test_no_rule_covers_what_is_no_path(match: str) -> None:
+    assert not covers(Route(path="/", match=match), "")  # type: ignore[arg-type]
+
+
 def test_what_no_rule_covers_does_not_exist() -> None:
     assert ROUTES.find("/livefeed") is None
     assert ROUTES.find("/") is None
