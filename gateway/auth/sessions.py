@@ -9,6 +9,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,12 +20,12 @@ from gateway.head import Head, cookies
 from state.store.errors import StoreError
 
 SECRET_BYTES = 32
-SECRET_CHARS_MAX = 64
+_SECRET = re.compile(r"[\w-]{43}", re.ASCII)  # as `mint_secret` makes them
 SESSION_S = 30 * 86400.0
 HOME_SESSION_S = 86400.0
 TRUSTED_S = 2.0  # how long a worker believes a session without asking again: the delay of another's sign-out
 CACHED_MAX = 4096
-COOKIES_TRIED_MAX = 4  # a sibling's page may set a cookie of our name beside ours; more is an attack
+COOKIES_TRIED_MAX = 32  # a sibling's page may set cookies of our name beside ours, and in front of it
 
 
 class Tickets(Protocol):
@@ -115,7 +116,14 @@ class Sessions:
         if b"cookie" not in head.values:
             return []
         named = cookies(head, self._name(kind).encode())
-        return [secret for secret in named[:COOKIES_TRIED_MAX] if 0 < len(secret) <= SECRET_CHARS_MAX]
+        candidates = [secret for secret in named if _SECRET.fullmatch(secret)]
+        if len(candidates) > 1:  # who was in before comes first, so that planted ones cost nothing more
+            candidates.sort(key=lambda secret: not self._is_in(kind, secret))
+        return candidates[:COOKIES_TRIED_MAX]
+
+    def _is_in(self, kind: TicketKind, secret: str) -> bool:
+        known = self._cached.get((kind, key_of(secret)))
+        return known is not None and known[0] is not None
 
     async def _find(self, kind: TicketKind, secret: str) -> Visitor | None:
         now = asyncio.get_running_loop().time()

@@ -123,7 +123,10 @@ class GatewayPages:
             drawn = draw("containers.html", visitor=visitor, seats=views, have_homes=self._have_homes)
             return {"html": drawn.decode()}
 
-        return follow(self._desk, seats, state)
+        async def is_in() -> bool:
+            return await self._visitor(request) == visitor
+
+        return follow(self._desk, seats, state, is_in)
 
     # Leaves
 

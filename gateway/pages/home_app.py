@@ -51,8 +51,12 @@ class HomePages:
         """How far the container is, for its owner's waiting page."""
         asked = asked_of(request)
         seat = self._seat(asked.site.home)
-        visitor = await self._desk.sessions.home_visitor(asked.head, asked.site.home)
-        if visitor is None or visitor.user != seat.user:
+
+        async def is_in() -> bool:
+            visitor = await self._desk.sessions.home_visitor(asked.head, asked.site.home)
+            return visitor is not None and visitor.user == seat.user
+
+        if not await is_in():
             raise forbidden("Open the page anew from the account page.", "NotEntered")
 
         def state() -> object:
@@ -60,7 +64,7 @@ class HomePages:
             ready = seat.endpoint is not None
             return {"phase": phase, "tone": tone, "sentence": sentence_of(seat), "ready": ready}
 
-        return follow(self._desk, (seat,), state)
+        return follow(self._desk, (seat,), state, is_in)
 
     def _seat(self, home: str) -> Seat:
         seat = self._desk.table.seat_at_home(home)

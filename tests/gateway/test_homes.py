@@ -9,9 +9,9 @@ import pytest
 
 from gateway.auth.home_entry import mint_entry_code
 from gateway.auth.local import local_user, mint_sign_in_link
-from gateway.auth.sessions import TicketKind, Visitor
+from gateway.auth.sessions import COOKIES_TRIED_MAX, TicketKind, Visitor, mint_secret
 from tests.gateway.conftest import ALICE_HOME, BOB_HOME, Town
-from tests.gateway.rig import Rig, until
+from tests.gateway.rig import PATIENCE_S, Rig, until
 
 HTML = {"Accept": "text/html,application/xhtml+xml", "Sec-Fetch-Mode": "navigate"}
 
@@ -83,6 +83,28 @@ async def test_a_second_cookie_that_a_siblings_page_set_does_not_hide_ours(town:
     cookie = await enter(town.rig)
     async with page(town.rig, "/live", f"mcpgw-home=planted; {cookie}") as answer:
         assert answer.status == 200
+
+
+async def test_many_planted_cookies_do_not_hide_ours_and_cost_nothing_once_ours_is_known(town: Town) -> None:
+    rig = town.rig
+    cookie = await enter(rig)
+    planted = "; ".join(f"mcpgw-home={mint_secret()}" for _ in range(COOKIES_TRIED_MAX - 1))
+    async with page(rig, "/live", f"{planted}; {cookie}") as answer:
+        assert answer.status == 200
+    asked: list[str] = []
+    get = rig.tickets.get
+
+    async def counted(kind: str, key: str) -> Any:
+        asked.append(key)
+        return await get(kind, key)
+
+    rig.tickets.get = counted  # type: ignore[method-assign]
+    others = "; ".join(f"mcpgw-home={mint_secret()}" for _ in range(COOKIES_TRIED_MAX))
+    async with page(rig, "/live", f"{others}; {cookie}") as answer:
+        assert answer.status == 200
+    assert len(asked) <= 2, (
+        "at most this session and the one that opened it, should they have to be asked for"
+    )
 
 
 async def test_a_code_is_good_once_at_its_own_home_for_its_owner(town: Town) -> None:
@@ -229,6 +251,18 @@ async def test_a_page_that_comes_within_the_moment_needs_no_waiting_page(town: T
     await until(lambda: town.rig.worker._delivery.held_count == 1)
     await town.rig.route("alice", town.alice, ALICE_HOME)
     assert await navigation == "alice"
+
+
+async def test_progress_is_shown_no_longer_than_the_session_lasts(town: Town) -> None:
+    rig = town.rig
+    cookie = await enter(rig)
+    async with page(rig, "/-/events", cookie) as answer:
+        assert b"ready" in await _event(answer)
+        rig.tickets.records.clear()  # signed out, at another worker
+        rig.worker._desk.sessions._cached.clear()  # and some time went by
+        await rig.unroute("alice")
+        assert b"data: " not in await asyncio.wait_for(answer.content.read(), PATIENCE_S)
+    await until(lambda: rig.worker._desk.followers_count == 0)
 
 
 async def test_progress_is_shown_to_the_owner_only(town: Town) -> None:

@@ -1,5 +1,6 @@
 """The gateway's own pages: the local developer's sign-in, the account, and what a form must carry."""
 
+import asyncio
 import html
 import re
 from typing import Any
@@ -12,7 +13,7 @@ from state.kinds.request import Request, Verb
 from state.kinds.resource import ConditionType, Truth
 from state.kinds.user_container import UserContainer
 from tests.gateway.conftest import ALICE_HOME, Town
-from tests.gateway.rig import Rig, gateway, until
+from tests.gateway.rig import PATIENCE_S, Rig, gateway, until
 from tests.gateway.test_homes import HTML, _event
 
 
@@ -141,6 +142,19 @@ async def test_the_account_page_follows_what_happens(town: Town) -> None:
         await until(lambda: rig.worker._desk.followers_count == 1)
     async with rig.request("GET", "/-/events") as answer:
         assert answer.status == 403
+
+
+async def test_the_account_page_follows_no_longer_than_the_session_lasts(town: Town) -> None:
+    rig = town.rig
+    cookie = (await rig.worker._desk.sessions.open("app:shop.alice")).partition(";")[0]
+    csrf = await csrf_of(rig, cookie)
+    async with rig.request("GET", "/-/events", headers={"Cookie": cookie}) as answer:
+        assert b"Ready" in await _event(answer)
+        async with post(rig, "/signout", cookie, {"csrf": csrf}) as signed_out:
+            assert signed_out.status == 303
+        await rig.unroute("alice")
+        assert b"data: " not in await asyncio.wait_for(answer.content.read(), PATIENCE_S)
+    await until(lambda: rig.worker._desk.followers_count == 0)
 
 
 async def test_restart_is_asked_for_once_and_only_for_ones_own(town: Town) -> None:
