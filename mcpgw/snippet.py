@@ -1,12 +1,13 @@
 """What `mcpgw up` prints for a person to paste: a request that lists the tools, and a client's settings.
 
 The request is Python's standard library alone and of the stateless protocol revision, so that it works
-on the same bare machine that ran `./run up`.
+on the same bare machine that ran `./run up`. Whatever else comes than the tools is said in one line.
 """
 
 import json
 
 PROTOCOL = "2026-07-28"
+ANSWER_S = 660  # longer than a gateway may be told to hold a request
 
 
 def shell_snippet(url: str, key: str, user: str) -> str:
@@ -26,15 +27,28 @@ def shell_snippet(url: str, key: str, user: str) -> str:
     }
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": meta}}
     return f"""python3 - <<'END'
-import json, urllib.request
+import json, urllib.error, urllib.request
 request = urllib.request.Request(
     {url!r},
     json.dumps({body!r}).encode(),
     {headers!r},
 )
-answer = urllib.request.urlopen(request).read().decode()
-message = json.loads(answer.split("data: ", 1)[-1].strip().splitlines()[0])
-print("\\n".join(tool["name"] for tool in message["result"]["tools"]))
+try:
+    try:
+        answer = urllib.request.urlopen(request, timeout={ANSWER_S})
+    except urllib.error.HTTPError as refused:
+        answer = refused
+    text = answer.read().decode(errors="replace")
+except Exception as error:
+    raise SystemExit(f"No answer: {{error}}")
+try:
+    message = json.JSONDecoder().raw_decode(text.split("data: ", 1)[-1].strip())[0]
+    if "result" not in message:
+        error = message.get("error", message)
+        raise SystemExit(error.get("message") or f"{{error['title']}}. {{error['detail']}}")
+    print("\\n".join(tool["name"] for tool in message["result"]["tools"]))
+except Exception:
+    raise SystemExit(f"Not understood ({{answer.status}}): {{text[:500]}}")
 END"""
 
 
