@@ -16,14 +16,17 @@ from gateway.proxy.limits import Limits
 from gateway.proxy.outcome import Activity, Failure, Outcome
 from gateway.proxy.pool import Pool
 from gateway.proxy.problems import problem
-from gateway.proxy.request import SAFE_METHODS, encode
+from gateway.proxy.request import SAFE_METHODS, encode_head, whole
 from gateway.proxy.upstream import UpstreamConnection
+
+_KEPT = "proxy.lines"
 
 
 class Exchange(Protocol):
     """A whole request and the way back to its client, as our own server offers it."""
 
     scope: dict[str, Any]
+    memo: dict[str, Any]  # kept while the client repeats the same head
     on_gone: Callable[[], None] | None
 
     @property
@@ -75,7 +78,7 @@ class Direct:
         method = exchange.scope["method"].encode("ascii")
         body = exchange.take_body()
         self._repeatable = not body and method in SAFE_METHODS
-        request, _ = encode(method, exchange.scope["headers"], head, body, more=False)
+        request = whole(method, _lines(exchange, method, head), body)
         self._activity.request_began()
         self._activity.bytes_up(len(body))
         self.outcome.bytes_up = len(body)
@@ -147,3 +150,14 @@ class Direct:
         self._connection.listener = None
         self._pool.give_back(self._connection)
         self._activity.request_ended()
+
+
+def _lines(exchange: Exchange, method: bytes, head: UpstreamHead) -> bytes:
+    """The upstream head's lines, kept for as long as the client repeats its own and the router its."""
+    kept = exchange.memo.get(_KEPT)
+    if kept is not None and kept[0] is head:
+        lines: bytes = kept[1]
+        return lines
+    lines = encode_head(method, exchange.scope["headers"], head)
+    exchange.memo[_KEPT] = (head, lines)
+    return lines

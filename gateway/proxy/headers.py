@@ -28,6 +28,7 @@ _HOP = frozenset(
 )
 _REQUEST_DROPPED = _HOP | {
     b"authorization",
+    b"content-length",  # stated anew by `request.py`
     b"cf-connecting-ip",
     b"cookie",  # added back without the gateway's own
     b"expect",

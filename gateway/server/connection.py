@@ -22,7 +22,7 @@ from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS
 
 from gateway.proxy.client import EXTENSION
 from gateway.server.cycle import Cycle
-from gateway.server.head import Headers, RefusedError, build_scope, judge_head, split_target, wants_websocket
+from gateway.server.head import Headers, RefusedError, RequestHead
 from gateway.server.limits import ServerLimits
 from gateway.server.refusal import refusal
 
@@ -50,9 +50,11 @@ class Connection(asyncio.Protocol):
         "_deaf",
         "_feeding",
         "_framing_bytes",
+        "_head",
         "_head_open",
         "_headers",
         "_last",
+        "_length",
         "_limits",
         "_loop",
         "_on_writable",
@@ -90,6 +92,8 @@ class Connection(asyncio.Protocol):
         self._unstarted = False  # whether `_queue[0]` was given to nobody yet
         self._target = b""
         self._headers: Headers = []
+        self._length: bytes | None = None
+        self._head: RequestHead | None = None
         self._head_open = False
         self._upgrading = False
         self._last = False  # the client has said that it sends no further request
@@ -241,6 +245,7 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._target = b""
         self._headers = []
+        self._length = None
         self._head_open = True
         self._deadline = self._loop.time() + self._limits.head_s
 
@@ -248,23 +253,25 @@ class Connection(asyncio.Protocol):
         self._target += target
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head_open:  # trailers are dropped
-            self._headers.append((name.lower(), value.strip(b" \t")))
+        if not self._head_open:
+            return  # trailers are dropped
+        name = name.lower()
+        if name == b"content-length":
+            self._length = value.strip(b" \t")
+        else:
+            self._headers.append((name, value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None
         self._check_head_size()
-        method, version = self._parser.get_method(), self._parser.get_http_version()
-        expects = judge_head(method, version, self._headers)
+        head = self._head = self._read_head(self._parser)
         self._head_open = False
-        self._last = version == "1.0" or not self._parser.should_keep_alive()
-        if method == b"GET" and self._parser.should_upgrade() and wants_websocket(self._headers):
+        self._last = head.is_last
+        if head.wants_websocket and self._parser.should_upgrade():
             self._upgrading = True
             self._check_upgrade()
-            return
-        scope = build_scope(self._shared_scope, method, version, self._target, self._headers)
-        scope["state"] = self._app_state.copy()
-        self._enqueue(scope, continue_expected=expects)
+        else:
+            self._enqueue(head)
 
     def on_body(self, body: bytes) -> None:
         self._framing_bytes = 0
@@ -322,8 +329,16 @@ class Connection(asyncio.Protocol):
                 raise RefusedError(431, f"A head may have {self._limits.head_bytes_max} bytes.")
         self._framing_bytes = 0
 
-    def _enqueue(self, scope: dict[str, Any], *, continue_expected: bool) -> None:
-        cycle = Cycle(self, scope, keep_alive=not self._last, continue_expected=continue_expected)
+    def _read_head(self, parser: httptools.HttpRequestParser) -> RequestHead:
+        """The last request's head again, if it is the same. Raises RefusedError."""
+        method, version, before = parser.get_method(), parser.get_http_version(), self._head
+        if before is not None and before.is_same(method, version, self._target, self._headers):
+            return before
+        last = not parser.should_keep_alive()
+        return RequestHead(self._shared_scope, method, version, self._target, self._headers, last=last)
+
+    def _enqueue(self, head: RequestHead) -> None:
+        cycle = Cycle(self, head, head.scope(self._length, self._app_state))
         self._feeding = cycle
         self._deadline = self._loop.time() + self._limits.body_idle_s
         self._queue.append(cycle)
@@ -341,7 +356,7 @@ class Connection(asyncio.Protocol):
     def _check_upgrade(self) -> None:
         if self._queue:
             raise RefusedError(400, "A WebSocket cannot be opened behind a request that still runs.")
-        if any(name in (b"content-length", b"transfer-encoding") for name, _ in self._headers):
+        if self._length is not None or any(name == b"transfer-encoding" for name, _ in self._headers):
             raise RefusedError(400, "A WebSocket handshake has no body.")
         longest = max(len(self._target) + 14, *(len(name) + len(value) + 2 for name, value in self._headers))
         if longest > MAX_LINE_LENGTH or len(self._headers) > MAX_NUM_HEADERS:
@@ -352,8 +367,8 @@ class Connection(asyncio.Protocol):
         if not self._upgrading:
             self._framing_bytes = 0
             return rest
-        path, query = split_target(self._target, self._headers)
-        pieces = [b"GET ", path, b"?" + query if query else b"", b" HTTP/1.1\r\n"]
+        assert self._head is not None
+        pieces = [b"GET ", self._head.origin_form(), b" HTTP/1.1\r\n"]
         for name, value in self._headers:
             pieces += (name, b": ", value, b"\r\n")
         pieces += (b"\r\n", rest)

@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 import structlog
 
+from gateway.server.head import RequestHead
+
 Message = MutableMapping[str, Any]
 App = Callable[
     [MutableMapping[str, Any], Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
@@ -81,17 +83,17 @@ class Cycle:
         "body_complete",
         "gone",
         "keep_alive",
+        "memo",
         "on_gone",
         "scope",
     )
 
-    def __init__(
-        self, wire: Wire, scope: dict[str, Any], *, keep_alive: bool, continue_expected: bool
-    ) -> None:
+    def __init__(self, wire: Wire, head: RequestHead, scope: dict[str, Any]) -> None:
         self._wire = wire
         self.scope = scope
-        self.keep_alive = keep_alive
-        self._continue_expected = continue_expected
+        self.memo = head.memo
+        self.keep_alive = not head.is_last
+        self._continue_expected = head.expects_continue
         self._http10 = scope["http_version"] == "1.0"
         self._event: asyncio.Event | None = None
         self.gone = False

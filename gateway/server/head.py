@@ -25,7 +25,69 @@ class RefusedError(Exception):
         self.detail = detail
 
 
-def judge_head(method: bytes, version: str, headers: Headers) -> bool:
+class RequestHead:
+    """A head that was found acceptable, and what follows from it.
+
+    Clients repeat themselves: the next request of a connection mostly has the same head but for its length,
+    so the length is kept apart, and whoever derives something from a head may keep it in `memo`.
+    """
+
+    __slots__ = (
+        "_headers",
+        "_scope",
+        "_target",
+        "_version",
+        "expects_continue",
+        "is_last",
+        "memo",
+        "method",
+        "wants_websocket",
+    )
+
+    def __init__(
+        self,
+        shared: dict[str, Any],
+        method: bytes,
+        version: str,
+        target: bytes,
+        headers: Headers,
+        *,
+        last: bool,
+    ) -> None:
+        """`shared` is what every scope of the connection holds. Raises RefusedError."""
+        self.method = method
+        self._version = version
+        self._target = target
+        self._headers = headers
+        self.expects_continue = _judge(method, version, headers)
+        self.is_last = last or version == "1.0"
+        self.wants_websocket = method == b"GET" and _wants_websocket(headers)
+        self._scope = _scope(shared, method, version, target, headers)
+        self.memo: dict[str, Any] = {}
+
+    def is_same(self, method: bytes, version: str, target: bytes, headers: Headers) -> bool:
+        return (
+            headers == self._headers
+            and target == self._target
+            and method == self.method
+            and version == self._version
+        )
+
+    def scope(self, length: bytes | None, state: dict[str, Any]) -> dict[str, Any]:
+        """A request's own ASGI scope."""
+        scope = self._scope.copy()
+        scope["headers"] = [*self._headers, (b"content-length", length)] if length else self._headers.copy()
+        scope["state"] = state.copy()
+        return scope
+
+    def origin_form(self) -> bytes:
+        """The request target as a server that is no proxy would be sent it."""
+        path: bytes = self._scope["raw_path"]
+        query: bytes = self._scope["query_string"]
+        return path + b"?" + query if query else path
+
+
+def _judge(method: bytes, version: str, headers: Headers) -> bool:
     """Whether the client waits for `100 Continue`. Raises RefusedError."""
     if version not in ("1.1", "1.0"):
         raise RefusedError(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
@@ -54,7 +116,7 @@ def _judge_coding(value: bytes, version: str) -> None:
         raise RefusedError(501, "The only transfer coding served here is chunked.")
 
 
-def split_target(target: bytes, headers: Headers) -> tuple[bytes, bytes]:
+def _split_target(target: bytes, headers: Headers) -> tuple[bytes, bytes]:
     """Raw path and query of a request target. Raises RefusedError.
 
     Source: RFC 9112 section 3.2. In absolute form the authority must say what Host says: two opinions about
@@ -82,11 +144,10 @@ def _split_absolute(target: bytes, headers: Headers) -> tuple[bytes, bytes]:
     return url.path or b"/", url.query or b""
 
 
-def build_scope(
-    connection: dict[str, Any], method: bytes, version: str, target: bytes, headers: Headers
+def _scope(
+    shared: dict[str, Any], method: bytes, version: str, target: bytes, headers: Headers
 ) -> dict[str, Any]:
-    """The ASGI scope of an http request. `connection` holds what is the same for all of a connection's."""
-    raw_path, query = split_target(target, headers)
+    raw_path, query = _split_target(target, headers)
     path = raw_path.decode("ascii")
     return {
         "type": "http",
@@ -97,12 +158,11 @@ def build_scope(
         "raw_path": raw_path,
         "query_string": query,
         "root_path": "",
-        "headers": headers,
-        **connection,
+        **shared,
     }
 
 
-def wants_websocket(headers: Headers) -> bool:
+def _wants_websocket(headers: Headers) -> bool:
     """Source: RFC 6455 section 4.1. Other upgrades are ignored, as RFC 9110 section 7.8 allows."""
     upgrade = connection = False
     for name, value in headers:
