@@ -38,6 +38,17 @@ class AddressPool:
             return f"{LOOPBACK}:{self.ports[index]}"
         return str(IPv4Network(self.subnet)[1 + NETWORK_ADDRESSES_RESERVED + index])
 
+    def after(self, address: str) -> int:
+        """The index that follows the address's own; 0 where the engine chooses."""
+        host, _, port = address.partition(":")
+        match self.kind:
+            case "publish":
+                return int(port) - self.ports.start + 1
+            case "network":
+                return int(IPv4Address(host)) - int(IPv4Address(self.at(0))) + 1
+            case "engine":
+                return 0
+
 
 def pick_address(pool: AddressPool, taken: Container[str], preferred: str, start: int) -> str | None:
     """A free address: ``preferred`` if it is free, else the first one from index ``start`` round the pool.

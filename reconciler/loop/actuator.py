@@ -192,7 +192,8 @@ class Actuator:
             setting = "CONTAINER_PORT_RANGE" if hands.pool.kind == "publish" else "CONTAINER_SUBNET_PREFIX"
             message = f"all {len(hands.pool)} addresses are taken; widen {setting}, or remove some containers"
             raise TransientError("AddressesExhausted", message, retry_after_s=15.0)
-        hands.next_address += 1
+        if address != home.status.address:  # the next one begins behind it: many may pick at the same time
+            hands.next_address = hands.pool.after(address)
         return address
 
     async def _create(self, world: World, action: Create) -> None:

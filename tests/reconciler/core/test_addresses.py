@@ -62,3 +62,12 @@ def test_an_address_that_is_taken_is_never_picked(data: st.DataObject) -> None:
 
 def test_an_empty_network_has_no_addresses() -> None:
     assert pick_address(AddressPool("network", subnet="10.0.0.0/30"), (), "", 0) is None
+
+
+@pytest.mark.parametrize("pool", [PORTS, NETWORK], ids=["publish", "network"])
+def test_who_picks_behind_the_last_pick_picks_another_one_although_it_is_not_taken_yet(
+    pool: AddressPool,
+) -> None:
+    first = pick_address(pool, (pool.at(0),), "", 0)
+    assert first == pool.at(1)
+    assert pick_address(pool, (pool.at(0),), "", pool.after(first)) == pool.at(2)
