@@ -250,6 +250,7 @@ class Machine:
         if self._boxes.get(box.shown.name) is not box:
             return
         self.addresses.release(box.shown.name)
+        box.starts += 1  # what was to end it has nothing to end any more
         del self._boxes[box.shown.name]
         del self._names[box.shown.id]
         self._shown[box.project].pop(box.shown.name, None)

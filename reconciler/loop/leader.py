@@ -51,11 +51,14 @@ class Leader:
 
     async def acquire(self, epoch_min: int = 0) -> None:
         """Wait until the leadership is ours. Raises StoreError when the store does not answer."""
+        is_told = False
         while True:
             try:
                 await self._lead(epoch_min)
             except Conflict as conflict:
-                _log.info("leadership.awaited", why=str(conflict))
+                if not is_told:
+                    _log.info("leadership.awaited", why=str(conflict))
+                is_told = True
                 await asyncio.sleep(RENEW_PERIOD_S)
                 continue
             _log.info("leadership.acquired", epoch=self.epoch)

@@ -8,10 +8,10 @@ from typing import TypeVar
 from reconciler.core.container import Identity, Placement
 from reconciler.core.effective import wanted_of
 from reconciler.core.errors import OutcomeUnknownError
-from reconciler.engine.faulty import Verb, WrappedEngine
 from reconciler.engine.memory import MemoryEngine
 from reconciler.engine.memory_machine import Machine
 from reconciler.engine.memory_profile import Workload
+from reconciler.engine.wrapped import Verb, WrappedEngine
 from tests.reconciler.core.worlds import PROJECT, alice, template
 from tests.virtual_time import now
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from reconciler.core.errors import TransientError
-from reconciler.engine.faulty import WrappedEngine
+from reconciler.engine.wrapped import WrappedEngine
 from reconciler.loop.images import PRESENT_TRUSTED_S, PULLS_AT_ONCE_MAX, Images
 from state.kinds.template import Pull
 from tests.reconciler.loop.machines import engine_on, machine

@@ -8,9 +8,10 @@ import pytest
 
 from reconciler.core.container import ContainerState, ObservedContainer
 from reconciler.core.errors import OutcomeUnknownError
-from reconciler.engine.faulty import DeafEngine, Verb
+from reconciler.engine.faulty import DeafEngine
 from reconciler.engine.memory_machine import EVENTS_WAITING_MAX
 from reconciler.engine.port import Engine
+from reconciler.engine.wrapped import Verb
 from reconciler.loop.observer import LIST_PERIOD_S, LIST_PERIOD_TROUBLED_S, Observer
 from tests.reconciler.loop.machines import HeldEngine, ScriptedEngine, engine_on, machine, put
 from tests.virtual_time import clock_s

@@ -1,0 +1,123 @@
+"""What must hold once nothing goes wrong any more, and stay so."""
+
+import asyncio
+
+from reconciler.core.container import ContainerState
+from reconciler.core.effective import wanted_of
+from state.kinds.home import Home
+from state.kinds.incarnation import Incarnation, IncarnationNames, IncarnationState
+from state.kinds.resource import ConditionType
+from state.kinds.template import ContainerTemplate
+from state.kinds.user_container import Power, UserContainer
+from tests.simulation.judge import PROJECT
+from tests.simulation.town import Town
+
+PEACE_S_MAX = 900.0  # the longest backoff, twice, and an orphan's grace
+QUIET_S = 130.0  # several resyncs, lists and probes
+
+
+async def until_peace(town: Town, within_s: float = PEACE_S_MAX) -> float:
+    """Wait for everything to be as wanted; how long it took. Fails where it never is."""
+    began_s = town.loop.time()
+    while complaints := unrest(town):
+        waited_s = town.loop.time() - began_s
+        if waited_s > within_s:
+            said = "\n".join(complaints)
+            raise AssertionError(f"no peace after {waited_s:.0f} s:\n{said}\n\n{town.history.last(60)}")
+        await asyncio.sleep(1.0)
+    return town.loop.time() - began_s
+
+
+async def stays_peaceful(town: Town, for_s: float = QUIET_S) -> None:
+    """Nothing is asked of the engine any more: what is as wanted is left alone."""
+    before = town.judge.mutations_count
+    await asyncio.sleep(for_s)
+    assert unrest(town) == [], town.history.last(60)
+    assert town.judge.mutations_count == before, town.history.last(60)
+
+
+def unrest(town: Town) -> list[str]:
+    """Everything that is not as it should be, in words."""
+    users = town.all(UserContainer)
+    return [
+        *(complaint for user in users for complaint in _user(town, user)),
+        *_containers(town, users),
+        *_records(town, users),
+        *_homes(town, users),
+    ]
+
+
+def _user(town: Town, user: UserContainer) -> list[str]:
+    if user.metadata.is_deleted:
+        return [f"{user.name} is still being deleted: {told(user)}"]
+    home = next((one for one in town.all(Home) if one.name == user.status.home), None)
+    if user.spec.power is Power.STOPPED:
+        name = IncarnationNames.container(PROJECT, home.name) if home is not None else ""
+        return [f"{user.name} is stopped and has a container"] if town.machine.named(name) else []
+    return _running(town, user, home)
+
+
+def _running(town: Town, user: UserContainer, home: Home | None) -> list[str]:
+    template = next((one for one in town.all(ContainerTemplate) if one.name == user.spec.template), None)
+    if home is None or template is None:
+        return [f"{user.name} has no home: {told(user)}"]
+    box = town.machine.named(IncarnationNames.container(PROJECT, home.name))
+    if box is None or box.shown.identity is None or box.shown.state is not ContainerState.RUNNING:
+        return [f"{user.name} has no running container: {told(user)}"]
+    endpoint, shown = user.status.endpoint, box.shown
+    if endpoint is None or (endpoint.host, endpoint.port) != (shown.endpoint_host, shown.endpoint_port):
+        return [f"{user.name} is not routed to its container: {told(user)}"]
+    if shown.identity is not None and shown.identity.spec_hash != wanted_of(template, user).hash:
+        return [f"{user.name} does not run what is wanted: {told(user)}"]
+    ready = user.status.condition(ConditionType.READY)
+    return [] if ready is not None and ready.is_true else [f"{user.name} is not ready: {told(user)}"]
+
+
+def _containers(town: Town, users: list[UserContainer]) -> list[str]:
+    """No container without an owner, and one for each at the most."""
+    owners = {user.uid for user in users}
+    seen: set[str] = set()
+    found = []
+    for one in town.machine.containers(PROJECT):
+        uid = one.identity.user_container if one.identity is not None else ""
+        if uid not in owners:
+            found.append(f"container {one.name} belongs to nobody")
+        if uid in seen:
+            found.append(f"{one.name} is a second container of {uid}")
+        seen.add(uid)
+    return found
+
+
+def _records(town: Town, users: list[UserContainer]) -> list[str]:
+    owners = {user.uid for user in users}
+    records = town.all(Incarnation)
+    lost = [
+        f"record {one.name} belongs to nobody" for one in records if one.spec.user_container not in owners
+    ]
+    unfinished = [
+        f"record {one.name} is still {one.status.state}"
+        for one in records
+        if one.status.state is not IncarnationState.STARTED
+    ]
+    return lost + unfinished
+
+
+def _homes(town: Town, users: list[UserContainer]) -> list[str]:
+    """Data is somebody's, or put aside with an end to it; a directory has its Home on record."""
+    owners = {user.uid for user in users}
+    homes = {home.name: home for home in town.all(Home)}
+    found = [f"directory {seat} is nobody's" for seat in town.disk.seats if seat not in homes]
+    for home in homes.values():
+        is_owned = home.spec.owner is not None and home.spec.owner.uid in owners
+        if not is_owned and home.status.retain_until is None:
+            found.append(f"home {home.name} is nobody's and was not put aside")
+        if home.status.retain_until is not None and home.status.retain_until <= town.loop.now():
+            found.append(f"home {home.name} was kept long enough and is still there")
+        if is_owned and home.status.tombstoned_at is not None:
+            found.append(f"home {home.name} was put aside and has an owner")
+    return found
+
+
+def told(user: UserContainer) -> str:
+    """What its conditions say."""
+    return ", ".join(f"{one.type}={one.status} {one.reason} {one.message}" for one in user.status.conditions)
