@@ -8,6 +8,7 @@ engine's words.
 import http.client
 import json
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, assert_never
@@ -18,6 +19,8 @@ from mcpgw.bootstrap.errors import BootstrapError
 PING_MAX_S = 3.0
 ANSWER_MAX_S = 60.0
 TRANSFER_MAX_S = 600.0
+REMOVAL_TRIES = 20
+REMOVAL_PAUSE_S = 0.5
 LIBPOD = "/v4.0.0/libpod"
 PODMAN_PREFIX = "localhost/"
 """What Podman calls local images; through Docker's API it would put docker.io/library before the name."""
@@ -126,9 +129,15 @@ def _listed(engine: Engine, path: str) -> list[dict[str, Any]]:
 
 
 def _removed(engine: Engine, path: str) -> None:
-    status, body = _answered(engine, "DELETE", path)
-    if status != 404:
-        _good(engine, status, body)
+    """A removal under way (409) or a file system that is still busy (500) is tried again for a while."""
+    for _ in range(REMOVAL_TRIES):
+        status, body = _answered(engine, "DELETE", path)
+        if status == 404 or status < 300:
+            return
+        if status not in (409, 500):
+            break
+        time.sleep(REMOVAL_PAUSE_S)
+    _good(engine, status, body)
 
 
 def _streamed(engine: Engine, path: str, body: IO[bytes], size_bytes: int) -> None:
