@@ -180,6 +180,16 @@ class House:
 
         return asyncio.run(run())
 
+    def delete_users(self, *names: str) -> None:
+        """Delete UserContainers; their finalizers see to the rest."""
+
+        def delete(tx: Tx) -> None:
+            for found in (tx.get(UserContainer, name) for name in names):
+                if found is not None:
+                    tx.delete(found)
+
+        self.write(delete)
+
     def user_container(self, user_id: str) -> UserContainer | None:
         user = user_of(user_id)
         return self.read(
