@@ -220,8 +220,6 @@ class Cycle:
     def answer_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         if self.gone:
             return
-        self._continue_expected = False
-        self.answer_began = True
         pieces = [_STATUS_LINES[status]]
         length: bytes | None = None
         dated = closing = False
@@ -235,6 +233,8 @@ class Cycle:
                 closing = closing or b"close" in value.lower()
         head = b"".join(pieces)
         _check_lines(head, 1 + len(headers))
+        self._continue_expected = False
+        self.answer_began = True
         own = self._frame(status, length)
         if closing:
             self.keep_alive = False

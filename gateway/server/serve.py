@@ -97,10 +97,17 @@ class GatewayServer(uvicorn.Server):
         try:
             await super().shutdown(sockets)
         finally:
+            self._cut_the_rest()
             if self._sweep is not None:
                 self._sweep.cancel()
             gc.unfreeze()
             gc.set_threshold(*self._collected_after)
+
+    def _cut_the_rest(self) -> None:
+        """uvicorn has cancelled the tasks that were left; a request that has none is still being answered."""
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.cut(reset=False)
 
     def _sweep_later(self) -> None:
         self._sweep = asyncio.get_running_loop().call_later(self._limits.sweep_s, self._sweep_now)
