@@ -12,7 +12,7 @@ from gateway.proxy import Endpoint, Limits, Outcome, Proxy, UpstreamHead, forwar
 from gateway.proxy.outcome import DialError
 from gateway.server import ServerLimits, build_server, listen
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 # Whether whole requests go the direct way, over a connection dialled ahead; the fixture `way` sets it.
