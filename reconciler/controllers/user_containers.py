@@ -161,9 +161,9 @@ class UserContainers:
         return Turn(again=True)
 
     def _forgive(self, name: str, done: Action) -> None:
-        """An action that succeeded is no trouble any more; nor is the start of what will never be started."""
+        """An action that succeeded is no trouble any more; nor is the making of what was given up."""
         last = self._troubles.get(name)
-        over = (Start, Retire) if isinstance(done, Retire) else (type(done),)
+        over = (Create, Start, Retire) if isinstance(done, Retire) else (type(done),)
         if last is not None and last.action in over:
             del self._troubles[name]
 

@@ -215,7 +215,8 @@ class Actuator:
             if error.reason == "ImageMissing" and world.wanted is not None:
                 hands.images.forget(action.spec.image, world.wanted.pull)
             await self._give_up_address(world.user_container, incarnation, error)
-            await self._give_up_spec(world, incarnation, error)
+            if await self._is_spec_given_up(world, incarnation, error):
+                return
             raise
         await hands.observer.look(placement.container_name)
         await self._write(lambda tx: (records.mark(tx, incarnation, container_id, started_at=None),))
@@ -246,13 +247,15 @@ class Actuator:
         retirement = Retire(incarnation, "Error", None)
         await self._write(lambda tx: records.retire(tx, owner, retirement, str(error)))
 
-    async def _give_up_spec(self, world: World, incarnation: Incarnation, error: ActionError) -> None:
+    async def _is_spec_given_up(self, world: World, incarnation: Incarnation, error: ActionError) -> bool:
         """What the engine will never run is rolled back from, where there is something to go back to."""
         failed = failed_hash(world, incarnation.spec.spec_hash, crashed=False)
         if failed is None or not isinstance(error, TerminalError):
-            return
+            return False
         retirement = Retire(incarnation, "Error", None, failed_spec_hash=failed)
         await self._write(lambda tx: records.retire(tx, world.user_container, retirement, str(error)))
+        _log.warning("spec.given_up", incarnation=incarnation.name, why=str(error))
+        return True
 
     async def _start(self, world: World, action: Start) -> None:
         hands, incarnation = self._hands, action.incarnation
@@ -261,7 +264,8 @@ class Actuator:
             await hands.engine.start(action.container_id)
         except ActionError as error:
             await self._give_up_address(world.user_container, incarnation, error)
-            await self._give_up_spec(world, incarnation, error)
+            if await self._is_spec_given_up(world, incarnation, error):
+                return
             raise
         await hands.observer.look(incarnation.spec.container_name)
         await self._write(lambda tx: (records.mark(tx, incarnation, action.container_id, started_at=tx.now),))

@@ -31,6 +31,7 @@ class GatewayWorker:
     ) -> None:
         self.name = process.name
         self.lag_s = 0.05  # how long it takes to apply a batch, at the most
+        self.is_stuck = False  # it reads nothing, and its lease is renewed all the same
         self.process = process
         self._store = store
         self._history = history
@@ -81,6 +82,8 @@ class GatewayWorker:
     async def _follow(self, lease_name: str) -> None:
         async for batch in self._store.watch((UserContainer, Incarnation)):
             await asyncio.sleep(self._draw.uniform(0, self.lag_s))
+            while self.is_stuck:
+                await asyncio.sleep(RETRY_S)
             self._apply(batch)
             await asyncio.sleep(self._draw.uniform(0, self.lag_s))
             await self._store.acknowledge(lease_name, batch.revision)

@@ -33,6 +33,7 @@ class Judge:
         self.by_hand: set[str] = set()  # names of containers that somebody made or renamed
         self.keeps_addresses = True  # False: the engine chooses, and may give a dead one's away at once
         self.mutations_count = 0
+        self.starts: list[tuple[float, str]] = []
         self.machine: Machine | None = None
 
     # --- before a process asks the engine -------------------------------------------------------------
@@ -83,6 +84,7 @@ class Judge:
         identity = box.shown.identity
         if identity is None:
             return
+        self.starts.append((self._now_s(), box.shown.name))
         others = [one for one in self._boxes_of(identity.user_container) if one is not box]
         if any(one.shown.state in REACHABLE for one in others):
             self._history.breach(f"two live incarnations of {identity.user_container}")
@@ -161,6 +163,12 @@ class JudgedMachine(Machine):
         container_id = super().create(spec, placement, identity)
         self.judge.created(identity, placement.container_name)
         return container_id
+
+    def copy_by_hand(self, box: Box, name: str) -> None:
+        """Somebody copies a container, labels and all, under another name."""
+        assert box.spec is not None and box.shown.identity is not None, "only one of ours is copied"
+        self.judge.by_hand.add(name)
+        self.create(box.spec, Placement(name, "", ""), box.shown.identity)
 
     def start(self, box: Box) -> None:
         was_running = box.shown.state in REACHABLE

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from reconciler.core.container import ContainerState, Placement
+from reconciler.core.container import ContainerState
 from reconciler.engine.memory_machine import Box
 from state.kinds.user_container import Power
 from tests.simulation.judge import PROJECT
@@ -152,14 +152,13 @@ class Misfortunes:
     async def a_stray_appears(self) -> None:
         """Somebody copies a container of ours, labels and all, under another name."""
         box = self._a_box([ContainerState.RUNNING])
-        if box is None or box.spec is None or box.shown.identity is None:
+        if box is None:
             return
         name = f"copy-of-{box.shown.name}"
         if self._town.machine.named(name) is not None or self._town.machine.images is not None:
             return
         self._note(f"somebody makes {name}")
-        self._town.judge.by_hand.add(name)
-        self._town.machine.create(box.spec, Placement(name, "", ""), box.shown.identity)
+        self._town.machine.copy_by_hand(box, name)
 
     # --- the engine, the store, the images ------------------------------------------------------------
 

@@ -22,11 +22,12 @@ class Reconciler:
         self.name = name
         self.process = Process(f"{name}.0", history)
         self.operator: Operator | None = None
+        self.starts = 0
         self.dies_at_gate: int | None = None  # of its first start
+        self.sends_last_words = True  # what is on the wire at a death still arrives
         self.restart_s = RESTART_S
         self._make = make
         self._history = history
-        self._starts = 0
         self._keeping: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -50,9 +51,10 @@ class Reconciler:
             await asyncio.sleep(self.restart_s)
 
     async def _run_once(self) -> None:
-        self.process = process = Process(f"{self.name}.{self._starts}", self._history)
-        process.dies_at_gate = self.dies_at_gate if self._starts == 0 else None
-        self._starts += 1
+        self.process = process = Process(f"{self.name}.{self.starts}", self._history)
+        process.dies_at_gate = self.dies_at_gate if self.starts == 0 else None
+        process.sends_last_words = self.sends_last_words
+        self.starts += 1
         self._history.note(process.name, "starts")
         running = process.spawn(self._operate(process))
         try:

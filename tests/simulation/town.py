@@ -82,6 +82,9 @@ class Town:
         self.judge.keeps_addresses = self.machine.profile.capabilities.fixed_address
         self._uids = iter(range(1, 1_000_000))
         self.store = RowStore(self.backend, now=loop.now, new_uid=self._uid)
+        self.pool = AddressPool("publish", ports=PORTS)
+        if not self.judge.keeps_addresses:
+            self.pool = AddressPool("engine")
         self.reconcilers: list[Reconciler] = []
         self._gateways = 0
 
@@ -136,7 +139,7 @@ class Town:
             directories=ProcessDirectories(self.disk, process, self.judge, self.machine, self.weather),
             ask=ProcessAsk(process, self.machine, self.weather),
             site=Site(PROJECT, CEILING),
-            pool=AddressPool("publish", ports=PORTS) if self.judge.keeps_addresses else AddressPool("engine"),
+            pool=self.pool,
             network=NetworkSpec(name=PROJECT, project=PROJECT, subnet="10.211.7.0/24"),
             gate=StartGate(4, 1),
             holder=process.name,

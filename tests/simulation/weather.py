@@ -7,7 +7,7 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from reconciler.core.errors import OutcomeUnknownError, TransientError
+from reconciler.core.errors import NameConflictError, OutcomeUnknownError, TransientError
 from reconciler.engine.faulty import MUTATIONS
 from reconciler.engine.port import CALL_TIMEOUT_S, Engine
 from reconciler.engine.wrapped import Verb, WrappedEngine
@@ -28,6 +28,7 @@ class Weather:
     is_store_locked: bool = False
     loses_commits: float = 0.0  # the share of the store's answers that are lost after the commit
     probes_fail: bool = False  # the way from the prober to every container is cut
+    phantoms: int = 0  # so many removals are needed until the engine lets go of a name it holds for nobody
     late: set["asyncio.Task[None]"] = field(default_factory=set)
 
     def clear(self) -> None:
@@ -52,6 +53,10 @@ class WeatheredEngine(WrappedEngine):
 
     async def _pass(self, verb: Verb, call: Callable[[], Awaitable[T]]) -> T:
         weather = self._weather
+        if verb is Verb.CREATE and weather.phantoms > 0:
+            raise NameConflictError("NameConflict", "the name is already in use by container 0000")
+        if verb is Verb.REMOVE and weather.phantoms > 0:
+            weather.phantoms -= 1
         if weather.slow_s:
             await asyncio.sleep(weather.draw.uniform(0, weather.slow_s))
         if weather.is_disk_full and verb in (Verb.CREATE, Verb.START, Verb.ENSURE_IMAGE):
