@@ -166,7 +166,9 @@ def _pip_words(python: str, target: Path) -> list[str]:
     ]
     options += [word for name in (abi, "abi3", "none") for word in ("--abi", name)]
     options += [word for name in platforms for word in ("--platform", name)]
-    return [*pip, "install", "-q", "--no-compile", "--target", str(target), *options, "-r", str(LOCK)]
+    # The lock is its own constraint: older pips do not take "a==1" for an answer to "a[extra]".
+    options += ["-r", str(LOCK), "-c", str(LOCK)]
+    return [*pip, "install", "-q", "--no-compile", "--target", str(target), *options]
 
 
 def _has_pip() -> bool:
