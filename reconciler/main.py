@@ -31,6 +31,7 @@ from reconciler.settings import STARTS_RESERVED_FOR_WAKES, ReconcilerSettings
 from state.manifests.follow import follow
 from state.settings import SettingsError, manifest_variables, usable_directory
 from state.store import open_store
+from state.store.errors import StoreError
 from state.store.port import Store
 
 EXIT_AGAIN = 1
@@ -128,8 +129,14 @@ async def _follow_manifests(settings: ReconcilerSettings, store: Store, operator
 def _why_ended(*tasks: "asyncio.Task[None]") -> int:
     """A task that ends by itself lost the lead or made a mistake: another start begins anew."""
     for task in tasks:
-        if task.done() and not task.cancelled() and task.exception() is not None:
-            _log.error("reconciler.failed", exc_info=task.exception())
+        error = task.exception() if task.done() and not task.cancelled() else None
+        match error:
+            case None:
+                pass
+            case StoreError():  # says itself what is wrong and how it is mended
+                _log.error("reconciler.failed", why=str(error))
+            case _:
+                _log.error("reconciler.failed", exc_info=error)
     return EXIT_AGAIN
 
 

@@ -176,16 +176,19 @@ class Operator:
 
     async def _run_led(self) -> None:
         self._network_message = await self._ensure_network()
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._follow_store()),
-                group.create_task(self._keep_network()),
-                group.create_task(self.observer.run()),
-                *(group.create_task(self._work()) for _ in range(WORKERS_MAX)),
-            ]
-            await self._until_over()
-            for task in tasks:
-                task.cancel()
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._follow_store()),
+                    group.create_task(self._keep_network()),
+                    group.create_task(self.observer.run()),
+                    *(group.create_task(self._work()) for _ in range(WORKERS_MAX)),
+                ]
+                await self._until_over()
+                for task in tasks:
+                    task.cancel()
+        except* Fenced as fenced:  # a write was refused before the lease's own renewal told of the loss
+            _log.error("leadership.lost", why=str(fenced.exceptions[0]))
 
     async def _until_over(self) -> None:
         """Until the lead is lost, or somebody asked for a higher epoch: then another start begins with it."""

@@ -296,6 +296,22 @@ async def test_of_two_reconcilers_one_acts_and_the_other_takes_over() -> None:
         assert second.operator.leader.is_leading
 
 
+@pytest.mark.fault(19)
+async def test_a_lead_found_lost_by_a_refused_write_ends_the_process_and_is_no_mistake() -> None:
+    async with town() as here:
+        people, slot = await settled(here, "alice")
+        operator = slot.operator
+        assert operator is not None
+        store, lost = operator.hands.store, operator.leader.epoch
+        await store.lead(slot.process.name, ttl_s=1.0, epoch_min=lost + 1)
+        await people.override("alice", env={"N": "1"})
+        await until_peace(here)
+        told = here.history.last(400)
+        assert f"leadership.lost why=epoch {lost} is over" in told
+        assert "ended: None" in told
+        assert slot.starts == 2
+
+
 @pytest.mark.fault(25)
 async def test_a_spec_that_never_gets_ready_is_rolled_back_after_its_deadline() -> None:
     async with town() as here:
