@@ -1,0 +1,174 @@
+"""Wrong settings, places and neighbours: one clear line and a non-zero exit, or a condition; no traceback."""
+
+import functools
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import UnixStreamServer
+
+import pytest
+
+from mcpgw.testing.house import House, until
+from mcpgw.testing.workload import demo_template
+from state.kinds.report import Reconciler
+from state.kinds.resource import ConditionType
+from tests.e2e.conftest import HOLD_S, Opener, opened
+from tests.e2e.hand import Hand
+from tests.engines import RealEngine
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def idle_house(docker_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A house of which nothing runs."""
+    with opened(docker_engine, tmp_path_factory.mktemp("idle"), begin="nothing") as house:
+        yield house
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that somebody else listens on."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        yield server.getsockname()[1]
+
+
+class _NotFound(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def not_an_engine(tmp_path: Path) -> Iterator[Path]:
+    """The socket of an HTTP server that knows no engine's paths."""
+    path = tmp_path / "other.sock"
+    with UnixStreamServer(str(path), _NotFound) as server:
+        serving = threading.Thread(target=server.serve_forever, daemon=True)
+        serving.start()
+        yield path
+        server.shutdown()
+        serving.join()
+
+
+def refused(house: House, part: str, **settings: str) -> str:
+    """The one line with which the part refuses to start under these settings."""
+    before = dict(house.environment)
+    house.environment.update(settings)
+    try:
+        ended = house.mcpgw(part)
+    finally:
+        house.environment.clear()
+        house.environment.update(before)
+    said = _said_to_a_person(ended)
+    assert ended.returncode != 0, said
+    assert "Traceback" not in ended.stdout + ended.stderr
+    assert len(said) == 1, said
+    return said[0]
+
+
+def _said_to_a_person(ended: "subprocess.CompletedProcess[str]") -> list[str]:
+    return [line for line in ended.stderr.splitlines() if not line.startswith("{")]
+
+
+@pytest.mark.parametrize(
+    ("part", "setting"),
+    [
+        ("gateway", "GATEWAY_BIND"),
+        ("gateway", "GATEWAY_PRIVATE_BIND"),
+        ("reconciler", "RECONCILER_PRIVATE_BIND"),
+    ],
+)
+def test_a_port_in_use_is_named(idle_house: House, taken: int, part: str, setting: str) -> None:
+    line = refused(idle_house, part, **{setting: f"127.0.0.1:{taken}"})
+    assert f"{setting}=127.0.0.1:{taken}" in line
+
+
+@pytest.mark.parametrize(
+    ("part", "setting", "value"),
+    [
+        ("gateway", "GATEWAY_WORKERS", "many"),
+        ("gateway", "GATEWAY_ORIGIN", "localhost:9000"),
+        ("gateway", "HOLD_TIMEOUT_S", "-1"),
+        ("reconciler", "CONTAINER_ENGINE", "lxc"),
+        ("reconciler", "CONTAINER_SUBNET_PREFIX", "10.211"),
+        ("reconciler", "CONTAINER_SUBNET_PREFIX", "8.8.8.0/24"),
+        ("reconciler", "CONTAINER_PORT_RANGE", "60000-50000"),
+        ("reconciler", "CEILING_MEMORY", "plenty"),
+    ],
+)
+def test_a_wrong_setting_is_named(idle_house: House, part: str, setting: str, value: str) -> None:
+    assert setting in refused(idle_house, part, **{setting: value})
+
+
+@pytest.mark.parametrize("setting", ["HOST_DATA_DIR", "STATE_DIR"])
+def test_a_directory_that_cannot_be_is_named(idle_house: House, tmp_path: Path, setting: str) -> None:
+    """Nothing can be made below a file; root may write everywhere else."""
+    (tmp_path / "file").write_text("")
+    assert setting in refused(idle_house, "reconciler", **{setting: str(tmp_path / "file" / "below")})
+
+
+def test_what_listens_at_the_engines_address_and_is_no_engine_is_named(
+    idle_house: House, not_an_engine: Path
+) -> None:
+    line = refused(idle_house, "reconciler", DOCKER_HOST=f"unix://{not_an_engine}")
+    assert str(not_an_engine) in line
+
+
+def test_no_engine_is_a_condition_and_heals_when_one_comes(open_house: Opener, tmp_path: Path) -> None:
+    with open_house(begin="nothing") as house:
+        engine = house.environment["DOCKER_HOST"]
+        link = tmp_path / "docker.sock"
+        house.environment["DOCKER_HOST"] = f"unix://{link}"
+        house.start()
+        said = functools.partial(condition, house, ConditionType.ENGINE_REACHABLE)
+        until(lambda: said().startswith("Unknown NoAnswer"), "the engine is said not to answer")
+        assert "NoAnswer" in house.mcpgw("status").stdout
+        link.symlink_to(engine.removeprefix("unix://"))
+        house.serve("alice")
+        assert "Traceback" not in house.log_path.read_text()
+
+
+def test_a_missing_image_is_a_reason_and_a_mended_one_serves(open_house: Opener) -> None:
+    with open_house({"HOLD_TIMEOUT_S": str(HOLD_S)}, begin="nothing") as house:
+        house.write_manifest("demo.yaml", demo_template("nowhere/at-all:1"))
+        house.start()
+        told = house.call("early", "whoami")
+        assert (told.status, told.message["reason"]) == (503, "ImageMissing")
+        assert int(told.headers["retry-after"]) > 0
+        early = house.user_container("early")
+        assert early is not None
+        assert "nowhere/at-all:1 is not on this machine" in house.mcpgw("explain", early.name).stdout
+        house.write_manifest("demo.yaml", demo_template(house.image))
+        house.serve("early")
+
+
+def test_a_subnet_that_collides_is_said_and_the_foreign_network_left_alone(
+    open_house: Opener, hand: Hand
+) -> None:
+    with open_house(begin="nothing") as house:
+        prefix, foreign = house.environment["CONTAINER_SUBNET_PREFIX"], f"{house.project}-foreign"
+        made = hand.put_foreign_network(foreign, f"{prefix}.0/24")
+        try:
+            house.start()
+            said = functools.partial(condition, house, ConditionType.DEGRADED)
+            until(lambda: said().startswith("True"), "the collision is said")
+            assert f"{prefix}.0/24" in said()
+            assert hand.has_network(foreign)
+        finally:
+            hand.remove_network(made)
+        house.serve("alice")
+        assert "Traceback" not in house.log_path.read_text()
+
+
+def condition(house: House, of: ConditionType) -> str:
+    """What the reconciler says of itself: ``<status> <reason> <message>``; "" before it says anything."""
+    report = house.read(lambda tx: tx.get(Reconciler, house.project))
+    found = report.status.condition(of) if report is not None else None
+    return f"{found.status} {found.reason} {found.message}" if found is not None else ""
