@@ -68,6 +68,11 @@ class House:
 
     # --- as a program that has users ---
 
+    def let_in(self) -> None:
+        """Put the App on record whose key the house has: for a new store, or one that was lost."""
+        spec = AppSpec(key_sha256=key_sha256(self.key), template="demo")
+        self.write(lambda tx: tx.create(App(metadata=Metadata(name=APP), spec=spec)))
+
     @property
     def mcp_url(self) -> str:
         return f"{self.origin}/mcp"
@@ -259,7 +264,7 @@ def house(
     """
     built = _build(folder, f"t{secrets.token_hex(5)}", engine, image, dict(settings or {}))
     try:
-        _let_in(built)
+        built.let_in()
         if begin == "parts":
             built.start()
         elif begin == "up":
@@ -323,11 +328,6 @@ def _settings(
         "GATEWAY_PRIVATE_BIND": f"127.0.0.1:{gateway_private}",
         "RECONCILER_PRIVATE_BIND": f"127.0.0.1:{free_port()}",
     }
-
-
-def _let_in(built: House) -> None:
-    spec = AppSpec(key_sha256=key_sha256(built.key), template="demo")
-    built.write(lambda tx: tx.create(App(metadata=Metadata(name=APP), spec=spec)))
 
 
 def _answers(url: str) -> bool:
