@@ -79,9 +79,14 @@ def hand(docker_engine: RealEngine) -> Iterator[Hand]:
         yield found
 
 
-@pytest.fixture(scope="module", params=["docker", "podman"])
+@pytest.fixture(
+    scope="module",
+    params=[("docker", 1), ("docker", 2), ("podman", 1)],
+    ids=["docker", "docker with 2 workers", "podman"],
+)
 def any_house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A house on each engine in turn."""
-    engine: RealEngine = request.getfixturevalue(f"{request.param}_engine")
-    with opened(engine, tmp_path_factory.mktemp("house")) as built:
+    """A house on each engine in turn, with one gateway worker or several."""
+    name, workers = request.param
+    engine: RealEngine = request.getfixturevalue(f"{name}_engine")
+    with opened(engine, tmp_path_factory.mktemp("house"), {"GATEWAY_WORKERS": str(workers)}) as built:
         yield built
