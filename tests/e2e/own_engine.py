@@ -90,15 +90,24 @@ class OwnDocker:
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
 
+    def renew(self) -> None:
+        """Stop, and start without the mounts that a killed daemon left: they make removals fail as busy."""
+        self.stop()
+        self._sweep()
+        self.start()
+
     def close(self) -> None:
         self.thaw()
         self.stop()
         self._log.close()
         _ip("netns", "del", self._name)  # the link goes with it, and the route with the link
+        self._sweep()
+        shutil.rmtree(self._folder / "data", ignore_errors=True)
+
+    def _sweep(self) -> None:
         _end_all_of(self._folder)
         for point in _mounts_below(self._folder):
             subprocess.run(("umount", "--lazy", "--quiet", point), check=False, timeout=COMMAND_S_MAX)
-        shutil.rmtree(self._folder / "data", ignore_errors=True)
 
     def _signal(self, number: int) -> None:
         assert self._daemon is not None, "it was started"

@@ -204,3 +204,5 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, OwnDo
             until(lambda: hand.has_network(house.project), "the project's network stands")
             docker.route()
             yield house, docker
+            house.stop()
+            docker.renew()
