@@ -1,0 +1,22 @@
+"""What a house is given, no other house of the same process is given beside it."""
+
+import socket
+
+from mcpgw.testing.ports import container_ports, free_port, free_ports, is_free, subnet_prefix
+
+
+def test_ports_picked_side_by_side_are_different_ones() -> None:
+    picked = [free_port() for _ in range(300)]
+    picked += [first + step for first in (free_ports(2, 10) for _ in range(20)) for step in (0, 10)]
+    assert len(set(picked)) == len(picked)
+
+
+def test_ranges_and_subnets_picked_side_by_side_do_not_overlap() -> None:
+    ranges = [container_ports() for _ in range(20)]
+    assert len({port for one in ranges for port in one}) == sum(len(one) for one in ranges)
+    assert len({subnet_prefix() for _ in range(300)}) == 300
+
+
+def test_a_port_that_somebody_listens_on_is_not_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert not is_free(server.getsockname()[1])
