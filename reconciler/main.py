@@ -101,13 +101,14 @@ async def _reconcile(settings: ReconcilerSettings, edges: _Edges) -> int:
     installation = await HostDirectories(settings.host_data_dir).installation()
     engine = OwnInstallation(edges.engine, installation)
     operator = Operator(surroundings(settings, edges.store, engine, edges.ask))
-    private = await _private(settings, operator)
+    manifests_read = asyncio.Event()
+    private = await _private(settings, operator, manifests_read)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     reconciling = asyncio.create_task(operator.run())
-    following = asyncio.create_task(_follow_manifests(settings, edges.store, operator))
+    following = asyncio.create_task(_follow_manifests(settings, edges.store, operator, manifests_read))
     stopped = asyncio.create_task(stopping.wait())
     try:
         await asyncio.wait({reconciling, following, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -119,11 +120,19 @@ async def _reconcile(settings: ReconcilerSettings, edges: _Edges) -> int:
         await private.cleanup()
 
 
-async def _follow_manifests(settings: ReconcilerSettings, store: Store, operator: Operator) -> None:
+async def _follow_manifests(
+    settings: ReconcilerSettings, store: Store, operator: Operator, manifests_read: asyncio.Event
+) -> None:
     """Manifests are read by the leader alone, and not before lost claims were rebuilt."""
     await operator.led.wait()
     variables = manifest_variables(settings)
-    await follow(settings.manifests_dir, store, variables, epoch=lambda: operator.leader.epoch)
+    await follow(
+        settings.manifests_dir,
+        store,
+        variables,
+        epoch=lambda: operator.leader.epoch,
+        first_pass=manifests_read,
+    )
 
 
 def _why_ended(*tasks: "asyncio.Task[None]") -> int:
@@ -140,10 +149,12 @@ def _why_ended(*tasks: "asyncio.Task[None]") -> int:
     return EXIT_AGAIN
 
 
-async def _private(settings: ReconcilerSettings, operator: Operator) -> AppRunner:
+async def _private(
+    settings: ReconcilerSettings, operator: Operator, manifests_read: asyncio.Event
+) -> AppRunner:
     bind = settings.reconciler_private_bind
     try:
-        return await serve(operator, bind.host, bind.port)
+        return await serve(operator, manifests_read, bind.host, bind.port)
     except OSError as error:
         raise SettingsError(
             f"RECONCILER_PRIVATE_BIND={bind} cannot be listened on ({error.strerror}); "

@@ -3,6 +3,7 @@
 Never published. It reports and changes nothing.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -51,12 +52,12 @@ class _Census(Collector):
         return [GaugeMetricFamily(name, text, value=float(value)) for name, (text, value) in gauges.items()]
 
 
-async def serve(operator: Operator, host: str, port: int) -> web.AppRunner:
+async def serve(operator: Operator, manifests_read: asyncio.Event, host: str, port: int) -> web.AppRunner:
     """Serve until the runner's ``cleanup``. Raises OSError when the port is taken."""
     registry = CollectorRegistry()
     registry.register(_Census(operator))
     app = web.Application()
-    app.router.add_get("/ready", _ready(operator.is_synced))
+    app.router.add_get("/ready", _ready(operator, manifests_read))
     app.router.add_get("/metrics", _metrics(registry))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S_MAX)
     await runner.setup()
@@ -64,11 +65,15 @@ async def serve(operator: Operator, host: str, port: int) -> web.AppRunner:
     return runner
 
 
-def _ready(is_ready: Callable[[], bool]) -> Handler:
+def _ready(operator: Operator, manifests_read: asyncio.Event) -> Handler:
+    """Before the folder was read once, whoever signs in would be told that there is no template."""
+
     async def answer(_request: web.Request) -> web.Response:
-        if is_ready():
-            return web.Response(text="OK\n")
-        return web.Response(status=503, text="the store was not read yet\n")
+        if not operator.is_synced():
+            return web.Response(status=503, text="the store was not read yet\n")
+        if not manifests_read.is_set():
+            return web.Response(status=503, text="the manifests folder was not read yet\n")
+        return web.Response(text="OK\n")
 
     return answer
 

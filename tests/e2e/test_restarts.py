@@ -1,11 +1,14 @@
 """What was stopped, or has lost its store, goes on with the same containers and the same data."""
 
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 
 from mcpgw.testing.house import House, until
+from mcpgw.testing.workload import demo_template
+from state.kinds.template import ContainerTemplate
 from tests.e2e.conftest import Opener
 from tests.e2e.hand import Hand
 
@@ -55,3 +58,26 @@ def test_a_lost_store_is_rebuilt_from_the_claims_and_no_container_is_touched(
         house.let_in()
         assert_nothing_was_lost(house)
         assert hand.ids(house) == before
+
+
+def test_the_reconciler_is_ready_only_when_the_manifests_were_read_once(open_house: Opener) -> None:
+    """Until then whoever signs in would be told that their template does not exist."""
+    with open_house(begin="nothing") as house:
+        is_over = threading.Event()
+
+        def never_rest() -> None:
+            rounds_count = 0
+            while not is_over.wait(0.01):  # the folder's reader waits for a file to rest, up to a second
+                rounds_count += 1
+                text = demo_template(house.image, name="restless", env={"ROUND": str(rounds_count)})
+                house.write_manifest("restless.yaml", text)
+
+        writer = threading.Thread(target=never_rest)
+        writer.start()
+        try:
+            house.reconciler.start()
+            house.wait_ready("reconciler")
+            assert house.read(lambda tx: tx.get(ContainerTemplate, "demo")) is not None
+        finally:
+            is_over.set()
+            writer.join()
