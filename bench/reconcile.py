@@ -17,6 +17,7 @@ from reconciler.loop.queue import Priority
 USERS_MANY = 10_000
 USERS_FEW = 100
 RESYNCS = 7
+BREATH_S = 0.2  # between two resyncs, in which the leases of both worlds are renewed
 EDITS = 200
 
 
@@ -41,6 +42,7 @@ async def _run(many: int) -> list[Sample]:
 async def _resync_cpu_s(world: World) -> float:
     """List the engine, take the list in, and plan and judge every user."""
     gc.collect()
+    await asyncio.sleep(BREATH_S)
     before = time.process_time()
     await world.operator.observer.list()
     unsettled = world.operator.resync(Priority.RESYNC)

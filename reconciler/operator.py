@@ -261,10 +261,10 @@ class Operator:
         elif home.spec.owner is not None:
             self._wake_owner(home.spec.owner.uid)
 
-    def _wake_owner(self, uid: str) -> None:
+    def _wake_owner(self, uid: str, priority: Priority = Priority.CREATE) -> None:
         owner = self.cache.user_container_of(uid)
         if owner is not None:
-            self._wake_user(owner.name, Priority.CREATE)
+            self._wake_user(owner.name, priority)
 
     def _containers_changed(self, containers: Iterable[ObservedContainer]) -> None:
         for one in containers:
@@ -274,7 +274,7 @@ class Operator:
     def _health_changed(self, incarnation: str) -> None:
         record = self.cache.get(Incarnation, incarnation)
         if record is not None:
-            self._wake_owner(record.spec.user_container)
+            self._wake_owner(record.spec.user_container, Priority.HEALTH)
 
     def _image_changed(self, _reference: str) -> None:
         self.resync(Priority.CREATE)

@@ -21,10 +21,11 @@ class Priority(IntEnum):
     """Smaller is sooner."""
 
     URGENT = 0  # deletion, wake
-    CREATE = 1
-    ROLLOUT = 2
-    REFILL = 3
-    RESYNC = 4
+    HEALTH = 1  # a probe's finding: whoever is ready is let through before the next one is begun
+    CREATE = 2
+    ROLLOUT = 3
+    REFILL = 4
+    RESYNC = 5
 
 
 @dataclass(slots=True)

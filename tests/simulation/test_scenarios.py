@@ -459,3 +459,14 @@ async def test_a_second_container_of_a_user_leaves_the_recorded_one_routed() -> 
         assert here.machine.named("copy") is not None
         here.machine.remove_by_hand("copy")
         await until_peace(here)
+
+
+async def test_whoever_is_ready_is_let_through_before_the_next_is_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Many who come at once do not wait for the last of them."""
+    monkeypatch.setattr("reconciler.operator.WORKERS_MAX", 1)
+    async with town() as here:
+        await settled(here, *(f"user-{number}" for number in range(8)))
+        story = here.history.last(10_000)
+        assert story.index("route.opened") < story.rindex("container.created")
