@@ -3,7 +3,7 @@
 An address is taken while any Incarnation record names it, quarantined ones included.
 """
 
-from collections.abc import Container
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
@@ -50,18 +50,18 @@ class AddressPool:
                 return 0
 
 
-def pick_address(pool: AddressPool, taken: Container[str], preferred: str, start: int) -> str | None:
+def pick_address(pool: AddressPool, is_free: Callable[[str], bool], preferred: str, start: int) -> str | None:
     """A free address: ``preferred`` if it is free, else the first one from index ``start`` round the pool.
 
     None when all are taken. ``start`` moves on with every pick, so that a freed address rests the longest.
     """
     if pool.kind == "engine":
         return ""
-    if preferred and preferred not in taken and _is_of(pool, preferred):
+    if preferred and is_free(preferred) and _is_of(pool, preferred):
         return preferred
     size = len(pool)
     candidates = (pool.at((start + offset) % size) for offset in range(size))
-    return next((address for address in candidates if address not in taken), None)
+    return next(filter(is_free, candidates), None)
 
 
 def _is_of(pool: AddressPool, address: str) -> bool:

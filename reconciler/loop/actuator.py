@@ -186,8 +186,12 @@ class Actuator:
         hands = self._hands
         now = hands.clock()
         hands.avoided = {address: until for address, until in hands.avoided.items() if until > now}
-        taken = (hands.cache.taken_addresses.keys() - own) | hands.avoided.keys()
-        address = pick_address(hands.pool, taken, home.status.address, hands.next_address)
+        taken = hands.cache.taken_addresses
+
+        def is_free(address: str) -> bool:
+            return (address not in taken or address in own) and address not in hands.avoided
+
+        address = pick_address(hands.pool, is_free, home.status.address, hands.next_address)
         if address is None:
             setting = "CONTAINER_PORT_RANGE" if hands.pool.kind == "publish" else "CONTAINER_SUBNET_PREFIX"
             message = f"all {len(hands.pool)} addresses are taken; widen {setting}, or remove some containers"

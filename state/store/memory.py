@@ -156,12 +156,13 @@ class MemoryRows:
         return [(key, self._objects[key.kind].get(key.name)) for key in keys if key.kind in names]
 
     def trim(self, rows_max: int) -> int | None:
-        before, over = self._changes, len(self._changes) - rows_max
+        over = len(self._changes) - rows_max
         if over <= 0:
             return None
-        self._wrote(lambda: setattr(self, "_changes", before))
-        self._changes = before[over:]
-        return before[over - 1].revision
+        oldest = self._changes[:over]
+        self._wrote(lambda: self._changes.__setitem__(slice(0, 0), oldest))
+        del self._changes[:over]
+        return oldest[-1].revision
 
     def leases(self) -> Sequence[LeaseRow]:
         return tuple(self._leases.values())

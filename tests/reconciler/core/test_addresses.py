@@ -1,5 +1,7 @@
 """Which address an incarnation gets."""
 
+from collections.abc import Container
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +15,10 @@ ENGINE = AddressPool("engine")
 
 def port(number: int) -> str:
     return f"127.0.0.1:{number}"
+
+
+def pick(pool: AddressPool, taken: Container[str], preferred: str, start: int) -> str | None:
+    return pick_address(pool, lambda address: address not in taken, preferred, start)
 
 
 PICKS = {
@@ -36,14 +42,14 @@ PICKS = {
 def test_picked_is(
     pool: AddressPool, taken: tuple[str, ...], preferred: str, start: int, picked: str | None
 ) -> None:
-    assert pick_address(pool, taken, preferred, start) == picked
+    assert pick(pool, taken, preferred, start) == picked
 
 
 @pytest.mark.fault(13)
 @pytest.mark.parametrize("pool", [PORTS, NETWORK], ids=["publish", "network"])
 def test_every_address_of_a_pool_is_given_once_and_then_none(pool: AddressPool) -> None:
     taken: list[str] = []
-    while (address := pick_address(pool, taken, "", len(taken))) is not None:
+    while (address := pick(pool, taken, "", len(taken))) is not None:
         taken.append(address)
     assert len(taken) == len(set(taken)) == len(pool) == 4
 
@@ -55,19 +61,19 @@ def test_an_address_that_is_taken_is_never_picked(data: st.DataObject) -> None:
     every = [pool.at(index) for index in range(len(pool))]
     taken = data.draw(st.sets(st.sampled_from(every)))
     preferred = data.draw(st.sampled_from(["", *every, "127.0.0.1:80", "10.211.7.1"]))
-    picked = pick_address(pool, taken, preferred, data.draw(st.integers(0, 10**6)))
+    picked = pick(pool, taken, preferred, data.draw(st.integers(0, 10**6)))
     assert (picked is None) is (len(taken) == len(pool))
     assert picked is None or (picked in every and picked not in taken)
 
 
 def test_an_empty_network_has_no_addresses() -> None:
-    assert pick_address(AddressPool("network", subnet="10.0.0.0/30"), (), "", 0) is None
+    assert pick(AddressPool("network", subnet="10.0.0.0/30"), (), "", 0) is None
 
 
 @pytest.mark.parametrize("pool", [PORTS, NETWORK], ids=["publish", "network"])
 def test_who_picks_behind_the_last_pick_picks_another_one_although_it_is_not_taken_yet(
     pool: AddressPool,
 ) -> None:
-    first = pick_address(pool, (pool.at(0),), "", 0)
+    first = pick(pool, (pool.at(0),), "", 0)
     assert first == pool.at(1)
-    assert pick_address(pool, (pool.at(0),), "", pool.after(first)) == pool.at(2)
+    assert pick(pool, (pool.at(0),), "", pool.after(first)) == pool.at(2)
