@@ -18,7 +18,8 @@ from reconciler.core.container import ContainerState
 from reconciler.core.effective import Wanted, wanted_of
 from reconciler.core.errors import ActionError
 from reconciler.core.invariants import check
-from reconciler.core.plan import Blocked, Plan, plan
+from reconciler.core.plan import plan
+from reconciler.core.planned import Blocked, Plan
 from reconciler.core.target import target_of
 from reconciler.core.trouble import Trouble, after_failure, given_up, tempered
 from reconciler.core.world import EngineView, ImageView, World

@@ -2,7 +2,7 @@
 
 Each action is one store transaction, one engine call, or both with the intent on record in between, so
 that a process that dies anywhere leaves a world from which the next pass goes on.
-Next: :mod:`reconciler.core.plan`.
+Next: :mod:`reconciler.core.planned`.
 """
 
 from dataclasses import dataclass

@@ -17,7 +17,7 @@ from reconciler.core.actions import (
     Start,
     Tombstone,
 )
-from reconciler.core.plan import Plan
+from reconciler.core.planned import Plan
 from reconciler.core.target import is_rolled_back
 from reconciler.core.world import World, is_running
 from state.kinds.resource import MESSAGE_CHARS_MAX, Condition, Conditions, ConditionType, Truth

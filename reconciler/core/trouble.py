@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from reconciler.core.actions import Release, Retire, Start
 from reconciler.core.backoff import pace_after_death
 from reconciler.core.errors import ActionError, TerminalError, TransientError
-from reconciler.core.plan import Blocked, Plan
+from reconciler.core.planned import Blocked, Plan
 from reconciler.core.world import World
 from state.kinds.resource import MESSAGE_CHARS_MAX
 

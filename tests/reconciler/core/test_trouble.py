@@ -8,7 +8,8 @@ import pytest
 from reconciler.core.actions import ClaimHome, Forget, Retire, Start, Unroute
 from reconciler.core.container import ContainerState
 from reconciler.core.errors import ActionError, NameConflictError, TerminalError, TransientError
-from reconciler.core.plan import Plan, plan
+from reconciler.core.plan import plan
+from reconciler.core.planned import Plan
 from reconciler.core.trouble import Trouble, after_failure, given_up, tempered
 from state.kinds.incarnation import IncarnationState
 from tests.reconciler.core.worlds import NOW, Scene, ago

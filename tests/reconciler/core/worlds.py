@@ -10,7 +10,7 @@ from typing import Any, Self
 from reconciler.core.ceiling import Ceiling
 from reconciler.core.container import ContainerState, Identity, ObservedContainer
 from reconciler.core.effective import Wanted, wanted_of
-from reconciler.core.plan import Plan
+from reconciler.core.planned import Plan
 from reconciler.core.target import as_record
 from reconciler.core.world import EngineView, Health, ImageView, Site, World
 from state.kinds.home import Home, HomeSpec, HomeStatus, Owner

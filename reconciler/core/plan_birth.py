@@ -1,0 +1,116 @@
+"""The plan of a user who has no container yet: a Home, a record, an image, then the container.
+
+Next: :mod:`reconciler.core.plan_life`.
+"""
+
+from reconciler.core.actions import Adopt, ClaimHome, Create, FetchImage, Intend, Remove, Retire
+from reconciler.core.container import ContainerState, Identity, ObservedContainer
+from reconciler.core.effective import Wanted
+from reconciler.core.planned import (
+    REMOVAL_UNDER_WAY,
+    Blocked,
+    Plan,
+    name_taken,
+    not_allowed,
+    template_missing,
+    two_containers,
+    unless_frozen,
+)
+from reconciler.core.target import target_of
+from reconciler.core.world import World, is_running
+from state.kinds.home import Home
+from state.kinds.incarnation import Incarnation
+
+
+def plan_claim(world: World) -> Plan:
+    """A Home only for what may run: a refused spec costs nothing on disk."""
+    blocked = not_allowed(world, world.wanted) if world.wanted is not None else None
+    if world.template is None:
+        blocked = template_missing(world)
+    return Plan(blocked=blocked) if blocked is not None else Plan(ClaimHome())
+
+
+def plan_birth(world: World, home: Home, wanted: Wanted) -> Plan:
+    target = target_of(world, wanted)
+    container = world.container()
+    if container is not None:
+        return _plan_found(world, home, container, target)
+    blocked = _birth_blocked(world, target)
+    if blocked is not None:
+        return blocked
+    if not world.image.present:
+        return plan_image(world, target)
+    return Plan(Intend(home, target, world.quarantined))
+
+
+def _birth_blocked(world: World, target: Wanted) -> Plan | None:
+    refused = not_allowed(world, target)
+    if refused is not None:
+        return Plan(blocked=refused)
+    if world.strays():
+        return Plan(blocked=two_containers(world))
+    status = world.user_container.status
+    restart_after, is_known_to_crash = status.restart_after, status.spec_hash == target.hash
+    if restart_after is not None and restart_after > world.now and is_known_to_crash and not world.requests:
+        return Plan(blocked=Blocked("CrashLoop", _crash_message(world)), look_again_at=restart_after)
+    if world.capacity_left <= 0:
+        message = "as many containers as CEILING_CONTAINERS allows are there; raise it, or remove some"
+        return Plan(blocked=Blocked("CapacityReached", message))
+    return None
+
+
+def _plan_found(world: World, home: Home, container: ObservedContainer, target: Wanted) -> Plan:
+    """A container of our name that is on no record: adopt what our labels prove ours, or stay away."""
+    identity = container.identity
+    if identity is None or not world.is_ours(identity):
+        return Plan(blocked=name_taken(container))
+    if container.state is ContainerState.REMOVING:
+        return Plan(waiting=REMOVAL_UNDER_WAY)
+    # A number that was given here and has no record any more was retired: there is no way back from that.
+    is_new_to_us = identity.number > home.status.last_incarnation
+    if is_new_to_us and (identity.spec_hash == target.hash or world.destruction_frozen):
+        return Plan(Adopt(home, container, None))
+    return unless_frozen(world, Remove(None, container, behind_barrier=is_running(container)))
+
+
+def plan_intended(
+    world: World, home: Home, incarnation: Incarnation, container: ObservedContainer | None, target: Wanted
+) -> Plan:
+    if container is not None:
+        return Plan(Adopt(home, container, incarnation))
+    if incarnation.spec.spec_hash != target.hash:
+        return Plan(Retire(incarnation, "SpecChanged", None))
+    blocked = not_allowed(world, target) or (two_containers(world) if world.strays() else None)
+    if blocked is not None:
+        return Plan(blocked=blocked)
+    if not world.image.present:
+        return plan_image(world, target)
+    identity = Identity(
+        project=world.site.project,
+        home=home.name,
+        user_container=world.user_container.uid,
+        number=incarnation.spec.number,
+        spec_hash=target.hash,
+        epoch=world.epoch,
+    )
+    return Plan(Create(incarnation, target.spec, identity))
+
+
+def plan_image(world: World, target: Wanted) -> Plan:
+    if world.image.fetching:
+        return Plan(waiting=Blocked("FetchingImage", f"{target.spec.image} is being fetched"))
+    retry_at = world.image.retry_at
+    if retry_at is not None and retry_at > world.now:
+        blocked = Blocked(world.image.failed_reason, world.image.failed_message)
+        return Plan(blocked=blocked, look_again_at=retry_at)
+    return Plan(FetchImage(target))
+
+
+def _crash_message(world: World) -> str:
+    status = world.user_container.status
+    last = status.last_termination
+    why = last.reason if last is not None else "Error"
+    if why == "OOMKilled" and world.wanted is not None:
+        why += f" (limit {world.wanted.spec.memory_bytes >> 20} MiB)"
+    until = "" if status.restart_after is None else f"{status.restart_after:%H:%M:%S UTC}"
+    return f"ended with {why}, {status.restart_count} times by now; the next start waits until {until}"

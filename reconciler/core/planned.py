@@ -1,0 +1,72 @@
+"""What a plan is, and what the planning of every stage shares.
+
+Next: :mod:`reconciler.core.plan`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from reconciler.core.actions import Action, Remove
+from reconciler.core.ceiling import violations
+from reconciler.core.container import ObservedContainer
+from reconciler.core.effective import Wanted
+from reconciler.core.world import World
+from state.kinds.incarnation import Incarnation
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Why nothing is done although something should be: for the conditions, verbatim."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``look_again_at`` is when the passing of time alone can change the plan.
+
+    ``blocked`` stands in the way of the spec; ``waiting`` is on its way by itself.
+    """
+
+    action: Action | None = None
+    blocked: Blocked | None = None
+    waiting: Blocked | None = None
+    look_again_at: datetime | None = None
+
+
+NOTHING = Plan()
+# Its event, or the next list, brings us back.
+REMOVAL_UNDER_WAY = Blocked("Removing", "the engine is removing the container")
+
+
+def is_recorded(world: World, container: ObservedContainer, incarnation: Incarnation) -> bool:
+    identity = container.identity
+    return world.is_ours(identity) and identity is not None and identity.number == incarnation.spec.number
+
+
+def not_allowed(world: World, wanted: Wanted | None) -> Blocked | None:
+    reasons = violations(wanted.spec, world.site.ceiling) if wanted is not None else ()
+    return Blocked("NotAllowed", "; ".join(reasons)) if reasons else None
+
+
+def template_missing(world: World) -> Blocked:
+    name = world.user_container.spec.template
+    return Blocked("TemplateMissing", f"no ContainerTemplate {name}; apply one, or name another")
+
+
+def name_taken(container: ObservedContainer) -> Blocked:
+    return Blocked(
+        "NameTaken", f"a container named {container.name} is there that is not ours; rename or remove it"
+    )
+
+
+def two_containers(world: World) -> Blocked:
+    names = ", ".join(one.name for one in world.strays())
+    return Blocked("TwoContainers", f"{names} also claims this user; remove it by hand")
+
+
+def unless_frozen(world: World, action: Remove) -> Plan:
+    if world.destruction_frozen:
+        return Plan(blocked=Blocked("DestructionFrozen", world.destruction_frozen))
+    return Plan(action)
