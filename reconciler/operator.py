@@ -6,7 +6,6 @@ the passing of time, and the resync. None of them carries a meaning; each is onl
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,17 +13,19 @@ from typing import Literal
 
 import structlog
 
+from reconciler.controllers.freeze import Freeze
 from reconciler.controllers.homes import Homes
 from reconciler.controllers.orphans import Orphans
 from reconciler.controllers.recovery import lost_claims, recover_claims
+from reconciler.controllers.report import Report
 from reconciler.controllers.user_containers import Turn, UserContainers, system_jitter
 from reconciler.core.addresses import AddressPool
 from reconciler.core.container import ObservedContainer
 from reconciler.core.errors import ActionError
-from reconciler.core.orphans import NOT_COMPARED, freeze_reason, is_ahead, world_epoch
+from reconciler.core.orphans import world_epoch
 from reconciler.core.world import Site
 from reconciler.engine.port import Engine, NetworkSpec
-from reconciler.loop.actuator import ACTOR, Hands
+from reconciler.loop.actuator import Hands
 from reconciler.loop.cache import WATCHED, Cache
 from reconciler.loop.directories import Directories
 from reconciler.loop.gate import CreationRate, StartGate
@@ -35,9 +36,9 @@ from reconciler.loop.prober import Ask, Prober
 from reconciler.loop.queue import KeyQueue, Priority
 from state.kinds.home import Home
 from state.kinds.incarnation import Incarnation
-from state.kinds.report import Reconciler, ReconcilerSpec, ReconcilerStatus
+from state.kinds.report import Reconciler
 from state.kinds.request import Request
-from state.kinds.resource import Condition, Conditions, ConditionType, Metadata, Resource, Truth
+from state.kinds.resource import Resource
 from state.kinds.template import ContainerTemplate
 from state.kinds.user_container import UserContainer
 from state.store.errors import Fenced, StoreError
@@ -47,7 +48,6 @@ WORKERS_MAX = 256  # passes under way at once; most of them wait for the engine
 TURNS_IN_A_ROW_MAX = 32  # then the key goes to the back, so that nobody starves
 STORE_RETRY_S = 1.0
 CRASHED_PASS_RETRY_S = 60.0
-NETWORK_RETRY_S = 15.0
 
 Controller = Literal["user", "home"]
 QueueKey = tuple[Controller, str]
@@ -105,18 +105,16 @@ class Operator:
             pool=around.pool,
             clock=clock,
         )
-        self.users = UserContainers(self.hands, self.prober, around.now, around.jitter)
-        self.homes = Homes(self.hands, around.now)
-        self.orphans = Orphans(self.hands, clock)
+        self.freeze = Freeze(self.hands)
+        self.users = UserContainers(self.hands, self.freeze, self.prober, around.now, around.jitter)
+        self._homes = Homes(self.hands, self.freeze, around.now)
+        self._orphans = Orphans(self.hands, self.freeze, clock)
+        self._report = Report(self.hands, self.freeze, around.network, around.now)
         self._synced = asyncio.Event()
         self._may_work = asyncio.Event()  # synced, and the world was compared or cannot be seen
         self.led = asyncio.Event()  # the lead was taken, and what was lost is rebuilt
         self._thawed = asyncio.Event()
-        self._epoch_thawed = 0
         self._collecting: asyncio.Task[None] | None = None
-        self._freeze(NOT_COMPARED)
-        self._network_message = ""
-        self._tell_soon = asyncio.Event()
         self._seen = False
 
     async def run(self) -> None:
@@ -145,8 +143,8 @@ class Operator:
 
     async def _take_the_lead(self) -> None:
         """Lead; with an epoch above every label if the store was lost and is rebuilt from disk."""
-        self._epoch_thawed = await self._around.store.read(self._epoch_min)
-        await self.leader.acquire(self._epoch_thawed)
+        self.freeze.thawed_epoch = await self._around.store.read(self._epoch_min)
+        await self.leader.acquire(self.freeze.thawed_epoch)
         claims = await lost_claims(self._around.store, self._around.directories)
         if not claims:
             return
@@ -175,12 +173,12 @@ class Operator:
         return reconciler.spec.epoch_min if reconciler is not None else 0
 
     async def _run_led(self) -> None:
-        self._network_message = await self._ensure_network()
+        await self._report.ensure_network()
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
                     group.create_task(self._follow_store()),
-                    group.create_task(self._keep_network()),
+                    group.create_task(self._report.run()),
                     group.create_task(self.observer.run()),
                     *(group.create_task(self._work()) for _ in range(WORKERS_MAX)),
                 ]
@@ -283,7 +281,7 @@ class Operator:
         """After every list: resync, judge whether anything may be removed, collect what nobody owns."""
         if self._seen is bool(self.observer.unknown):
             self._seen = not self.observer.unknown
-            self._tell_soon.set()
+            self._report.renew_soon()
         if not self._synced.is_set():
             return
         if self.observer.unknown:
@@ -299,35 +297,12 @@ class Operator:
     async def _collect(self) -> None:
         """Whether anything may be removed at all, and then what nobody owns."""
         try:
-            await self._judge_age()
+            await self.freeze.judge()
             self._may_work.set()
             self.resync(Priority.RESYNC)
-            await self.orphans.collect()
+            await self._orphans.collect()
         except ActionError as error:
             _log.warning("collection.failed", reason=error.reason, message=str(error))
-
-    async def _judge_age(self) -> None:
-        containers, newest = self.observer.containers(), world_epoch(self.observer.containers())
-        homes = [self.cache.get(Home, one.identity.home) for one in containers if one.identity is not None]
-        claimed = (
-            {claim.home for claim in await self._around.directories.claims()} if None in homes else set()
-        )
-        ahead = [one.name for one in containers if self._is_ahead(one, claimed)]
-        # A `mcpgw thaw` at this epoch said that the store rules whatever it lacks.
-        ruling = self._epoch_thawed >= self.leader.epoch
-        reason = freeze_reason(newest, self.leader.epoch, () if ruling else ahead)
-        if reason and self.users.destruction_frozen in ("", NOT_COMPARED):
-            _log.error("destruction.frozen", why=reason)
-        self._freeze(reason)
-
-    def _freeze(self, reason: str) -> None:
-        self.users.destruction_frozen = self.homes.destruction_frozen = reason
-        self.orphans.destruction_frozen = reason
-
-    def _is_ahead(self, container: ObservedContainer, claimed: set[str]) -> bool:
-        home_name = container.identity.home if container.identity is not None else ""
-        home = self.cache.get(Home, home_name)
-        return is_ahead(container, home, claimed_on_disk=home_name in claimed)
 
     def resync(self, priority: Priority) -> int:
         """Give a turn to every key for which there is something to do or to tell; how many there were."""
@@ -371,99 +346,9 @@ class Operator:
         with structlog.contextvars.bound_contextvars(key=name):
             if controller == "user":
                 return await self.users.reconcile(name, urgent=urgent)
-            return await self.homes.reconcile(name)
+            return await self._homes.reconcile(name)
 
     def _later(self, key: QueueKey, at: datetime | None) -> None:
         if at is not None:
             delay_s = (at - self._around.now()).total_seconds()
             self._queue.add_after(key, delay_s, Priority.CREATE)
-
-    # --- the project's network and the report ---------------------------------------------------------
-
-    async def _keep_network(self) -> None:
-        """The network stands before anything is created on it; a collision is said until it is mended."""
-        while True:
-            message = await self._ensure_network()
-            if message != self._network_message:
-                self._network_message = message
-                if message:
-                    _log.error("network.unusable", why=message)
-            self._tell_soon.clear()
-            await self._tell(message)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._tell_soon.wait(), NETWORK_RETRY_S)
-
-    async def _ensure_network(self) -> str:
-        try:
-            await self._around.engine.ensure_network(self._around.network)
-        except ActionError as error:
-            return str(error)
-        return ""
-
-    async def _tell(self, network_message: str) -> None:
-        around, epoch = self._around, self.leader.epoch
-        unknown, now = self.observer.unknown, self._around.now()
-        frozen = self.users.destruction_frozen if self.users.destruction_frozen != NOT_COMPARED else ""
-        newest = world_epoch(self.observer.containers())
-        engine = await self._engine_version()
-        reachable = Truth.UNKNOWN if unknown else Truth.TRUE
-        conditions = (
-            _condition(
-                ConditionType.ENGINE_REACHABLE, reachable, "NoAnswer" if unknown else "Answers", unknown, now
-            ),
-            _condition(
-                ConditionType.DEGRADED,
-                Truth.TRUE if network_message else Truth.FALSE,
-                "NetworkUnusable" if network_message else "AsExpected",
-                network_message,
-                now,
-            ),
-            _isolated(around.engine.capabilities.isolates_peers, now),
-            _condition(
-                ConditionType.DESTRUCTION_FROZEN,
-                Truth.TRUE if frozen else Truth.FALSE,
-                "StoreLooksOld" if frozen else "StoreIsCurrent",
-                frozen,
-                now,
-            ),
-        )
-
-        def write(tx: Tx) -> None:
-            tx.fence(epoch)
-            current = tx.get(Reconciler, around.site.project) or tx.create(
-                Reconciler(
-                    metadata=Metadata(name=around.site.project),
-                    spec=ReconcilerSpec(project=around.site.project),
-                )
-            )
-            status = ReconcilerStatus(
-                engine=engine or current.status.engine,
-                epoch=epoch,
-                world_epoch=newest,
-                conditions=Conditions.merged(current.status.conditions, conditions),
-            )
-            tx.update_status(current.replaced(status=status))
-
-        try:
-            await around.store.transact(write, actor=ACTOR)
-        except Fenced:
-            raise
-        except StoreError as error:
-            _log.warning("report.unwritten", why=str(error))
-
-    async def _engine_version(self) -> str:
-        try:
-            return await self._around.engine.version()
-        except ActionError:
-            return ""
-
-
-def _isolated(isolates_peers: bool, now: datetime) -> Condition:
-    if isolates_peers:
-        return _condition(ConditionType.ISOLATED, Truth.TRUE, "PeersApart", "", now)
-    message = "this engine lets containers of one network reach each other; fence them, or use Docker"
-    return _condition(ConditionType.ISOLATED, Truth.FALSE, "PeersReachable", message, now)
-
-
-def _condition(of: ConditionType, truth: Truth, reason: str, message: str, now: datetime) -> Condition:
-    return Condition(type=of, status=truth, reason=reason, message=message[:1024], since=now)

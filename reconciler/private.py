@@ -45,7 +45,7 @@ class _Census(Collector):
             ),
             "mcpgw_destruction_frozen": (
                 "1 while nothing is removed.",
-                bool(operator.users.destruction_frozen),
+                bool(operator.freeze.reason),
             ),
             "mcpgw_queue_keys": ("Keys that wait for a turn.", operator.queue_length()),
         }

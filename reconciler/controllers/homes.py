@@ -1,6 +1,6 @@
 """The end of tombstoned data: purged once its retention is over, and not a moment earlier.
 
-Next: :mod:`reconciler.controllers.orphans`.
+Next: :mod:`reconciler.controllers.freeze`.
 """
 
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from reconciler.controllers.freeze import Freeze
 from reconciler.controllers.user_containers import DONE, Turn
 from reconciler.core.errors import ActionError
 from reconciler.loop.actuator import ACTOR, Hands
@@ -24,10 +25,10 @@ _log = structlog.get_logger(__name__)
 class Homes:
     """Passes over tombstoned Homes, by name."""
 
-    def __init__(self, hands: Hands, now: Callable[[], datetime]) -> None:
+    def __init__(self, hands: Hands, freeze: Freeze, now: Callable[[], datetime]) -> None:
         self._hands = hands
+        self._freeze = freeze
         self._now = now
-        self.destruction_frozen = ""
 
     async def reconcile(self, name: str) -> Turn:
         """Purge what is due; otherwise say when it will be."""
@@ -47,7 +48,7 @@ class Homes:
 
     def may_purge(self, home: Home, now: datetime) -> bool:
         """Retention is over, nobody owns it, the engine is known to show nothing of it, nothing is frozen."""
-        if home.status.tombstoned_at is None or home.status.retain_until is None or self.destruction_frozen:
+        if home.status.tombstoned_at is None or home.status.retain_until is None or self._freeze.reason:
             return False
         owner = home.spec.owner
         if owner is not None and self._hands.cache.user_container_of(owner.uid) is not None:

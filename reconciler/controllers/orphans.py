@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
+from reconciler.controllers.freeze import Freeze
 from reconciler.core.errors import ActionError
 from reconciler.core.orphans import orphan_reason
 from reconciler.loop.actuator import Hands
@@ -21,16 +22,16 @@ _log = structlog.get_logger(__name__)
 class Orphans:
     """Remembers since when each container looked like an orphan."""
 
-    def __init__(self, hands: Hands, clock: Callable[[], float]) -> None:
+    def __init__(self, hands: Hands, freeze: Freeze, clock: Callable[[], float]) -> None:
         self._hands = hands
+        self._freeze = freeze
         self._clock = clock
         self._since: dict[str, float] = {}
-        self.destruction_frozen = ""
 
     async def collect(self) -> None:
         """Remove what has been an orphan for longer than the grace; a few at a time."""
         hands, now = self._hands, self._clock()
-        if hands.observer.unknown or self.destruction_frozen:
+        if hands.observer.unknown or self._freeze.reason:
             self._since.clear()
             return
         owners = hands.cache.owner_uids()

@@ -1,7 +1,7 @@
 """Rebuilds claims from ``claim.json`` files when the store knows no Home at all: the store was lost.
 
 A store that knows some Homes but not all was restored from an old backup; then nothing is guessed, and
-destruction stays frozen while containers carry newer labels. Next: :mod:`reconciler.operator`.
+destruction stays frozen while containers carry newer labels. Next: :mod:`reconciler.controllers.report`.
 """
 
 import structlog

@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from reconciler.controllers.freeze import Freeze
 from reconciler.core.actions import Action, Create, FetchImage, Remove, Retire, Start
 from reconciler.core.conditions import conditions_of
 from reconciler.core.container import ContainerState
@@ -54,16 +55,21 @@ class UserContainers:
     """Passes over UserContainers, by name."""
 
     def __init__(
-        self, hands: Hands, prober: Prober, now: Callable[[], datetime], jitter: Callable[[], float]
+        self,
+        hands: Hands,
+        freeze: Freeze,
+        prober: Prober,
+        now: Callable[[], datetime],
+        jitter: Callable[[], float],
     ) -> None:
         self._hands = hands
+        self._freeze = freeze
         self._prober = prober
         self._actuator = Actuator(hands)
         self._now = now
         self._jitter = jitter
         self._troubles: dict[str, Trouble] = {}
         self._wanted: dict[str, tuple[_Versions, Wanted]] = {}
-        self.destruction_frozen = ""
 
     async def reconcile(self, name: str, *, urgent: bool) -> Turn:
         """One pass. Never raises for what the world does; a store that is gone comes back as a later turn."""
@@ -103,7 +109,7 @@ class UserContainers:
             image=_NO_IMAGE,
             health=self._prober.health(live.name) if live is not None else None,
             requests=cache.requests_of(name),
-            destruction_frozen=self.destruction_frozen,
+            destruction_frozen=self._freeze.reason,
             prober_suspect=self._prober.is_suspect(),
             # What rests of this very user makes room for what comes.
             capacity_left=hands.site.ceiling.containers_max - cache.count(Incarnation) + len(quarantined),

@@ -1,0 +1,136 @@
+"""The Reconciler object: the project's network is kept, and what holds for everybody is told.
+
+The network stands before anything is created on it; a collision is told until it is mended.
+Next: :mod:`reconciler.operator`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+
+from reconciler.controllers.freeze import Freeze
+from reconciler.core.errors import ActionError
+from reconciler.core.orphans import world_epoch
+from reconciler.engine.port import NetworkSpec
+from reconciler.loop.actuator import ACTOR, Hands
+from state.kinds.report import Reconciler, ReconcilerSpec, ReconcilerStatus
+from state.kinds.resource import Condition, Conditions, ConditionType, Metadata, Truth
+from state.store.errors import Fenced, StoreError
+from state.store.port import Tx
+
+RENEW_PERIOD_S = 15.0  # also between two tries to make the network
+
+_log = structlog.get_logger(__name__)
+
+
+class Report:
+    """One a reconciler process, while it leads."""
+
+    def __init__(
+        self, hands: Hands, freeze: Freeze, network: NetworkSpec, now: Callable[[], datetime]
+    ) -> None:
+        self._hands = hands
+        self._freeze = freeze
+        self._network = network
+        self._now = now
+        self._network_message = ""
+        self._renewal = asyncio.Event()
+
+    async def run(self) -> None:
+        """Keep the network and tell, for ever. Raises Fenced."""
+        while True:
+            message = await self.ensure_network()
+            self._renewal.clear()
+            await self._tell(message)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._renewal.wait(), RENEW_PERIOD_S)
+
+    def renew_soon(self) -> None:
+        """Something that is told has changed."""
+        self._renewal.set()
+
+    async def ensure_network(self) -> str:
+        """Make the network if it is missing; what stands in its way, "" if nothing does."""
+        message = ""
+        try:
+            await self._hands.engine.ensure_network(self._network)
+        except ActionError as error:
+            message = str(error)
+        if message and message != self._network_message:
+            _log.error("network.unusable", why=message)
+        self._network_message = message
+        return message
+
+    async def _tell(self, network_message: str) -> None:
+        hands, epoch = self._hands, self._hands.leader.epoch
+        newest, engine = world_epoch(hands.observer.containers()), await self._engine_version()
+        conditions = self._conditions(network_message)
+
+        def write(tx: Tx) -> None:
+            tx.fence(epoch)
+            project = hands.site.project
+            current = tx.get(Reconciler, project) or tx.create(
+                Reconciler(metadata=Metadata(name=project), spec=ReconcilerSpec(project=project))
+            )
+            status = ReconcilerStatus(
+                engine=engine or current.status.engine,
+                epoch=epoch,
+                world_epoch=newest,
+                conditions=Conditions.merged(current.status.conditions, conditions),
+            )
+            tx.update_status(current.replaced(status=status))
+
+        try:
+            await hands.store.transact(write, actor=ACTOR)
+        except Fenced:
+            raise
+        except StoreError as error:
+            _log.warning("report.unwritten", why=str(error))
+
+    async def _engine_version(self) -> str:
+        try:
+            return await self._hands.engine.version()
+        except ActionError:
+            return ""
+
+    def _conditions(self, network_message: str) -> tuple[Condition, ...]:
+        unknown, frozen, now = self._hands.observer.unknown, self._freeze.finding, self._now()
+        return (
+            _engine_reachable(unknown, now),
+            _degraded(network_message, now),
+            _isolated(self._hands.engine.capabilities.isolates_peers, now),
+            _destruction_frozen(frozen, now),
+        )
+
+
+def _engine_reachable(unknown: str, now: datetime) -> Condition:
+    truth = Truth.UNKNOWN if unknown else Truth.TRUE
+    return _condition(
+        ConditionType.ENGINE_REACHABLE, truth, "NoAnswer" if unknown else "Answers", unknown, now
+    )
+
+
+def _degraded(network_message: str, now: datetime) -> Condition:
+    if network_message:
+        return _condition(ConditionType.DEGRADED, Truth.TRUE, "NetworkUnusable", network_message, now)
+    return _condition(ConditionType.DEGRADED, Truth.FALSE, "AsExpected", "", now)
+
+
+def _destruction_frozen(reason: str, now: datetime) -> Condition:
+    if reason:
+        return _condition(ConditionType.DESTRUCTION_FROZEN, Truth.TRUE, "StoreLooksOld", reason, now)
+    return _condition(ConditionType.DESTRUCTION_FROZEN, Truth.FALSE, "StoreIsCurrent", "", now)
+
+
+def _isolated(isolates_peers: bool, now: datetime) -> Condition:
+    if isolates_peers:
+        return _condition(ConditionType.ISOLATED, Truth.TRUE, "PeersApart", "", now)
+    message = "this engine lets containers of one network reach each other; fence them, or use Docker"
+    return _condition(ConditionType.ISOLATED, Truth.FALSE, "PeersReachable", message, now)
+
+
+def _condition(of: ConditionType, truth: Truth, reason: str, message: str, now: datetime) -> Condition:
+    return Condition(type=of, status=truth, reason=reason, message=message[:1024], since=now)
