@@ -11,16 +11,18 @@ from urllib.parse import unquote
 from gateway.asked import Asked
 from gateway.auth.app_keys import Caller, Callers
 from gateway.auth.sessions import Sessions
+from gateway.head import Head
 from gateway.hold.delivery import Delivery, OnEnd
 from gateway.hold.manner import Manner, manner_of_call, manner_of_page
 from gateway.origins import SAFE_METHODS, refuse_foreign_origin
 from gateway.problems import Problem, bad_request, forbidden, not_found, unavailable
+from gateway.proxy import UpstreamHead
 from gateway.proxy.direct import Exchange
 from gateway.routes.match import names_hostname
 from gateway.routes.seat import Seat
 from gateway.routes.table import Table
 from gateway.seats import Seats
-from gateway.sites import Sites
+from gateway.sites import Site, Sites
 from gateway.upstream_heads import UpstreamHeads
 from state.kinds.app import app_user
 from state.kinds.template import Access, Route
@@ -49,17 +51,29 @@ class Doorway:
 
     async def deliver(self, asked: Asked, seat: Seat, path: str, manner: Manner) -> None:
         asked.seat = seat
-        head = self._heads.head(asked.scope, path, asked.site)
+        head = self.upstream_head(asked, path)
         if asked.is_websocket:
             await self._delivery.websocket(asked, seat, head, manner)
         else:
             await self._delivery.http(asked, seat, head, manner)
 
-    def direct(self, asked: Asked, exchange: Exchange, seat: Seat, path: str, on_end: OnEnd) -> bool:
+    def direct(self, asked: Asked, exchange: Exchange, cleared: "Clearance", on_end: OnEnd) -> bool:
         """The same without awaiting, where nothing has to be awaited; else False."""
-        asked.seat = seat
-        head = self._heads.head(asked.scope, path, asked.site)
-        return self._delivery.direct(asked, exchange, seat, head, on_end)
+        return self._delivery.direct(asked, exchange, cleared.seat, cleared.upstream, on_end)
+
+    def upstream_head(self, asked: Asked, path: str) -> UpstreamHead:
+        return self._heads.head(asked.scope, path, asked.site)
+
+
+class Clearance(NamedTuple):
+    """What a request's head passed every check for: good for the same head until the table changes."""
+
+    version: int  # the table's
+    head: Head
+    site: Site
+    route: Route
+    seat: Seat
+    upstream: UpstreamHead
 
 
 class Passage(NamedTuple):
@@ -90,18 +104,22 @@ class GatewayDoor:
         asked.site = self._sites.gateway  # the public name, whichever of our names was used
         await self._doorway.deliver(asked, seat, passage.path, manner_of_call(asked))
 
-    def direct(self, asked: Asked, exchange: Exchange, on_end: OnEnd) -> bool:
-        """Forward without awaiting anything, after the same checks. False: only :meth:`serve` can.
-
-        Raises Problem as :meth:`serve` does.
-        """
-        if not self._table.is_believed:
-            return False
-        passage = self._check(asked)
-        if passage.seat is None or passage.seat.endpoint is None:
-            return False
+    def clear(self, asked: Asked) -> Clearance | None:
+        """The same checks, for a user who has a seat; None for who has none. Raises as :meth:`serve` does."""
+        version, passage = self._table.version, self._check(asked)
+        if passage.seat is None or asked.route is None:
+            return None
         asked.site = self._sites.gateway
-        return self._doorway.direct(asked, exchange, passage.seat, passage.path, on_end)
+        upstream = self._doorway.upstream_head(asked, passage.path)
+        return Clearance(version, asked.head, asked.site, asked.route, passage.seat, upstream)
+
+    def still_clears(self, cleared: Clearance) -> bool:
+        """Whether nothing was taken in since that could decide otherwise."""
+        return cleared.version == self._table.version
+
+    def direct(self, asked: Asked, exchange: Exchange, cleared: Clearance, on_end: OnEnd) -> bool:
+        """Forward a cleared request without awaiting anything. False: only :meth:`serve` can."""
+        return self._doorway.direct(asked, exchange, cleared, on_end)
 
     def _check(self, asked: Asked) -> Passage:
         """Everything that is checked of a request, without awaiting. Raises Problem."""

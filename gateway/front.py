@@ -14,7 +14,7 @@ import structlog
 
 from gateway.accesslog import AccessLog
 from gateway.asked import Asked
-from gateway.doors import GatewayDoor, HomeDoor
+from gateway.doors import Clearance, GatewayDoor, HomeDoor
 from gateway.head import read_head
 from gateway.hold.held import WaitingPageError
 from gateway.hold.waiting import ClientGoneError
@@ -31,6 +31,7 @@ from gateway.sites import Site, Sites
 from state.store.errors import StoreError
 
 _NOWHERE = Site("", b"")
+_CLEARED = "front.cleared"
 _log = structlog.get_logger(__name__)
 
 
@@ -76,20 +77,30 @@ class Front:
     def direct(self, exchange: Exchange) -> bool:
         """Take over the common call: an MCP request that is here as a whole, of a user who is routed.
 
-        The same checks, without a task. Whatever is unusual, a refusal too, is declined, and comes again as
-        an ASGI request.
+        The same checks, without a task, and once for a head that the client repeats. Whatever is unusual, a
+        refusal too, is declined, and comes again as an ASGI request.
         """
-        scope = exchange.scope
+        cleared: Clearance | None = exchange.memo.get(_CLEARED)
+        if cleared is None or not self._gateway.still_clears(cleared):
+            cleared = exchange.memo[_CLEARED] = self._clear(exchange.scope)
+            if cleared is None:
+                return False
+        asked = Asked(exchange.scope, _never, _never, cleared.head, cleared.site, "")
+        asked.route, asked.seat = cleared.route, cleared.seat
+        return self._gateway.direct(asked, exchange, cleared, partial(self._ended, asked))
+
+    def _clear(self, scope: Scope) -> Clearance | None:
+        """What the head of a request is good for; None where only the ASGI way can tell."""
         asked = Asked(scope, _never, _never, read_head(scope["headers"]), _NOWHERE, "")
         try:
             path = _path(scope)
             site = self._sites.find(asked.head.values.get(b"host", b""))
             if site is None or site.home or is_gateways(path):
-                return False
+                return None
             asked.site, asked.path = site, path
-            return self._gateway.direct(asked, exchange, partial(self._ended, asked))
+            return self._gateway.clear(asked)
         except Problem:
-            return False
+            return None
 
     def _ended(self, asked: Asked, outcome: Outcome) -> None:
         asked.outcome = outcome

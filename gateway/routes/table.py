@@ -58,6 +58,7 @@ class Table:
     def __init__(self, lease: Standing = ALWAYS_STANDS) -> None:
         self.ledger = Ledger()
         self.revision = 0
+        self.version = 0  # rises with everything that is taken in: what was found before may be another now
         self.apps_version = 0  # rises with every change of an App: what was concluded before is stale
         self._lease = lease
         self._is_current = False
@@ -149,6 +150,7 @@ class Table:
             return known
         if obj.metadata.resource_version <= self.revision:
             return None
+        self.version += 1
         self._take_seat(obj)
         return self._seats[obj.name]
 
@@ -160,6 +162,7 @@ class Table:
     # Leaves
 
     def _apply(self, objects: Iterable[Resource], removed: Iterable[Key]) -> list[Retirement]:
+        self.version += 1
         retired = [self._forget(key) for key in removed]
         retired += [self._take(obj) for obj in objects]
         return [retirement for retirement in retired if retirement is not None]

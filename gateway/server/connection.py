@@ -188,12 +188,15 @@ class Connection(asyncio.Protocol):
             self._unsent = b""
         self._transport.write(piece)
 
-    def write_soon(self, piece: bytes) -> None:
-        """Write with what follows in this turn of the loop, else after it: head and body in one call."""
+    def hold(self, piece: bytes) -> None:
+        """Write with what follows, head and body in one call; whoever holds flushes."""
         self._unsent += piece
-        self._loop.call_soon(self._flush)
 
-    def _flush(self) -> None:
+    def flush_soon(self) -> None:
+        """Write what is held after this turn of the loop, unless something followed."""
+        self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
         if self._unsent and not self._transport.is_closing():
             self.write(b"")
 
@@ -218,14 +221,14 @@ class Connection(asyncio.Protocol):
         if reset:
             self._transport.abort()
         else:
-            self._flush()
+            self.flush()
             self._transport.close()
 
     def answered(self, cycle: Cycle) -> None:
         """Go on with the next request, or wait for one, or close."""
         assert self._queue[0] is cycle, "answers go out in order"
         self._queue.popleft()
-        self._flush()
+        self.flush()
         self._state.total_requests += 1
         if not cycle.body_complete:
             self._lose_all()

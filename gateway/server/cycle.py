@@ -50,7 +50,9 @@ class Wire(Protocol):
     """What a cycle needs of its connection."""
 
     def write(self, piece: bytes) -> None: ...
-    def write_soon(self, piece: bytes) -> None: ...
+    def hold(self, piece: bytes) -> None: ...
+    def flush_soon(self) -> None: ...
+    def flush(self) -> None: ...
     def when_writable(self, call: Callable[[], None]) -> None: ...
     def start(self, cycle: Cycle) -> None: ...
     def resume_reading(self) -> None: ...
@@ -183,6 +185,7 @@ class Cycle:
         kind = message["type"]
         if kind == "http.response.start" and not self.answer_began:
             self.answer_head(message["status"], list(message.get("headers", ())))
+            self._wire.flush_soon()
         elif kind == "http.response.body" and self.answer_began and not self.answer_complete:
             self.answer_body(message.get("body", b""), more=message.get("more_body", False))
         else:
@@ -201,6 +204,10 @@ class Cycle:
     def when_writable(self, call: Callable[[], None]) -> None:
         self._wire.when_writable(call)
 
+    def flush(self) -> None:
+        """Send the head now: its body is not here yet."""
+        self._wire.flush()
+
     def take_body(self) -> bytes:
         """The body, which is whole; afterwards `receive` tells of a disconnect alone."""
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
@@ -218,6 +225,7 @@ class Cycle:
     # The answer's bytes
 
     def answer_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Held for what follows: a piece of the body, or a flush."""
         if self.gone:
             return
         pieces = [_STATUS_LINES[status]]
@@ -242,7 +250,7 @@ class Cycle:
             own += b"connection: close\r\n"
         if not dated:
             own += b"".join(b"%b: %b\r\n" % header for header in self._wire.date)
-        self._wire.write_soon(b"%b%b\r\n" % (head, own))
+        self._wire.hold(b"%b%b\r\n" % (head, own))
 
     def _frame(self, status: int, length: bytes | None) -> bytes:
         """How the body's end is marked; the header that says so, if one is needed.
