@@ -206,6 +206,7 @@ class Actuator:
         assert home is not None and home.spec.owner is not None, "only a claimed home gets a container"
         # The claim is written for whoever keeps no data, too: it gives the Home back when the store is lost.
         claim = _claim_of(home, home.spec.owner, world.user_container)
+        hands.leader.require()  # the wait for a turn may have been long: a successor may have buried the Home
         data_path = await hands.directories.prepare(claim, action.spec.user)
         mounted = data_path if action.spec.data_mount_path else ""
         placement = Placement(incarnation.spec.container_name, incarnation.spec.address, mounted)
@@ -286,6 +287,8 @@ class Actuator:
 
     def _address_of(self, container: ObservedContainer) -> str:
         """The address, in the pool's own spelling, that an unrecorded container holds."""
+        if container.address:
+            return container.address
         match self._hands.pool.kind:
             case "publish":
                 return (

@@ -26,7 +26,7 @@ CLAIM_FILE = "claim.json"
 INSTALLATION_FILE = "installation"
 INSTALLATION_BYTES = 8
 DATA_DIRECTORY = "data"
-CLAIM_BYTES_MAX = 16 * 1024
+CLAIM_BYTES_MAX = 16 << 20  # more than the overrides of any manifest that is accepted, escaped
 DIRECTORY_MODE = 0o700
 # Where we may not give the directory to the workload's user, everybody inside may write; the parent is 0700.
 DATA_MODE_UNOWNED = 0o777

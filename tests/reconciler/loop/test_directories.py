@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from reconciler.core.errors import TransientError
-from reconciler.loop.directories import Claim, HostDirectories
+from reconciler.loop.directories import CLAIM_BYTES_MAX, Claim, HostDirectories
 from state.kinds.home import Owner
+from state.kinds.user_container import Overrides
 
 HOME = "a" * 26
 OTHER = "b" * 26
@@ -144,8 +145,16 @@ BAD_CLAIMS = {
     "no claim at all": b'{"hello": "world"}',
     "somebody else's home": claim(OTHER).model_dump_json(by_alias=True).encode(),
     "bytes": b"\xff\xfe\x00",
-    "far too much": b" " * 100_000 + claim().model_dump_json(by_alias=True).encode(),
+    "far too much": b" " * CLAIM_BYTES_MAX + claim().model_dump_json(by_alias=True).encode(),
 }
+
+
+async def test_a_claim_with_a_manifests_largest_overrides_is_read_again(tmp_path: Path) -> None:
+    env = {f"CERTIFICATE_{number}": "\n" * 32_000 for number in range(30)}  # a mebibyte, twice that escaped
+    written = claim().model_copy(update={"overrides": Overrides(env=env)})
+    directories = HostDirectories(tmp_path)
+    await directories.record(written)
+    assert await directories.claims() == [written]
 
 
 @pytest.mark.parametrize("content", BAD_CLAIMS.values(), ids=BAD_CLAIMS.keys())
