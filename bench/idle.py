@@ -21,6 +21,7 @@ WATCHED_S = 300.0
 WATCHED_QUICK_S = 20.0
 CALLS_AT_ONCE = 8
 SETTLE_S = 20.0
+SETTINGS = {"CONTAINER_PORT_RANGE": "21000-21499"}  # a house for tests has fewer ports than containers here
 # The demo template of a real manifest probes every 15 s; the house's own is quicker for tests.
 PERIOD = "periodSeconds: 15"
 
@@ -30,7 +31,7 @@ def run(_out: Path, *, quick: bool) -> list[Sample]:
     image = ensure_demo_image(engine)
     count = CONTAINERS_QUICK if quick else CONTAINERS
     watched_s = WATCHED_QUICK_S if quick else WATCHED_S
-    with tempfile.TemporaryDirectory() as folder, house(Path(folder), engine, image) as built:
+    with tempfile.TemporaryDirectory() as folder, house(Path(folder), engine, image, SETTINGS) as built:
         _relax_probes(built)
         with concurrent.futures.ThreadPoolExecutor(CALLS_AT_ONCE) as calls:
             list(calls.map(lambda number: first_answer_s(built, f"idle{number}"), range(count)))
