@@ -51,6 +51,7 @@ class Direct:
         "_activity",
         "_connection",
         "_exchange",
+        "_is_over",
         "_limits",
         "_on_end",
         "_pool",
@@ -74,6 +75,7 @@ class Direct:
         self._activity = activity
         self._on_end = on_end
         self._repeatable = False
+        self._is_over = False
         self.outcome = Outcome()
 
     def begin(self, head: UpstreamHead) -> None:
@@ -94,8 +96,13 @@ class Direct:
         self._connection.give_up(Failure.CLIENT_GONE, "the client hung up")
 
     def _news(self) -> None:
-        """Something came from the upstream, or it ended, or the client can take more."""
+        """Something came from the upstream, or it ended, or the client can take more.
+
+        Or it is over by now: a client that goes while it could take no more is told of twice.
+        """
         outcome, connection = self.outcome, self._connection
+        if self._is_over:
+            return
         if not outcome.answer_began:
             if connection.answer.head_complete:
                 self._answer_head()
@@ -140,8 +147,10 @@ class Direct:
             self._exchange.restart()
             return
         if outcome.answer_began:
+            self._end()  # before the cut, which tells of a lost client in turn
             self._exchange.cut()
-        elif outcome.failure is not Failure.CLIENT_GONE:
+            return
+        if outcome.failure is not Failure.CLIENT_GONE:
             outcome.status, headers, body = problem(outcome.failure, outcome.detail)
             self._exchange.answer_head(outcome.status, headers)
             self._exchange.answer_body(body, more=False)
@@ -152,6 +161,7 @@ class Direct:
         self._on_end(self.outcome)
 
     def _release(self) -> None:
+        self._is_over = True
         self._exchange.on_gone = None
         self._connection.listener = None
         self._pool.give_back(self._connection)

@@ -36,17 +36,29 @@ _REQUEST_DROPPED = _HOP | {
     b"host",  # the router's
     b"http2-settings",
     b"proxy",  # CGI programs read it as HTTP_PROXY
-    b"remote-user",
     b"true-client-ip",
     b"x-app-user",
     b"x-client-ip",
     b"x-cluster-client-ip",
-    b"x-original-url",
     b"x-real-ip",
     b"x-remote-user",
     b"x-rewrite-url",
 }
-_IDENTITY_PREFIXES = (b"x-forwarded-", b"x-auth-")
+# What proxies with a sign-in of their own say of who asks; behind us a client could only be making it up.
+_IDENTITY_PREFIXES = (
+    b"x-forwarded",
+    b"x-auth-",
+    b"x-original-",
+    b"x-webauth-",
+    b"x-goog-authenticated-",
+    b"x-amzn-oidc-",
+    b"x-ms-client-principal",
+    b"cf-access-",
+    b"remote-",
+    b"tailscale-",
+)
+# What a container may not tell the proxy in front of us, or a browser about its siblings' cookies.
+_ANSWER_DROPPED = frozenset({b"x-accel-redirect", b"x-sendfile", b"clear-site-data"})
 _GATEWAY_COOKIES = (b"__host-mcpgw", b"__secure-mcpgw", b"mcpgw")
 # Never removed because a Connection header names them: they frame or address the message.
 _NEVER_BY_CONNECTION = frozenset({b"content-length", b"transfer-encoding", b"host", b"content-type"})
@@ -110,6 +122,8 @@ def answer_headers(status: int, headers: Iterable[Header]) -> tuple[list[Header]
         if name in _HOP:
             if name == b"connection":
                 named |= connection_options(value)
+            continue
+        if name in _ANSWER_DROPPED:
             continue
         if name == b"set-cookie" and is_gateway_cookie(value):
             continue

@@ -119,11 +119,11 @@ class Cycle:
         except asyncio.CancelledError:  # the graceful shutdown's limit
             self.cut()
         except Exception:
-            _log.error("request.failed", path=self.scope["path"], traceback=traceback.format_exc())
+            _log.error("request.failed", method=self.scope["method"], traceback=traceback.format_exc())
             await self._answer_for_the_application()
         else:
             if not self.answer_complete and not self.gone:
-                _log.error("request.unanswered", path=self.scope["path"])
+                _log.error("request.unanswered", method=self.scope["method"])
                 await self._answer_for_the_application()
         finally:
             self.scope = {}  # it names this cycle: left alone, every request would wait for the collector

@@ -265,6 +265,9 @@ async def gateway(
             yield front
     finally:
         await proxy.close()
+    await asyncio.sleep(0)  # what was cut ends
+    # A request that ends twice makes somebody's demand negative, and a negative demand ends the worker.
+    assert front.activity.ended == front.activity.began, "each request ends once"
 
 
 async def _warm(front: Gateway) -> None:

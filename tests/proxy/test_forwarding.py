@@ -58,6 +58,16 @@ async def test_own_headers_replace_the_clients() -> None:
         "X-App-User: root",
         "X_App_User: root",
         "X-Auth-Email: root@example.com",
+        "X-Forwarded: for=1.1.1.1",
+        "X-Original-Forwarded-For: 1.1.1.1",
+        "Remote-User: root",
+        "Remote-Groups: root",
+        "Tailscale-User-Login: root",
+        "Cf-Access-Authenticated-User-Email: root",
+        "X-Goog-Authenticated-User-Email: root",
+        "X-Amzn-Oidc-Identity: root",
+        "X-Ms-Client-Principal-Name: root",
+        "X-Webauth-User: root",
         "Authorization: Bearer secret",
         "X-Gateway-Assertion: forged",
         "X_Gateway_Assertion: forged",
@@ -78,6 +88,19 @@ async def test_own_headers_replace_the_clients() -> None:
     assert header(request, "mcp-param-unknown") == [b"kept"]
     for word in (b"1.1.1.1", b"root", b"secret", b"forged", b"evil", b"mcpgw", b"/admin"):
         assert word not in request
+
+
+async def test_a_workload_cannot_steer_the_proxy_in_front_or_clear_its_siblings_cookies() -> None:
+    steering = (
+        b"x-accel-redirect: /internal\r\nx-sendfile: /etc/passwd\r\n"
+        b'clear-site-data: "cookies"\r\nx-accel-buffering: no\r\n'
+    )
+    answer_bytes = b"HTTP/1.1 200 OK\r\n" + steering + b"content-length: 0\r\n\r\n"
+    async with upstream(always(answer_bytes)) as up, gateway(up.endpoint) as front:
+        answer = await front.ask(get())
+    for name in ("x-accel-redirect", "x-sendfile", "clear-site-data"):
+        assert header(answer, name) == []
+    assert header(answer, "x-accel-buffering") == [b"no"]
 
 
 async def test_gateway_cookies_cannot_be_set_by_a_workload() -> None:
