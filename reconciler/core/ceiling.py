@@ -11,6 +11,10 @@ from posixpath import normpath
 from reconciler.core.container import ContainerSpec
 
 RUNTIME_DEFAULT = ""
+# Engines read 0 as "no limit", and what rounds to it too. Source: Docker refuses less memory than 6 MiB.
+MEMORY_BYTES_MIN = 6 << 20
+CPUS_MIN = 0.01
+PIDS_MIN = 1
 # Mounting over these would hand the workload its own loader, accounts or devices to rewrite.
 MOUNT_PATHS_REFUSED = ("/", "/usr", "/usr/local", "/run")
 MOUNT_TREES_REFUSED = (
@@ -57,6 +61,9 @@ def _reasons(spec: ContainerSpec, ceiling: Ceiling) -> tuple[str, ...]:
             any(fnmatchcase(spec.image, glob) for glob in ceiling.images),
             f"image {spec.image} matches none of CEILING_IMAGES ({', '.join(ceiling.images)})",
         ),
+        _at_least("memory", spec.memory_bytes, MEMORY_BYTES_MIN),
+        _at_least("cpus", spec.cpus, CPUS_MIN),
+        _at_least("pids", spec.pids, PIDS_MIN),
         _at_most("memory", spec.memory_bytes, ceiling.memory_bytes_max, "CEILING_MEMORY"),
         _at_most("cpus", spec.cpus, ceiling.cpus_max, "CEILING_CPUS"),
         _at_most("pids", spec.pids, ceiling.pids_max, "CEILING_PIDS"),
@@ -87,6 +94,12 @@ def _is_refused_mount(path: str) -> bool:
 
 def _at_most(what: str, asked: float, most: float, setting: str) -> str:
     return _unless(asked <= most, f"{what} {asked:g} is over {setting} ({most:g})")
+
+
+def _at_least(what: str, asked: float, least: float) -> str:
+    return _unless(
+        asked >= least, f"{what} {asked:g} is no limit to an engine; give at least {least:g}"
+    )
 
 
 def _unless(condition: bool, reason: str) -> str:

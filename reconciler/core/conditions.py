@@ -17,7 +17,7 @@ from reconciler.core.actions import (
     Start,
     Tombstone,
 )
-from reconciler.core.planned import Plan
+from reconciler.core.planned import Blocked, Plan, not_allowed
 from reconciler.core.target import is_rolled_back
 from reconciler.core.world import World, is_running
 from state.kinds.resource import MESSAGE_CHARS_MAX, Condition, Conditions, ConditionType, Truth
@@ -132,6 +132,9 @@ def _degraded(world: World, plan: Plan) -> Condition:
     if world.wanted is not None and is_rolled_back(world, world.wanted):
         message = "the wanted spec never got ready here; the last good one runs until another is wanted"
         return _condition(world, ConditionType.DEGRADED, Truth.TRUE, "RolledBack", message)
+    refused = _refused_edit(world)
+    if refused is not None:
+        return _condition(world, ConditionType.DEGRADED, Truth.TRUE, refused.reason, refused.message)
     if world.image.failed_reason and not world.image.present:
         return _condition(
             world, ConditionType.DEGRADED, Truth.TRUE, world.image.failed_reason, world.image.failed_message
@@ -141,6 +144,14 @@ def _degraded(world: World, plan: Plan) -> Condition:
         message = f"{names} also claims this user; the recorded container stays routed"
         return _condition(world, ConditionType.DEGRADED, Truth.TRUE, "TwoContainers", message)
     return _condition(world, ConditionType.DEGRADED, Truth.FALSE, "AsExpected")
+
+
+def _refused_edit(world: World) -> Blocked | None:
+    """Why what is wanted now does not replace what runs: the ceiling forbids it, and the old one stays."""
+    record, wanted = world.incarnation, world.wanted
+    if record is None or wanted is None or record.spec.spec_hash == wanted.hash:
+        return None
+    return not_allowed(world, wanted)
 
 
 def _condition(world: World, of: ConditionType, truth: Truth, reason: str, message: str = "") -> Condition:

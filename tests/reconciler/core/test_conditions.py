@@ -31,6 +31,12 @@ FAILED = (
 
 SAID: dict[str, tuple[Scene, ConditionType, str, str]] = {
     "what runs and answers is ready": (alive(), READY, "True", "Answers"),
+    "an edit that the ceiling refuses is told while the old container serves": (
+        Scene().overriding(image="evil:1").recorded(of=OTHER_HASH).showing().healthy().routed(),
+        DEGRADED,
+        "True",
+        "NotAllowed",
+    ),
     "what has not answered yet is not": (
         Scene().recorded().showing().starting(seconds=1),
         READY,
