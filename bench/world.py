@@ -39,6 +39,9 @@ class NoDirectories:
     async def claims(self) -> list[Claim]:
         return []
 
+    async def claimed(self) -> set[str]:
+        return set()
+
     async def purge(self, home: str) -> None:
         del home
 

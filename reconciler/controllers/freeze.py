@@ -28,11 +28,11 @@ class Freeze:
         return self.reason if self.reason != NOT_COMPARED else ""
 
     async def judge(self) -> None:
-        """Compare anew. Raises ActionError when the claims on disk cannot be read."""
+        """Compare anew. Raises ActionError when it cannot be told whose claims are on disk."""
         hands = self._hands
         containers = hands.observer.containers()
         unknown = any(self._home(one) is None for one in containers if one.identity is not None)
-        claimed = {claim.home for claim in await hands.directories.claims()} if unknown else set()
+        claimed = await hands.directories.claimed() if unknown else set()
         ahead = [one.name for one in containers if self._is_ahead(one, claimed)]
         store_rules = self.thawed_epoch >= hands.leader.epoch
         reason = freeze_reason(world_epoch(containers), hands.leader.epoch, () if store_rules else ahead)

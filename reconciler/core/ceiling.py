@@ -97,9 +97,7 @@ def _at_most(what: str, asked: float, most: float, setting: str) -> str:
 
 
 def _at_least(what: str, asked: float, least: float) -> str:
-    return _unless(
-        asked >= least, f"{what} {asked:g} is no limit to an engine; give at least {least:g}"
-    )
+    return _unless(asked >= least, f"{what} {asked:g} is no limit to an engine; give at least {least:g}")
 
 
 def _unless(condition: bool, reason: str) -> str:

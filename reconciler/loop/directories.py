@@ -64,6 +64,10 @@ class Directories(Protocol):
         """Every readable claim; unreadable ones are logged and left alone. Raises TransientError."""
         ...
 
+    async def claimed(self) -> set[str]:
+        """The Homes that have a claim, readable or not: unknown is not absent. Raises TransientError."""
+        ...
+
     async def purge(self, home: str) -> None:
         """Delete a Home's data and claim for good; absent is success. Raises TransientError."""
         ...
@@ -100,6 +104,12 @@ class HostDirectories:
         except OSError as error:
             raise _translated(error, self._root) from error
 
+    async def claimed(self) -> set[str]:
+        try:
+            return await asyncio.to_thread(self._claimed)
+        except OSError as error:
+            raise _translated(error, self._root) from error
+
     async def purge(self, home: str) -> None:
         try:
             await asyncio.to_thread(self._purge, home)
@@ -133,6 +143,9 @@ class HostDirectories:
             return []
         found = (self._read(path) for path in sorted(self._root.glob(f"*/{CLAIM_FILE}")))
         return [claim for claim in found if claim is not None]
+
+    def _claimed(self) -> set[str]:
+        return {path.parent.name for path in self._root.glob(f"*/{CLAIM_FILE}")}
 
     def _read(self, path: Path) -> Claim | None:
         try:

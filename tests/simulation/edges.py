@@ -112,6 +112,9 @@ class ProcessDirectories:
     async def claims(self) -> list[Claim]:
         return await self._process.through(self._read)
 
+    async def claimed(self) -> set[str]:
+        return {claim.home for claim in await self.claims()}
+
     async def purge(self, home: str) -> None:
         await self._process.through(lambda: self._purge(home))
 

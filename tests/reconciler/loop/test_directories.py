@@ -157,6 +157,14 @@ async def test_a_claim_with_a_manifests_largest_overrides_is_read_again(tmp_path
     assert await directories.claims() == [written]
 
 
+async def test_a_claim_that_cannot_be_read_is_a_claim_all_the_same(tmp_path: Path) -> None:
+    directories = HostDirectories(tmp_path)
+    await directories.record(claim())
+    (tmp_path / HOME / "claim.json").write_bytes(b"half")
+    assert await directories.claims() == []
+    assert await directories.claimed() == {HOME}
+
+
 @pytest.mark.parametrize("content", BAD_CLAIMS.values(), ids=BAD_CLAIMS.keys())
 async def test_a_claim_that_says_nothing_is_left_alone(
     root: Path, directories: HostDirectories, content: bytes
