@@ -51,9 +51,11 @@ class Desk:
 
 
 def _ask_restart(tx: Tx, name: str, asked_by: str) -> None:
-    for request in tx.list(Request):
-        if request.spec.user_container == name and request.status.outcome is Outcome.PENDING:
+    """What was asked for before and is done is forgotten now, so that there is one a user at the most."""
+    for request in (one for one in tx.list(Request) if one.spec.user_container == name):
+        if request.status.outcome is Outcome.PENDING:
             return
+        tx.delete(request)
     spec = RequestSpec(user_container=name, verb=Verb.RESTART, asked_by=asked_by, asked_at=tx.now)
     tx.create(Request(metadata=Metadata(name=f"restart-{uuid4().hex}"), spec=spec))
 

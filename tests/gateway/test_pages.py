@@ -9,7 +9,7 @@ import pytest
 
 from gateway.auth.local import local_user, mint_sign_in_link
 from gateway.worker import is_bound_to_loopback
-from state.kinds.request import Request, Verb
+from state.kinds.request import Outcome, Request, RequestStatus, Verb
 from state.kinds.resource import ConditionType, Truth
 from state.kinds.user_container import UserContainer
 from tests.gateway.conftest import ALICE_HOME, Town
@@ -169,6 +169,13 @@ async def test_restart_is_asked_for_once_and_only_for_ones_own(town: Town) -> No
     [request] = await rig.read(lambda tx: tx.list(Request))
     assert (request.spec.user_container, request.spec.verb) == ("alice", Verb.RESTART)
     assert request.spec.asked_by == "app:shop.alice"
+
+    done = request.replaced(status=RequestStatus(outcome=Outcome.DONE))
+    await rig.store.transact(lambda tx: tx.update_status(done), actor="test")
+    async with post(rig, "/-/restart", cookie, {"csrf": csrf, "name": "alice"}) as answer:
+        assert answer.status == 303
+    [again] = await rig.read(lambda tx: tx.list(Request))
+    assert again.name != request.name, "what is done is forgotten when the next is asked for"
 
 
 @pytest.mark.parametrize("path", ["/-/restart", "/-/open", "/-/start", "/signout"])
