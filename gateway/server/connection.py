@@ -384,6 +384,8 @@ class Connection(asyncio.Protocol):
         )
         websocket.connection_made(self._transport)
         self._transport.set_protocol(websocket)
+        if self._writable is not None:  # an answer before it is not taken yet, and nobody will say so again
+            websocket.pause_writing()
         websocket.data_received(b"".join(pieces))
         return b""
 

@@ -1,7 +1,8 @@
-"""uvicorn's WebSocket protocol, with two differences that a proxy needs.
+"""uvicorn's WebSocket protocol, with the differences that a proxy needs.
 
 A connection that is lost without a close frame is told as 1006, not as 1005, so that the other side can be
-told the truth; and a client that takes nothing of what we write is cut off by the sweep.
+told the truth; a client that takes nothing of what we write is cut off by the sweep, and until then its pings
+are not read either: each would add its answer to what is buffered already.
 """
 
 from __future__ import annotations
@@ -33,6 +34,13 @@ class GatewayWebSocket(WebSocketsSansIOProtocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         self._stalled_at = _NEVER
+        if not self.read_paused and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def handle_ping(self) -> None:
+        super().handle_ping()
+        if not self.writable.is_set():
+            self.transport.pause_reading()
 
     def expire(self, now: float) -> None:
         if now - self._stalled_at > self.limits.stall_s:

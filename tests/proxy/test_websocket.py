@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gateway.proxy import Endpoint, Failure, Limits
 from gateway.server import ServerLimits
-from tests.proxy.rig import PATIENCE_S, Gateway, Peer, always, gateway, header, status, upstream
+from tests.proxy.rig import PATIENCE_S, Gateway, Peer, always, gateway, get, header, status, upstream
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
 
@@ -354,6 +354,49 @@ async def test_a_slow_reader_slows_the_upstream_down() -> None:
         while sent != last or not sent:
             last = sent
             await asyncio.sleep(0.3)
+        assert sent < 100
+        raw.reset()
+
+
+async def test_pings_of_a_client_that_reads_nothing_are_not_read_without_end() -> None:
+    ping = b"\x89\xfd\0\0\0\0" + b"x" * 125
+    async with workload(echo) as endpoint, gateway(endpoint) as front:
+        raw = await front.connect()
+        await raw.send(HANDSHAKE + b"\r\n")
+        await raw.head()
+        raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        with pytest.raises(TimeoutError):
+            for _ in range(200):  # 50 MiB; what the kernel buffers is a tenth of it
+                await asyncio.wait_for(raw.send(ping * 2000), 2)
+        raw.reset()
+
+
+async def test_a_websocket_behind_an_answer_that_is_not_taken_slows_the_upstream_down() -> None:
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 200000\r\n\r\n" + b"x" * 200_000
+    frame = b"\x82\x7f" + (1 << 20).to_bytes(8, "big") + b"y" * (1 << 20)
+    sent = 0
+
+    async def handler(peer: Peer) -> None:
+        nonlocal sent
+        while b"upgrade" not in (head := await peer.head()).lower():
+            await peer.send(answer)
+        await peer.send(handshake_answer(head))
+        while sent < 100:
+            await peer.send(frame)
+            sent += 1
+
+    async with upstream(handler) as up, gateway(up.endpoint) as front:
+        raw = await front.connect()
+        raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        with contextlib.suppress(TimeoutError):  # one answer after another, until one waits for the client
+            for _ in range(400):
+                await raw.send(get(close=False))
+                await asyncio.wait_for(front.outcomes.get(), 0.5)
+        await raw.send(HANDSHAKE + b"\r\n")
+        last = -1
+        while sent != last:
+            last = sent
+            await asyncio.sleep(0.5)
         assert sent < 100
         raw.reset()
 
