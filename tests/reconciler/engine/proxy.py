@@ -21,15 +21,16 @@ class Failure(StrEnum):
     ANSWER_NONSENSE = "answers 200 with what is no JSON"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Rule:
     pattern: re.Pattern[str]
     failure: Failure
+    times_left: float  # how often it still applies
 
 
 INTERNAL_ERROR = (
     b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\n"
-    b'Content-Length: 20\r\nConnection: close\r\n\r\n{"message": "it\'s I"}'
+    b'Content-Length: 21\r\nConnection: close\r\n\r\n{"message": "it\'s I"}'
 )
 NONSENSE = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4\r\nConnection: close\r\n\r\n}{}{"
@@ -45,8 +46,8 @@ class EngineProxy:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def fail(self, pattern: str, failure: Failure) -> None:
-        self._rule = Rule(re.compile(pattern), failure)
+    def fail(self, pattern: str, failure: Failure, times: float = float("inf")) -> None:
+        self._rule = Rule(re.compile(pattern), failure, times)
 
     def mend(self) -> None:
         self._rule = None
@@ -84,9 +85,10 @@ class EngineProxy:
             self.asked.append(line)
             body = await reader.readexactly(_content_length(head))
             rule = self._rule
-            if rule is None or not rule.pattern.search(line):
+            if rule is None or rule.times_left < 1 or not rule.pattern.search(line):
                 await self._pass(head, body, writer)
             else:
+                rule.times_left -= 1
                 await self._fail(rule.failure, head, body, writer)
             return
 
