@@ -6,6 +6,7 @@ Exit code 0 when every part ran, also when a goal is missed: a missed figure is 
 import argparse
 import importlib
 import logging
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -27,10 +28,14 @@ def main(words: list[str]) -> int:
         started_at = time.monotonic()
         print(f"bench: {part} …", flush=True)
         try:
-            samples += importlib.import_module(f"bench.{part}").run(HERE, quick=options.quick)
+            measured = importlib.import_module(f"bench.{part}").run(HERE, quick=options.quick)
         except Exception as error:
             broken.append(part)
             print(f"bench: {part} broke: {type(error).__name__}: {error}", file=sys.stderr)
+        else:
+            samples += measured
+            for sample in measured:
+                print(f"bench: {sample.name}: {statistics.median(sample.values):.3g}", flush=True)
         print(f"bench: {part} took {time.monotonic() - started_at:.0f} s", flush=True)
     verdicts = results.judge(results.load_goals(), samples)
     print(results.table(verdicts))

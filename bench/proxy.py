@@ -5,6 +5,7 @@ alike; a ratio is taken within a round. Next: :mod:`bench.fronts` (who is measur
 (what is measured of streams).
 """
 
+import platform
 import tempfile
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -19,7 +20,10 @@ CONNECTIONS = (1, 32, 256)
 ROUNDS, ROUNDS_QUICK = 7, 1
 BURST_S, BURST_QUICK_S = 3, 1
 WARM_UP_S = 2
-HOW = "223-byte MCP call, 336-byte answer, one worker on one core, {rounds} interleaved rounds of {seconds} s"
+HOW = (
+    f"223-byte MCP call, 336-byte answer, one worker on one core, Python {platform.python_version()} "
+    f"({platform.python_compiler()}), {{rounds}} interleaved rounds of {{seconds}} s"
+)
 
 
 @dataclass

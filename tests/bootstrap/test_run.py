@@ -26,6 +26,8 @@ def project(tmp_path: Path) -> Path:
 
 def run(project: Path, *words: str, path: str | None = None) -> "subprocess.CompletedProcess[str]":
     environment = {**os.environ, "PATH": path or os.environ["PATH"]}
+    if path:
+        environment["MCPGW_PYTHON"] = "python3"
     environment.pop("VIRTUAL_ENV", None)
     return subprocess.run(
         ("/bin/sh", "run", *words),
