@@ -17,6 +17,7 @@ class Asked:
         "dials",
         "head",
         "held_s",
+        "is_owners",
         "outcome",
         "own_status",
         "path",
@@ -40,6 +41,7 @@ class Asked:
         self.seat: Seat | None = None
         self.route: Route | None = None
         self.outcome: Outcome | None = None
+        self.is_owners = False  # whether a session of the container's owner let a page request in
         self.own_status = 0  # what the gateway itself answered
         self.reason = ""
         self.held_s = 0.0

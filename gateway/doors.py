@@ -5,6 +5,7 @@ for whoever holds a hosted link, or for anyone, as its template says. A user's p
 gateway's origin, and a page's cookie is never good for MCP. Next: :mod:`gateway.hold.delivery`.
 """
 
+from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -14,7 +15,8 @@ from gateway.auth.sessions import Sessions
 from gateway.head import Head
 from gateway.hold.delivery import Delivery, OnEnd
 from gateway.hold.manner import Manner, manner_of_call, manner_of_page
-from gateway.origins import SAFE_METHODS, refuse_foreign_origin
+from gateway.hold.reasons import RETRY_AFTER_S
+from gateway.origins import SAFE_METHODS, refuse_embedding, refuse_foreign_origin
 from gateway.problems import Problem, bad_request, forbidden, not_found, unavailable
 from gateway.proxy import UpstreamHead
 from gateway.proxy.direct import Exchange
@@ -31,6 +33,17 @@ USER_PREFIX = "/u/"
 TABLE_WAIT_S = 5.0
 
 
+async def wait_believed(table: Table) -> None:
+    """Raises Problem (503) where the routes are not known: at start, or after a lost lease."""
+    if not await table.wait_believed(TABLE_WAIT_S):
+        raise unavailable(
+            "The routes are not known",
+            "The gateway is reading them from its store. Ask again in a moment.",
+            "NotCurrent",
+            2.0,
+        )
+
+
 class Doorway:
     """What both doors do once everything is checked."""
 
@@ -38,16 +51,6 @@ class Doorway:
         self.table = table
         self._delivery = delivery
         self._heads = heads
-
-    async def wait_believed(self) -> None:
-        """Raises Problem (503) where the routes are not known: at start, or after a lost lease."""
-        if not await self.table.wait_believed(TABLE_WAIT_S):
-            raise unavailable(
-                "The routes are not known",
-                "The gateway is reading them from its store. Ask again in a moment.",
-                "NotCurrent",
-                2.0,
-            )
 
     async def deliver(self, asked: Asked, seat: Seat, path: str, manner: Manner) -> None:
         asked.seat = seat
@@ -98,7 +101,7 @@ class GatewayDoor:
     async def serve(self, asked: Asked) -> None:
         """Raises Problem: 403, 401, 400, 404 or 503, in this order of checks."""
         if not self._table.is_believed:
-            await self._doorway.wait_believed()
+            await wait_believed(self._table)
         passage = self._check(asked)
         seat = passage.seat or await self._seats.ensure(passage.user, passage.template)
         asked.site = self._sites.gateway  # the public name, whichever of our names was used
@@ -171,7 +174,7 @@ class HomeDoor:
     async def serve(self, asked: Asked) -> None:
         """Raises Problem: 404, 403 or 401, in this order of checks."""
         if not self._table.is_believed:
-            await self._doorway.wait_believed()
+            await wait_believed(self._table)
         home = asked.site.home
         seat = self._table.seat_at_home(home)
         if seat is None:
@@ -181,7 +184,10 @@ class HomeDoor:
         refuse_foreign_origin(asked.head, asked.site, guarded=changes)
         await self._admit(asked, seat, route)
         manner = manner_of_page(asked, is_anyones=route.access is Access.ANY)
-        await self._doorway.deliver(asked, seat, asked.path, manner)
+        try:
+            await self._doorway.deliver(asked, seat, asked.path, manner)
+        except Problem as problem:
+            raise (problem if asked.is_owners else discreet(problem)) from None
 
     def _route(self, seat: Seat, path: str) -> Route:
         routes = self._table.routes(seat.template)
@@ -193,14 +199,16 @@ class HomeDoor:
         return route
 
     async def _admit(self, asked: Asked, seat: Seat, route: Route) -> None:
-        """Raises Problem (401) unless the route's access rule lets this request in."""
+        """Raises Problem (403, 401) unless the route's access rule lets this request in."""
         if route.access is Access.ANY:
             return
         if route.access is Access.LINK and names_hostname(route, asked.path, asked.site.home):
             return
+        refuse_embedding(asked.head)
         visitor = await self._sessions.home_visitor(asked.head, asked.site.home)
         if visitor is None or visitor.user != seat.user:
             raise _enter_first(self._sites)
+        asked.is_owners = True
 
 
 def split_user(path: str) -> tuple[str | None, str]:
@@ -231,6 +239,16 @@ def named_user(caller: Caller, named: str, table: Table) -> str:
     if caller.user is not None and caller.user != user:
         raise forbidden("The path and X-App-User name different users.", "UserMismatch")
     return user
+
+
+def discreet(problem: Problem) -> Problem:
+    """What a stranger may know of a container that does not answer: that, and nothing of the reasons."""
+    if problem.status != HTTPStatus.SERVICE_UNAVAILABLE:
+        return problem
+    detail = "Ask again in a moment. Its owner can see why on the account page."
+    return unavailable(
+        "The container is not ready", detail, "NotReady", problem.retry_after_s or RETRY_AFTER_S
+    )
 
 
 def _no_page(sites: Sites) -> Problem:

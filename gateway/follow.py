@@ -12,7 +12,7 @@ import structlog
 from gateway.lease import LeaseKeeper, LeaseLostError
 from gateway.proxy import Proxy
 from gateway.routes.table import KINDS, Retirement, Table
-from state.store.errors import NotFound, StoreError
+from state.store.errors import NotFound, Replaced, StoreError
 from state.store.port import Store
 
 RETRY_S = 1.0
@@ -31,12 +31,15 @@ class Follower:
         self._worker = worker
 
     async def run(self) -> NoReturn:
+        """Raises Replaced: what this worker knows is another store's, and it has to begin anew."""
         while True:
             try:
                 await self._lease.join()
                 await self._follow_while_leased()
             except LeaseLostError:
                 _log.warning("routes.dropped", worker=self._worker)
+            except Replaced:
+                raise
             except StoreError as error:
                 _log.warning("store.unanswered", worker=self._worker, why=str(error), retry_after_s=RETRY_S)
                 await asyncio.sleep(RETRY_S)

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import structlog
 
-from state.store.errors import NotFound, StoreError
+from state.store.errors import NotFound, Replaced, StoreError
 from state.store.port import Store
 
 TTL_S = 10.0
@@ -58,7 +58,7 @@ class LeaseKeeper:
         return self.stands()
 
     async def keep(self) -> None:
-        """Renew until the lease is lost. Raises LeaseLostError."""
+        """Renew until the lease is lost. Raises LeaseLostError, Replaced."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(RENEW_EVERY_S):
@@ -74,13 +74,16 @@ class LeaseKeeper:
             await self._store.leave(self._worker)
 
     async def _renew(self) -> bool:
-        """Whether the store said yes. Raises LeaseLostError."""
+        """Whether the store said yes. Raises LeaseLostError, Replaced."""
         try:
             await self._extend()
         except NotFound as lost:
             self._expires_s = float("-inf")
             _log.warning("lease.expired", worker=self._worker)
             raise LeaseLostError from lost
+        except Replaced:
+            self._expires_s = float("-inf")
+            raise
         except StoreError as error:
             _log.warning("lease.unrenewed", worker=self._worker, why=str(error))
             return False

@@ -16,16 +16,19 @@ from gateway.settings import GatewaySettings
 from gateway.supervise import supervise
 from gateway.worker import Worker, stop_on_signals
 from state.logs import configure
-from state.settings import SettingsError
+from state.settings import EXIT_SETTINGS, SettingsError
 from state.store import open_store
-from state.store.errors import StoreError
+from state.store.errors import StoreError, Unavailable
 from state.store.tickets import open_tickets
 
 AUTH_FILE = "auth.db"
 
 
 def run(settings: GatewaySettings) -> int:
-    """Serve until SIGTERM; the exit code. Raises SettingsError for what cannot be listened on or opened."""
+    """Serve until SIGTERM; the exit code.
+
+    Raises SettingsError for what cannot be listened on or opened, Unavailable where the store is silent.
+    """
     listener = listen_or_refuse("GATEWAY_BIND", settings.gateway_bind)
     with listener:
         if settings.gateway_workers > 1:
@@ -41,6 +44,8 @@ async def _serve(settings: GatewaySettings, listener: socket.socket, private: so
     try:
         store = await open_store(settings.store_url.get_secret_value())
         tickets = await open_tickets(settings.state_dir / AUTH_FILE)
+    except Unavailable:  # it may answer the next start
+        raise
     except StoreError as error:
         raise SettingsError(f"STORE_URL: {error}") from None
     try:
@@ -61,6 +66,9 @@ def _worker_process(settings: GatewaySettings, listener: socket.socket, index: i
         with listen_or_refuse("GATEWAY_PRIVATE_BIND", bind) as private:
             uvloop.run(_serve(settings, listener, private))
     except SettingsError as error:
+        sys.stderr.write(f"mcpgw: {error}\n")
+        sys.exit(EXIT_SETTINGS)
+    except StoreError as error:
         sys.exit(f"mcpgw: {error}")
 
 

@@ -2,7 +2,8 @@
 
 A browser says where a request comes from; what is not a browser says nothing and carries its own proof.
 Source: MCP 2025-11-25, Streamable HTTP, security: a bad Origin must be answered 403. Elsewhere it guards
-whatever changes something and every WebSocket, since cookies go along with both.
+whatever changes something and every WebSocket, since cookies go along with both; and of a Home's pages, what
+is not a navigation of the whole window, since sibling Homes are one site to cookies.
 Next: :mod:`gateway.front`.
 """
 
@@ -25,6 +26,17 @@ def refuse_foreign_origin(head: Head, site: Site, *, guarded: bool) -> None:
         if head.values.get(b"sec-fetch-site") in _FOREIGN:
             raise _foreign()
     elif b"origin" in head.doubled or origin.decode("latin-1") != site.origin:
+        raise _foreign()
+
+
+def refuse_embedding(head: Head) -> None:
+    """Raises Problem (403) where another origin's page would load, frame or read what a session lets in.
+
+    It may link here: a navigation of the whole window shows the page to its owner, and to nobody else.
+    """
+    if head.values.get(b"sec-fetch-site") not in _FOREIGN:
+        return
+    if (head.values.get(b"sec-fetch-mode"), head.values.get(b"sec-fetch-dest")) != (b"navigate", b"document"):
         raise _foreign()
 
 

@@ -74,6 +74,8 @@ class Seats:
                 obj = await self._store.transact(lambda tx: _created(tx, user, template), actor=self._actor)
         except TemplateMissingError:
             raise _no_template(template) from None
+        except AlreadyExists as error:
+            raise unavailable("The container's name is taken", f"{error}.", "NameTaken", 60.0) from None
         except StoreError as error:
             raise store_silent() from error
         seat = self._table.learn(obj)

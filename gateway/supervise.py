@@ -1,7 +1,7 @@
 """Several workers on one socket: started, started again when one dies, stopped within a limit.
 
-Decides when a dead worker is replaced; refuses to know what a worker does. The parent opens no store and
-serves nothing, so there is nothing in it to go wrong.
+Decides when a dead worker is replaced, and that one which its settings stop is not; refuses to know what a
+worker does. The parent opens no store and serves nothing, so there is nothing in it to go wrong.
 """
 
 import multiprocessing
@@ -17,6 +17,7 @@ from time import monotonic
 import structlog
 
 from gateway.settings import GatewaySettings
+from state.settings import EXIT_SETTINGS
 
 RESTART_S_MIN = 0.5
 RESTART_S_MAX = 30.0
@@ -39,21 +40,25 @@ class _Slot:
 
 
 def supervise(main: Main, settings: GatewaySettings, listener: socket.socket) -> int:
-    """Run `GATEWAY_WORKERS` children until SIGTERM or SIGINT; the exit code."""
+    """Run `GATEWAY_WORKERS` children until SIGTERM or SIGINT, or until one ends with EXIT_SETTINGS.
+
+    Returns the exit code. A child that ends so has said why in a line of its own.
+    """
     spawning = multiprocessing.get_context("spawn")
     slots = [_Slot(index) for index in range(settings.gateway_workers)]
+    exit_code = 0
     with _stopping() as stop:
-        while not stop.asked:
+        while not stop.asked and not exit_code:
             for slot in slots:
                 if slot.process is None and monotonic() >= slot.start_at_s:
                     slot.process = spawning.Process(target=main, args=(settings, listener, slot.index))
                     slot.process.start()
                     slot.started_s = monotonic()
             _wait(slots, stop)
-            for slot in slots:
-                _bury(slot)
+            if EXIT_SETTINGS in [_bury(slot) for slot in slots]:
+                exit_code = EXIT_SETTINGS
     _stop_all(slots)
-    return 0
+    return exit_code
 
 
 class _Stop:
@@ -93,18 +98,21 @@ def _wait(slots: list[_Slot], stop: _Stop) -> None:
     wait([stop.wakeup, *(slot.process.sentinel for slot in slots if slot.process is not None)], timeout_s)
 
 
-def _bury(slot: _Slot) -> None:
-    """Take note of a worker that died, and of when the next may start."""
+def _bury(slot: _Slot) -> int | None:
+    """Take note of a worker that died, and of when the next may start; its exit code."""
     process = slot.process
     if process is None or process.is_alive():
-        return
+        return None
     now_s = monotonic()
     slot.deaths_count = 1 if now_s - slot.started_s > HEALTHY_S else slot.deaths_count + 1
     pause_s = min(RESTART_S_MAX, RESTART_S_MIN * 2 ** (slot.deaths_count - 1))
     slot.start_at_s = now_s + pause_s
     slot.process = None
-    _log.error("worker.died", index=slot.index, exit_code=process.exitcode, restart_after_s=pause_s)
+    exit_code = process.exitcode
+    if exit_code != EXIT_SETTINGS:  # which has said why itself
+        _log.error("worker.died", index=slot.index, exit_code=exit_code, restart_after_s=pause_s)
     process.close()
+    return exit_code
 
 
 def _stop_all(slots: list[_Slot]) -> None:

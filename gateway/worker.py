@@ -35,12 +35,12 @@ from gateway.server import GatewayServer, build_server
 from gateway.settings import GatewaySettings
 from gateway.sites import Sites
 from gateway.upstream_heads import UpstreamHeads
-from state.store.errors import StoreError
+from state.store.errors import Replaced, StoreError
 from state.store.port import Store
 
 FIRST_READ_S = 5.0  # for the routes, before requests are taken in; later ones are held instead
 LEAVE_S = 2.0
-SWEEP_EVERY_S = 3600.0
+SWEEP_EVERY_S = 600.0
 
 _log = structlog.get_logger(__name__)
 
@@ -127,7 +127,10 @@ class Worker:
         """Without its background a worker only seems to work: it stops, and is started again."""
         if not task.cancelled() and not self._desk.closing.is_set():
             self._failure = task.exception()
-            _log.error("worker.broken", worker=self.name, exc_info=self._failure)
+            if isinstance(self._failure, StoreError):  # says itself what is wrong and how it is mended
+                _log.error("worker.broken", worker=self.name, why=str(self._failure))
+            else:
+                _log.error("worker.broken", worker=self.name, exc_info=self._failure)
             self.stop()
 
     async def _wind_up(self, tasks: list[asyncio.Task[Any]]) -> None:
@@ -159,6 +162,8 @@ class Worker:
             await asyncio.sleep(SWEEP_EVERY_S)
             try:
                 await self._desk.tickets.sweep()
+            except Replaced:
+                raise
             except StoreError as error:
                 _log.warning("sessions.unswept", why=str(error))
 

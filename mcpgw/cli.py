@@ -11,11 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mcpgw.bootstrap.errors import BootstrapError
-from reconciler.core.errors import ActionError
-from state.settings import SettingsError
+from reconciler.core.errors import ActionError, TerminalError
+from state.settings import EXIT_SETTINGS, SettingsError
 from state.store.errors import StoreError
 
-EXIT_SETTINGS = 78  # Source: sysexits.h, EX_CONFIG: no other start helps before somebody mends it
 EXIT_FAILED = 1
 ENV_FILE = Path(".env")
 
@@ -28,11 +27,9 @@ def main(words: Sequence[str] | None = None) -> int:
     verb: Verb = options.verb
     try:
         return verb(options)
-    except (SettingsError, BootstrapError) as error:
+    except (SettingsError, BootstrapError, TerminalError) as error:
         return _said(error, EXIT_SETTINGS)
-    except ActionError as error:
-        return _said(error, EXIT_SETTINGS)
-    except StoreError as error:
+    except (StoreError, ActionError) as error:
         return _said(error, EXIT_FAILED)
     except KeyboardInterrupt:
         return 130

@@ -1,7 +1,7 @@
 """Supervises the two processes on a laptop: start, restart with backoff, stop within a limit.
 
 Decides nothing about what they do. A process that ends with EXIT_SETTINGS cannot be helped by another
-start, so everything stops and its own one line stands. Compose does the same with two services.
+start, so everything stops and its own one line stands.
 """
 
 import asyncio
@@ -13,7 +13,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-EXIT_SETTINGS = 78  # Source: sysexits.h, EX_CONFIG
+from state.settings import EXIT_SETTINGS
+
 RESTART_S_MIN = 0.5
 RESTART_S_MAX = 15.0
 STEADY_AFTER_S = 30.0  # a process that ran this long starts over with the shortest wait

@@ -24,6 +24,8 @@ from state.kinds.app import App, AppSpec, key_sha256, mint_key
 from state.kinds.resource import Metadata
 from state.settings import SettingsError, load_settings, near_misses, setting_names, usable_directory
 from state.store import open_store
+from state.store.errors import StoreError
+from state.store.kernel import FOLDER_MODE
 from state.store.port import Tx
 from state.store.tickets import open_tickets
 
@@ -69,8 +71,12 @@ def _prepare(env_file: Path) -> _Plan:
     """Settings, an engine that answers, and the demo's image where the settings name no other."""
     settings = load_settings(ReconcilerSettings, env_file=env_file)
     wants_demo = "container_image" not in settings.model_fields_set
-    ready = make_ready(settings.container_engine, with_demo_image=wants_demo)
-    socket = "DOCKER_HOST" if settings.container_engine == "docker" else "PODMAN_SOCKET_PATH"
+    socket, address = (
+        ("DOCKER_HOST", settings.docker_host)
+        if settings.container_engine == "docker"
+        else ("PODMAN_SOCKET_PATH", settings.podman_socket_path)
+    )
+    ready = make_ready(settings.container_engine, address, with_demo_image=wants_demo)
     environment = {socket: ready.engine.url}
     if ready.demo_image is not None:
         environment["CONTAINER_IMAGE"] = ready.demo_image
@@ -83,7 +89,7 @@ def _prepare(env_file: Path) -> _Plan:
 
 
 async def _up(plan: _Plan) -> int:
-    state_dir = usable_directory("STATE_DIR", plan.gateway.state_dir)
+    state_dir = usable_directory("STATE_DIR", plan.gateway.state_dir, mode=FOLDER_MODE)
     write_choices(state_dir, plan.environment)
     key = _local_key(state_dir / KEY_FILE)
     await _let_in(plan, key)
@@ -98,16 +104,17 @@ async def _up(plan: _Plan) -> int:
 
 
 def _local_key(path: Path) -> str:
-    """The local App's key: made once, readable by this user alone."""
+    """The local App's key: made once, whole or not at all, readable by this user alone."""
     if path.exists():
         return path.read_text().strip()
     key = mint_key()
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, KEY_FILE_MODE)
+        draft.touch(mode=KEY_FILE_MODE, exist_ok=False)
+        draft.write_text(f"{key}\n")
+        draft.replace(path)
     except OSError as error:
         raise SettingsError(f"{path} cannot be written ({error.strerror}); make STATE_DIR writable") from None
-    with os.fdopen(descriptor, "w") as file:
-        file.write(f"{key}\n")
     return key
 
 
@@ -134,8 +141,11 @@ async def _welcome(plan: _Plan, key: str) -> None:
     ports = (plan.gateway.gateway_private_bind, plan.reconciler.reconciler_private_bind)
     for bind in ports:
         await _until_ready(f"http://{bind}/ready")
+    try:
+        link = await _sign_in_link(plan.gateway)
+    except StoreError as error:
+        link = f"none ({error}); ask anew with `.venv/bin/mcpgw sign-in-link`"
     origin = plan.gateway.gateway_origin
-    link = await _sign_in_link(plan.gateway)
     url = f"{origin}/mcp"
     print(
         f"""

@@ -1,11 +1,10 @@
 """The operator's verbs: what is there, why something is not as it should be, and keys for programs.
 
-They read the store and print; only `apply` writes, and only what the manifests say.
+They read the store and print. Two write: `apply`, and only what the manifests say, and `thaw`.
 """
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
@@ -158,7 +157,7 @@ def _settings(env_file: Path) -> ReconcilerSettings:
     """The reconciler's, with what `mcpgw up` chose for this machine where nothing else is set."""
     settings = load_settings(ReconcilerSettings, env_file=env_file)
     chosen = read_choices(settings.state_dir)
-    return load_settings(ReconcilerSettings, {**chosen, **os.environ}, env_file) if chosen else settings
+    return load_settings(ReconcilerSettings, env_file=env_file, below=chosen) if chosen else settings
 
 
 def _parts(tx: Tx, name: str) -> tuple[UserContainer, Home | None, list[Incarnation]] | None:

@@ -32,6 +32,7 @@ from state.manifests.follow import follow
 from state.settings import SettingsError, manifest_variables, usable_directory
 from state.store import open_store
 from state.store.errors import StoreError
+from state.store.kernel import FOLDER_MODE
 from state.store.port import Store
 
 EXIT_AGAIN = 1
@@ -63,7 +64,7 @@ class _Edges:
 
 async def _run(settings: ReconcilerSettings) -> int:
     usable_directory("HOST_DATA_DIR", settings.host_data_dir)
-    usable_directory("STATE_DIR", settings.state_dir)
+    usable_directory("STATE_DIR", settings.state_dir, mode=FOLDER_MODE)
     edges = _Edges(
         await open_store(settings.store_url.get_secret_value()), await _engine(settings), HttpAsk()
     )

@@ -23,7 +23,8 @@ from state.manifests.problem import did_you_mean, shown
 from state.setting_values import Domain, Location, Lower, Origin
 
 PROJECT_NAME_CHARS_MAX = 32  # "<project>-<home>" must stay a DNS label of 63 with a Home's 26
-STORE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
+EXIT_SETTINGS = 78  # Source: sysexits.h, EX_CONFIG: no other start helps before somebody mends it
+STORE_SCHEMES = ("sqlite", "postgresql")
 
 _FOLLOWS_FROM_ANOTHER = "default_factory_not_called"
 S = TypeVar("S", bound="SharedSettings")
@@ -73,12 +74,17 @@ def _store_url(state_dir: Path | None) -> SecretStr:
     return SecretStr(f"sqlite:///{state_dir}/state.db")
 
 
-def load_settings(cls: type[S], environ: Environment | None = None, env_file: Path | None = None) -> S:
-    """``cls`` from ``environ`` (the process's own if None) over ``env_file``.
+def load_settings(
+    cls: type[S],
+    environ: Environment | None = None,
+    env_file: Path | None = None,
+    below: Environment | None = None,
+) -> S:
+    """``cls`` from ``environ`` (the process's own if None) over ``env_file`` over ``below``.
 
     Raises SettingsError with one line for every setting that is wrong.
     """
-    given = {**_env_file(env_file), **(os.environ if environ is None else environ)}
+    given = {**(below or {}), **_env_file(env_file), **(os.environ if environ is None else environ)}
     fields = {name: given[name.upper()] for name in cls.model_fields if given.get(name.upper(), "").strip()}
     try:
         return cls.model_validate(fields)
@@ -153,7 +159,9 @@ def usable_directory(setting: str, path: Path, *, mode: int = 0o700) -> Path:
     """``path``, made if it is missing and tried by writing. Raises SettingsError that names ``setting``."""
     probe = path / f".writable-{os.getpid()}"
     try:
-        path.mkdir(mode=mode, parents=True, exist_ok=True)
+        if not path.is_dir():
+            path.mkdir(mode=mode & 0o700, parents=True)
+            path.chmod(mode)  # the umask has no say
         probe.touch()
         probe.unlink()
     except OSError as error:

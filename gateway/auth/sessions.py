@@ -24,6 +24,7 @@ _SECRET = re.compile(r"[\w-]{43}", re.ASCII)  # as `mint_secret` makes them
 SESSION_S = 30 * 86400.0
 HOME_SESSION_S = 86400.0
 TRUSTED_S = 2.0  # how long a worker believes a session without asking again: the delay of another's sign-out
+SILENT_TRUSTED_S = 600.0  # and how long it goes on believing one while nobody can be asked
 CACHED_MAX = 4096
 COOKIES_TRIED_MAX = 32  # a sibling's page may set cookies of our name beside ours, and in front of it
 
@@ -134,7 +135,7 @@ class Sessions:
         try:
             found = await self._read(kind, key, secret)
         except StoreError:
-            if known is None:
+            if known is None or known[1] + SILENT_TRUSTED_S < now:
                 raise
             return known[0]  # who was in stays in while the store is silent: nobody can sign out either
         if len(self._cached) >= CACHED_MAX:

@@ -6,13 +6,13 @@ Source: MCP Streamable HTTP (a server may answer a POST with text/event-stream);
 Next: :mod:`gateway.hold.delivery`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum, auto
 
 import orjson
 
 from gateway.problems import Header, Problem
-from gateway.proxy.client import Message, Send
+from gateway.proxy.client import ClientConnection, Message, Send
 
 _COMMENT = b": waiting for the container\n\n"
 # Source: JSON-RPC 2.0 section 5.1: -32000 to -32099 are the server's own.
@@ -61,6 +61,20 @@ class EventAnswer:
         self._status = 0
         self._kept = b""
         self.is_over = False
+
+    def client(self, connection: ClientConnection) -> ClientConnection:
+        """The client as the proxy is to see it: not cut off from an answer that was not passed on yet."""
+        return _Client(connection, self)
+
+    @property
+    def may_be_cut(self) -> bool:
+        """Whether the client can see by the cut that what it got of the container's answer is not whole."""
+        return self._kind is _Answer.STREAM
+
+    async def end(self) -> None:
+        """The container's answer is over. What came of one that broke off is no answer: say so."""
+        if not self.may_be_cut:
+            await self.fail(_unreadable("it broke off"))
 
     async def begin(self) -> None:
         await self._send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
@@ -114,6 +128,30 @@ class EventAnswer:
     async def _body(self, body: bytes, *, more: bool) -> None:
         self.is_over = not more
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+class _Client:
+    """Implements :class:`gateway.proxy.client.ClientConnection`."""
+
+    def __init__(self, connection: ClientConnection, events: EventAnswer) -> None:
+        self._connection = connection
+        self._events = events
+
+    @property
+    def on_gone(self) -> Callable[[], None] | None:
+        return self._connection.on_gone
+
+    @on_gone.setter
+    def on_gone(self, call: Callable[[], None] | None) -> None:
+        self._connection.on_gone = call
+
+    @property
+    def gone(self) -> bool:
+        return self._connection.gone
+
+    def cut(self) -> None:
+        if self._events.may_be_cut:
+            self._connection.cut()
 
 
 def _is_event_stream(headers: Iterable[Header]) -> bool:

@@ -18,6 +18,7 @@ from gateway.hold.reasons import in_vain
 from gateway.hold.waiting import Waits
 from gateway.problems import Problem, unavailable
 from gateway.proxy import DialError, Endpoint, Failure, Outcome
+from gateway.proxy.client import EXTENSION
 from gateway.routes.seat import Seat
 
 
@@ -55,6 +56,8 @@ class Held:
                 endpoint = await self._endpoint(refused)
                 try:
                     self._asked.outcome = await transit(endpoint)
+                    if self._events is not None:
+                        await self._events.end()
                     return
                 except DialError as error:
                     self._asked.dials += 1
@@ -118,6 +121,10 @@ class Held:
         self._events = EventAnswer(asked.send, call, self._limits.answer_kept_bytes_max)
         asked.send = self._events.send
         asked.scope = {**asked.scope, "headers": uncoded(asked.scope["headers"])}
+        extensions = asked.scope.get("extensions") or {}
+        if EXTENSION in extensions:
+            client = self._events.client(extensions[EXTENSION])
+            asked.scope["extensions"] = {**extensions, EXTENSION: client}
         await self._events.begin()
 
     async def _pause(self, refused: Endpoint) -> None:

@@ -76,6 +76,8 @@ class Waits:
         """
         loop = asyncio.get_running_loop()
         while True:
+            if gone.done():
+                raise ClientGoneError
             ready = self.ready(seat)
             if ready is not None:
                 return ready

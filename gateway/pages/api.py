@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from gateway.auth.app_keys import identify
-from gateway.doors import required_user
+from gateway.doors import required_user, wait_believed
 from gateway.pages.answers import asked_of
 from gateway.pages.desk import Desk
 from gateway.pages.forms import CSRF_HEADER, refuse_forged
@@ -48,7 +48,8 @@ class Api:
         return _json({"accepted": True}, 202)
 
     async def _user(self, request: Request, *, changes: bool) -> str:
-        """Who asks. Raises Problem: 401, 400, 403."""
+        """Who asks. Raises Problem: 503, 401, 400, 403."""
+        await wait_believed(self._desk.table)
         head = asked_of(request).head
         if b"authorization" in head.values:
             return required_user(identify(self._desk.table, head))

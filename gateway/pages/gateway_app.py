@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from gateway.auth.home_entry import mint_entry_code
 from gateway.auth.local import redeem_sign_in_code
 from gateway.auth.sessions import Visitor
+from gateway.doors import wait_believed
 from gateway.pages.answers import answer_problems, asked_of, page, see_other
 from gateway.pages.api import add_api
 from gateway.pages.desk import Desk
@@ -62,6 +63,7 @@ class GatewayPages:
         visitor = await self._visitor(request)
         if visitor is None:
             return see_other("/signin")
+        await wait_believed(self._desk.table)
         body = draw("account.html", visitor=visitor, seats=self._views(visitor), have_homes=self._have_homes)
         return page(body, form_targets=self._form_targets)
 
@@ -75,6 +77,7 @@ class GatewayPages:
             raise not_found("Links do not sign in here: an identity provider does.")
         if request.method != "GET" or b"prefetch" in asked_of(request).head.values.get(b"sec-purpose", b""):
             raise Problem(425, "Not yet", "The link is for a person who follows it.", reason="Prefetch")
+        await wait_believed(self._desk.table)  # before the code is used up
         user = await redeem_sign_in_code(self._desk.tickets, code)
         if user is None:
             return page(draw("signin.html", local=True, failed=True), status=403)
@@ -145,6 +148,7 @@ class GatewayPages:
         visitor = await self._visitor(request)
         if visitor is None:
             raise forbidden("Sign in first.", "NotSignedIn")
+        await wait_believed(self._desk.table)
         return visitor
 
     async def _ensure_seat(self, user: str) -> None:

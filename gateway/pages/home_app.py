@@ -8,6 +8,7 @@ from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 
 from gateway.auth.home_entry import redeem_entry_code
+from gateway.doors import wait_believed
 from gateway.pages.answers import answer_problems, asked_of, see_other
 from gateway.pages.desk import Desk
 from gateway.pages.events import follow
@@ -38,7 +39,7 @@ class HomePages:
     async def enter(self, request: Request, code: str = "", to: str = "/") -> Response:
         """A one-time code becomes a session of this Home alone."""
         home = asked_of(request).site.home
-        seat = self._seat(home)
+        seat = await self._seat(home)
         entry = await redeem_entry_code(self._desk.tickets, code, home)
         if entry is None or entry.user != seat.user:
             raise forbidden(
@@ -50,7 +51,7 @@ class HomePages:
     async def events(self, request: Request) -> Response:
         """How far the container is, for its owner's waiting page."""
         asked = asked_of(request)
-        seat = self._seat(asked.site.home)
+        seat = await self._seat(asked.site.home)
 
         async def is_in() -> bool:
             visitor = await self._desk.sessions.home_visitor(asked.head, asked.site.home)
@@ -66,7 +67,9 @@ class HomePages:
 
         return follow(self._desk, (seat,), state, is_in)
 
-    def _seat(self, home: str) -> Seat:
+    async def _seat(self, home: str) -> Seat:
+        """Raises Problem: 503, 404."""
+        await wait_believed(self._desk.table)
         seat = self._desk.table.seat_at_home(home)
         if seat is None:
             raise not_found("No container has this address. Open it anew from the account page.")

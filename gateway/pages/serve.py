@@ -45,7 +45,7 @@ class Pages:
             home_url=self._home_url,
             phase=phase,
             tone=tone,
-            sentence=sentence_of(seat),
+            sentence=sentence_of(seat) if asked.is_owners else "",
             retry_s=WAITING_RETRY_S,
         )
         headers = [*page_headers(), (b"retry-after", b"%d" % WAITING_RETRY_S)]

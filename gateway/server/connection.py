@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
 
 import httptools
+import structlog
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS
@@ -27,6 +28,7 @@ from gateway.server.limits import ServerLimits
 from gateway.server.refusal import refusal
 
 _NEVER = float("inf")
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,12 +315,13 @@ class Connection(asyncio.Protocol):
                 self.start(self._queue[0])
         except httptools.HttpParserUpgrade as upgrade:
             return self._upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserCallbackError as error:
+            self._refuse(_ours(error.__context__))
         except httptools.HttpParserError as error:
             if self._last and not self._head_open and self._feeding is None:
                 self._deaf = True  # bytes after a last request mean nothing
             else:
-                cause = error.__context__
-                self._refuse(cause if isinstance(cause, RefusedError) else RefusedError(400, str(error)))
+                self._refuse(RefusedError(400, str(error)))
         else:
             if self._framing_bytes > self._limits.head_bytes_max:
                 self._refuse(RefusedError(431, f"A head may have {self._limits.head_bytes_max} bytes."))
@@ -413,6 +416,14 @@ class Connection(asyncio.Protocol):
         queue, self._queue = self._queue, deque()
         for cycle in queue:
             cycle.lose()
+
+
+def _ours(cause: BaseException | None) -> RefusedError:
+    """What one of our callbacks raised: a refusal, or a mistake of ours that the log must show."""
+    if isinstance(cause, RefusedError):
+        return cause
+    _log.error("request.broke", exc_info=cause)
+    return RefusedError(500, "The gateway made a mistake; its log says which.")
 
 
 def _address(name: object) -> tuple[str, int] | None:

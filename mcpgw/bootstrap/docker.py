@@ -11,7 +11,7 @@ from pathlib import Path
 from mcpgw.bootstrap import debian
 from mcpgw.bootstrap.command import found
 from mcpgw.bootstrap.daemon import ANSWER_MAX_S, forget_stale_pid_file, has_systemd, start, start_service
-from mcpgw.bootstrap.engine_api import Engine, EngineUnreachable, answers, ping
+from mcpgw.bootstrap.engine_api import Engine, answers, named_engine
 from mcpgw.bootstrap.errors import BootstrapError
 from mcpgw.bootstrap.paths import only_one
 from mcpgw.bootstrap.progress import step
@@ -29,23 +29,15 @@ ADDRESS_POOLS = ("base=172.17.0.0/16,size=16", "base=172.20.0.0/14,size=24")
 """The first is the default bridge's; the second gives 1,024 networks, where Docker's own pools end at 30."""
 
 
-def ensure_docker() -> Engine:
-    """A Docker that answers; installed and started if there is none. BootstrapError says the mend."""
-    if host := os.environ.get("DOCKER_HOST"):
-        return _named_by_user(host)
+def ensure_docker(address: str = "") -> Engine:
+    """A Docker that answers; installed and started if there is none. BootstrapError says the mend.
+
+    ``address`` is what the settings say; empty, DOCKER_HOST of the environment counts.
+    """
+    if address := address or os.environ.get("DOCKER_HOST", ""):
+        return named_engine("docker", "DOCKER_HOST", address)
     with only_one("docker"):
         return _running() or _started()
-
-
-def _named_by_user(host: str) -> Engine:
-    try:
-        ping(host)
-    except EngineUnreachable as error:
-        raise BootstrapError(
-            f"DOCKER_HOST names an engine that cannot be used: {error}",
-            mend="Start it, correct DOCKER_HOST, or unset it to use this machine's Docker",
-        ) from error
-    return Engine("docker", host)
 
 
 def _running() -> Engine | None:

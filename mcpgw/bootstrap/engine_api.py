@@ -56,6 +56,19 @@ def answers(url: str, timeout_s: float = PING_MAX_S) -> bool:
     return True
 
 
+def named_engine(name: EngineName, setting: str, address: str) -> Engine:
+    """The engine that ``setting`` names, a URL or a bare path; BootstrapError if none answers there."""
+    url = f"unix://{address}" if address.startswith("/") else address
+    try:
+        ping(url)
+    except EngineUnreachable as error:
+        raise BootstrapError(
+            f"{setting} names an engine that cannot be used: {error}",
+            mend=f"Start it, correct {setting}, or unset it to use this machine's {name.capitalize()}",
+        ) from error
+    return Engine(name, url)
+
+
 def image_id(engine: Engine, reference: str) -> str | None:
     """The id of the image; None if the engine says that it has none of that name."""
     status, body = _answered(engine, "GET", f"/images/{quote(reference, safe='')}/json")

@@ -11,7 +11,7 @@ from pathlib import Path
 from mcpgw.bootstrap import debian
 from mcpgw.bootstrap.command import found
 from mcpgw.bootstrap.daemon import start
-from mcpgw.bootstrap.engine_api import Engine, EngineUnreachable, answers, ping
+from mcpgw.bootstrap.engine_api import Engine, answers, named_engine
 from mcpgw.bootstrap.errors import BootstrapError
 from mcpgw.bootstrap.paths import cache_dir, only_one
 
@@ -29,10 +29,13 @@ INIT_PROGRAMS = (
 )
 
 
-def ensure_podman() -> Engine:
-    """A Podman service that answers; installed and started if there is none."""
-    if host := os.environ.get("PODMAN_HOST"):
-        return _named_by_user(host)
+def ensure_podman(address: str = "") -> Engine:
+    """A Podman service that answers; installed and started if there is none.
+
+    ``address`` is what the settings say; empty, PODMAN_SOCKET_PATH of the environment counts.
+    """
+    if address := address or os.environ.get("PODMAN_SOCKET_PATH", ""):
+        return named_engine("podman", "PODMAN_SOCKET_PATH", address)
     with only_one("podman"):
         return _running() or _started()
 
@@ -40,17 +43,6 @@ def ensure_podman() -> Engine:
 def settings_file() -> Path:
     """The `containers.conf` of our service. Give it to the `podman` program through CONTAINERS_CONF."""
     return cache_dir("podman") / "containers.conf"
-
-
-def _named_by_user(host: str) -> Engine:
-    try:
-        ping(host)
-    except EngineUnreachable as error:
-        raise BootstrapError(
-            f"PODMAN_HOST names an engine that cannot be used: {error}",
-            mend="Start it, correct PODMAN_HOST, or unset it to use this machine's Podman",
-        ) from error
-    return Engine("podman", host)
 
 
 def _socket() -> Path:

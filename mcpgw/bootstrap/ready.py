@@ -20,18 +20,21 @@ class Ready:
     demo_image: str | None
 
 
-def make_ready(engine_name: EngineName, *, with_demo_image: bool = True) -> Ready:
-    """Set up what is missing. BootstrapError's text is the one line to show."""
-    engine = ensure_engine(engine_name)
+def make_ready(engine_name: EngineName, address: str = "", *, with_demo_image: bool = True) -> Ready:
+    """Set up what is missing. ``address`` as the settings say. BootstrapError's text is the line to show."""
+    engine = ensure_engine(engine_name, address)
     return Ready(engine, ensure_demo_image(engine) if with_demo_image else None)
 
 
-def ensure_engine(name: EngineName) -> Engine:
-    """An engine of that name that answers; installed and started where there is none and it may be."""
+def ensure_engine(name: EngineName, address: str = "") -> Engine:
+    """An engine of that name that answers; installed and started where there is none and it may be.
+
+    At ``address`` and nowhere else, where one is given.
+    """
     match name:
         case "docker":
-            return ensure_docker()
+            return ensure_docker(address)
         case "podman":
-            return ensure_podman()
+            return ensure_podman(address)
         case _:
             assert_never(name)

@@ -29,7 +29,7 @@ from reconciler.loop.actuator import ACTOR, Actuator, Hands
 from reconciler.loop.prober import Prober, Target
 from state.kinds.incarnation import Incarnation, IncarnationNames, IncarnationState
 from state.kinds.template import ContainerTemplate
-from state.kinds.user_container import UserContainer
+from state.kinds.user_container import EndpointStatus, UserContainer
 from state.store.errors import Fenced, StoreError
 from state.store.port import Tx
 
@@ -211,9 +211,13 @@ class UserContainers:
         if container is None or template is None or not stays or not is_up:
             self._prober.forget(incarnation.name)
             return
-        self._prober.watch(
-            Target(incarnation.name, container.endpoint_host, container.endpoint_port, template.spec.probes)
+        host, port, endpoint = (
+            container.endpoint_host,
+            container.endpoint_port,
+            world.user_container.status.endpoint,
         )
+        was_ready = endpoint == EndpointStatus(host=host, port=port, incarnation=incarnation.name)
+        self._prober.watch(Target(incarnation.name, host, port, template.spec.probes, was_ready))
 
     def _engine_view(self, home: str, owner_uid: str) -> EngineView:
         name = IncarnationNames.container(self._hands.site.project, home) if home else ""

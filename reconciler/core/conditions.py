@@ -85,7 +85,7 @@ def _readiness(world: World, plan: Plan) -> tuple[Truth, str, str]:
 
 def _health(world: World) -> tuple[Truth, str, str]:
     health, template = world.health, world.template
-    if health is None or health.passed_at is None:
+    if health is None or not health.is_past_startup:
         return Truth.FALSE, "Starting", (health.message if health is not None else "") or "waiting to answer"
     if template is not None and health.failures >= template.spec.probes.liveness.failures:
         return Truth.FALSE, "Unhealthy", f"{health.failures} probes failed in a row: {health.message}"

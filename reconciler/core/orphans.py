@@ -30,8 +30,8 @@ def freeze_reason(newest: int, epoch: int, ahead: Iterable[str] = ()) -> str:
         f"containers carry epoch {newest}, the store is at {epoch}" if newest > epoch else f"it lacks {names}"
     )
     return (
-        f"the store looks restored from an old backup ({seen}): put the newer state.db back, "
-        "or run `mcpgw thaw` to let this one rule"
+        f"the store looks restored from an old backup ({seen}): put the newer state.db back "
+        "with both processes stopped, or run `mcpgw thaw` to let this one rule"
     )
 
 

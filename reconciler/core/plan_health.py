@@ -29,7 +29,7 @@ def plan_health(
     if not container.endpoint_host:
         return _plan_unreachable(world, container)
     health = world.health
-    if health is None or health.passed_at is None:
+    if health is None or not health.is_past_startup:
         return _plan_startup(world, incarnation, container, template)
     if health.failures < template.spec.probes.liveness.failures:
         return _plan_routed(world, incarnation, container)
@@ -50,7 +50,7 @@ def _plan_startup(
     """Wait for the first answer, up to the progress deadline.
 
     The deadline counts from when the prober began to look, which after a restart of ours is later than
-    the container's start: what was ready is asked before it is judged.
+    the container's start: what was never routed is asked before it is judged.
     """
     since = world.health.since if world.health is not None else world.now
     since = max(since, incarnation.status.started_at or since)

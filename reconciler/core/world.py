@@ -27,6 +27,11 @@ class Health:
     failures: int = 0  # liveness probes failed in a row
     message: str = ""  # why the last one failed
 
+    @property
+    def is_past_startup(self) -> bool:
+        """Whether it is to be judged by its liveness: it was ready once, maybe before we looked."""
+        return self.passed_at is not None or self.failures > 0
+
 
 @dataclass(frozen=True, slots=True)
 class ImageView:

@@ -1,7 +1,8 @@
 """Which images are known to be there, and the fetching of those that are not: once each, not per user.
 
-A slow or failing pull of one image holds up nobody who needs another. What is known is forgotten after a
-while, because somebody may have removed or replaced the image.
+A slow or failing pull of one image holds up nobody who needs another: the engine's client bounds how many
+are pulled at once, and an image that is there needs no pull. What is known is forgotten after a while,
+because somebody may have removed or replaced the image.
 """
 
 import asyncio
@@ -20,7 +21,6 @@ PRESENT_TRUSTED_S = 300.0
 PRESENT_TRUSTED_ALWAYS_S = 10.0  # a policy of Always wants to be asked again soon
 RETRY_S_MIN = 5.0
 RETRY_S_MAX = 300.0
-PULLS_AT_ONCE_MAX = 3
 IMAGES_KNOWN_MAX = 10_000
 
 _log = structlog.get_logger(__name__)
@@ -43,7 +43,6 @@ class Images:
         self._now = now
         self._on_change = on_change  # gets the reference whose fetch ended, well or not
         self._known: dict[tuple[str, Pull], _Known] = {}
-        self._pulling = asyncio.Semaphore(PULLS_AT_ONCE_MAX)
 
     def view(self, reference: str, pull: Pull) -> ImageView:
         known = self._known.get((reference, pull))
@@ -85,8 +84,7 @@ class Images:
 
     async def _fetch(self, known: _Known, reference: str, pull: Pull) -> None:
         try:
-            async with self._pulling:
-                await self._engine.ensure_image(reference, pull)
+            await self._engine.ensure_image(reference, pull)
         except ActionError as error:
             self._note_failure(known, reference, error)
         else:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import structlog
 
 from reconciler.core.errors import TransientError
-from state.store.errors import Conflict, StoreError
+from state.store.errors import Conflict, Replaced, StoreError
 from state.store.port import Store
 
 LEASE_TTL_S = 10.0
@@ -74,6 +74,10 @@ class Leader:
             except Conflict as conflict:
                 self._until = 0.0
                 _log.error("leadership.lost", why=str(conflict))
+                return
+            except Replaced as replaced:
+                self._until = 0.0
+                _log.error("leadership.lost", why=str(replaced))
                 return
             except StoreError as error:
                 _log.warning("leadership.unrenewed", why=str(error))

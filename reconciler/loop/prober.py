@@ -1,14 +1,15 @@
 """Asks containers whether they answer: an observation, not an action.
 
 One task an incarnation: the startup probe's delay doubles from 20 ms to its period as the wait grows, so
-that readiness is seen soon after it is there; then the liveness probe at its period. What is found goes
-into a Health; deciding what it means is the plan's. TCP accept is no sign of readiness (a port forwarder
-accepts before the program listens), so probes are HTTP. Next: :mod:`reconciler.loop.actuator`.
+that readiness is seen soon after it is there; then the liveness probe at its period. What was routed before
+(a restart of ours, an edit of its probes) has no startup ahead of it: its liveness is asked from the first.
+What is found goes into a Health; deciding what it means is the plan's. TCP accept is no sign of readiness (a
+port forwarder accepts before the program listens), so probes are HTTP. Next: :mod:`reconciler.loop.actuator`.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -40,6 +41,7 @@ class Target:
     host: str
     port: int
     probes: Probes
+    was_ready: bool = field(default=False, compare=False)  # routed at this address already
 
 
 class Ask(Protocol):
@@ -102,8 +104,11 @@ class Prober:
                 await asyncio.sleep(target.probes.liveness.period_seconds)
 
     async def _probe(self, target: Target) -> None:
-        await self._probe_startup(target, target.probes.startup)
         liveness = target.probes.liveness
+        if target.was_ready:
+            await self._probe_again(target, liveness)
+        else:
+            await self._probe_startup(target, target.probes.startup)
         while True:
             await asyncio.sleep(liveness.period_seconds)
             failure = await self._ask(target.host, target.port, liveness.http, liveness.timeout_seconds)
@@ -118,9 +123,20 @@ class Prober:
             if loop.time() - began_at >= delay_s * STARTUP_WAIT_PER_DELAY:
                 delay_s = min(delay_s * 2, startup.period_seconds)
             await asyncio.sleep(delay_s)
-        health = self._health[target.incarnation]
-        self._health[target.incarnation] = replace(health, passed_at=self._now(), message="")
-        self._on_change(target.incarnation)
+        self._note_passed(target.incarnation)
+
+    async def _probe_again(self, target: Target, liveness: LivenessProbe) -> None:
+        """Until it answers: a failure counts as one of its liveness."""
+        while failure := await self._ask(target.host, target.port, liveness.http, liveness.timeout_seconds):
+            self._note_liveness(target.incarnation, failure, liveness)
+            await asyncio.sleep(liveness.period_seconds)
+        self._note_passed(target.incarnation)
+
+    def _note_passed(self, incarnation: str) -> None:
+        self._failing.discard(incarnation)
+        health = self._health[incarnation]
+        self._health[incarnation] = replace(health, passed_at=self._now(), failures=0, message="")
+        self._on_change(incarnation)
 
     def _note_liveness(self, incarnation: str, failure: str, liveness: LivenessProbe) -> None:
         health = self._health[incarnation]

@@ -4,7 +4,6 @@ Decides shapes and names only. It knows no store, no clock and no engine: times 
 Next: :mod:`state.kinds.template`, the first kind that people write.
 """
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, ClassVar, Self
 
@@ -165,8 +164,3 @@ class Key(Shape):
 
     def __hash__(self) -> int:
         return hash((self.kind, self.name))
-
-
-def is_newer(one: datetime | None, other: datetime | None) -> bool:
-    """Whether ``one`` is later than ``other``; a missing time is the oldest of all."""
-    return one is not None and (other is None or one > other)

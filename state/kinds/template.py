@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from state.kinds.quantity import Bytes, Seconds
-from state.kinds.resource import Name, Resource, Shape, Spec
+from state.kinds.resource import Resource, Shape, Spec
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
@@ -198,6 +198,3 @@ class ContainerTemplate(Resource):
     kind: ClassVar[str] = "ContainerTemplate"
 
     spec: ContainerTemplateSpec
-
-
-TemplateName = Name

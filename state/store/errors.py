@@ -33,6 +33,10 @@ class TooOld(StoreError):
     """The change log no longer reaches back to that revision: list again."""
 
 
+class Replaced(StoreError):
+    """Another file stands where the opened one did: nothing read so far holds. End, and start anew."""
+
+
 class Unavailable(StoreError):
     """The store did not answer in time (locked, unwritable, full). Try again later.
 

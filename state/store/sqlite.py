@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from state.store.errors import StoreError, Unavailable
+from state.store.errors import Replaced, StoreError, Unavailable
 from state.store.kernel import make_folder, refuse_network_filesystem
 from state.store.upgrading import Steps, upgrade
 
@@ -42,6 +42,7 @@ class SqliteFile:
         self.where = str(path)
         self._path = path
         self._mode = mode
+        self._opened: tuple[int, int] | None = None  # the file that `open` found or made
         self.writer = _engine(path, "BEGIN IMMEDIATE")
         self.readers = _engine(path, "BEGIN")
 
@@ -75,12 +76,30 @@ class SqliteFile:
                 self._begin(connection, OPEN_TIMEOUT_S)
                 upgrade(connection, steps, self.where)
                 connection.commit()
+            self._opened = self._identity()
 
     def begin_write(self, connection: Connection, timeout_s: float) -> None:
+        self._refuse_replaced()
         self._begin(connection, timeout_s)
 
     def begin_read(self, connection: Connection, timeout_s: float) -> None:
+        self._refuse_replaced()
         self._begin(connection, timeout_s)
+
+    def _refuse_replaced(self) -> None:
+        """Raises Replaced. A backup put in place under a running process would live beside its open file."""
+        if self._identity() != self._opened:
+            raise Replaced(
+                f"{self.where} was replaced or removed while it was in use; this process starts anew with "
+                "what is there now. Restore a backup with both processes stopped"
+            )
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
 
     def refusal(self, error: DBAPIError) -> StoreError:
         return _refusal(self.where, error)

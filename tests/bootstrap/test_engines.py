@@ -35,7 +35,7 @@ def test_an_engine_that_the_user_names_is_the_one(
 
 
 def test_an_engine_that_the_user_names_in_vain_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, ensure in (("DOCKER_HOST", docker.ensure_docker), ("PODMAN_HOST", podman.ensure_podman)):
+    for name, ensure in (("DOCKER_HOST", docker.ensure_docker), ("PODMAN_SOCKET_PATH", podman.ensure_podman)):
         monkeypatch.setenv(name, "unix:///nowhere.sock")
         with pytest.raises(BootstrapError, match=rf"{name}.*No such file.*unset it"):
             ensure()

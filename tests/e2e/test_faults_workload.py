@@ -1,49 +1,22 @@
 """The workload dies, crashes for ever, never gets ready or falls ill, or its user goes: what people see."""
 
-import http.client
 import json
-import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from mcpgw.testing.calls import Answer, ask
+from mcpgw.testing.calls import ask
 from mcpgw.testing.house import House, until
 from mcpgw.testing.workload import demo_template, user_manifest
 from state.kinds.home import Home
 from state.kinds.resource import ConditionType
 from state.kinds.user_container import UserContainer
+from tests.e2e.aside import Aside
 from tests.e2e.hand import Hand
 
 pytestmark = pytest.mark.engine
 
 TOO_MUCH_MIB = 600
-
-
-class Aside:
-    """A call in a thread of its own: its answer, or how it broke."""
-
-    def __init__(self, call: Callable[[], Answer]) -> None:
-        self._call = call
-        self.answer: Answer | None = None
-        self.error: Exception | None = None
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def end(self) -> "Aside":
-        self._thread.join()
-        return self
-
-    @property
-    def is_over(self) -> bool:
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
-        try:
-            self.answer = self._call()
-        except (OSError, http.client.HTTPException) as error:
-            self.error = error
 
 
 def control(endpoint: str, **what: Any) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mcpgw.testing.house import House, until
+from mcpgw.testing.house import House, PartName, until
 from mcpgw.testing.workload import demo_template
 from state.kinds.template import ContainerTemplate
 from tests.e2e.conftest import Opener
@@ -15,6 +15,7 @@ from tests.e2e.hand import Hand
 pytestmark = pytest.mark.engine
 
 USERS = ("alice", "bob")
+PARTS: tuple[PartName, ...] = ("gateway", "reconciler")
 
 
 def lived_in(house: House) -> None:
@@ -58,6 +59,36 @@ def test_a_lost_store_is_rebuilt_from_the_claims_and_no_container_is_touched(
         house.let_in()
         assert_nothing_was_lost(house)
         assert hand.ids(house) == before
+
+
+def test_what_is_killed_under_up_comes_back_without_a_hand(open_house: Opener, hand: Hand) -> None:
+    with open_house(begin="up") as house:
+        lived_in(house)
+        before = hand.ids(house)
+        for part in PARTS:
+            killed = house.kill(part)
+            until(lambda part=part, killed=killed: house.pid(part) not in (None, killed), f"the next {part}")
+            house.wait_ready()
+        assert_nothing_was_lost(house)
+        assert hand.ids(house) == before
+
+
+def test_a_store_removed_under_both_processes_is_noticed_and_rebuilt(open_house: Opener, hand: Hand) -> None:
+    """They would go on writing into a file that nobody sees any more."""
+    with open_house(begin="up") as house:
+        lived_in(house)
+        before, pids = hand.ids(house), {part: house.pid(part) for part in PARTS}
+        for file in Path(house.environment["STATE_DIR"]).glob("state.db*"):
+            file.unlink()
+        for part, pid in pids.items():
+            until(lambda part=part, pid=pid: house.pid(part) not in (None, pid), f"the next {part}")
+        house.wait_ready()
+        until(lambda: all(house.endpoint(user) for user in USERS), "both are routed again")
+        house.let_in()
+        assert_nothing_was_lost(house)
+        assert hand.ids(house) == before
+        told = [line["why"] for line in house.log_lines() if "was replaced or removed" in line.get("why", "")]
+        assert told
 
 
 def test_the_reconciler_is_ready_only_when_the_manifests_were_read_once(open_house: Opener) -> None:

@@ -128,6 +128,16 @@ async def test_a_stopped_container_is_refused_at_once(rig: Rig) -> None:
         assert (answer.status, (await answer.json())["reason"]) == (503, "Stopped")
 
 
+async def test_a_name_that_is_anothers_already_is_told_as_such(rig: Rig) -> None:
+    key = await start(rig)
+    await rig.add_user(derived_name("app:shop.alice", "demo"), "app:shop.bob")
+    await rig.applied()
+    async with rig.request("POST", "/mcp", headers=bearer(key, "alice"), data=b"{}") as answer:
+        told = await answer.json()
+    assert (answer.status, told["reason"]) == (503, "NameTaken")
+    assert "rename it in its manifest" in told["detail"]
+
+
 async def test_holding_is_bounded_for_a_user(short: Rig) -> None:
     key = await start(short)
     await short.add_user("alice", "app:shop.alice")
@@ -304,6 +314,40 @@ async def test_a_failure_after_the_comments_is_a_json_rpc_error() -> None:
         assert message["id"] == 7
         assert message["error"]["code"] == -32000
         assert message["error"]["data"]["reason"] == "ImagePullFailed"
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_an_answer_that_breaks_off_after_the_comments_is_an_error_or_a_visible_cut(
+    rig: Rig, is_stream: bool
+) -> None:
+    """Nothing of a JSON answer was passed on, so the client is told; a stream's end can only be cut."""
+
+    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(CALL)
+        kind = b"text/event-stream" if is_stream else b"application/json"
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: 99\r\n\r\ndata: x\n\n" % kind)
+        await writer.drain()
+        writer.close()
+
+    key = await start(rig)
+    await rig.add_user("alice", "app:shop.alice")
+    await rig.applied()
+    server = await asyncio.start_server(half, "127.0.0.1", 0)
+    broken = Container("broken", server.sockets[0].getsockname()[1])
+    async with (
+        server,
+        rig.request("POST", "/mcp", headers=bearer(key, "alice", **STATELESS), data=CALL) as answer,
+    ):
+        assert (await answer.content.readline()).startswith(b": ")
+        await rig.route("alice", broken)
+        if is_stream:
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await answer.read()
+            return
+        text = (await answer.read()).decode()
+    message = json.loads(next(line for line in text.splitlines() if line.startswith("data: "))[6:])
+    assert (message["id"], message["error"]["data"]["reason"]) == (7, "BadAnswer")
+    assert "broke off" in message["error"]["message"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -10,6 +11,7 @@ import pytest
 from gateway.auth.home_entry import mint_entry_code
 from gateway.auth.local import local_user, mint_sign_in_link
 from gateway.auth.sessions import COOKIES_TRIED_MAX, TicketKind, Visitor, mint_secret
+from state.kinds.resource import ConditionType, Truth
 from tests.gateway.conftest import ALICE_HOME, BOB_HOME, Town
 from tests.gateway.rig import PATIENCE_S, Rig, until
 
@@ -216,6 +218,49 @@ async def test_a_foreign_page_can_neither_post_nor_open_a_websocket(town: Town) 
         await socket.send_str("hello")
         assert await socket.receive_str() == "alice: hello"
     assert len(town.alice.requests) == 2
+
+
+@pytest.mark.parametrize("site", ["same-site", "cross-site"])
+async def test_another_origins_page_may_link_to_an_owners_page_and_neither_frame_nor_read_it(
+    town: Town, site: str
+) -> None:
+    """Sibling Homes below one domain are one site: the browser sends the owner's cookie along."""
+    cookie = await enter(town.rig)
+    for mode, dest, status in (
+        ("navigate", "document", 200),
+        ("navigate", "iframe", 403),
+        ("navigate", "object", 403),
+        ("no-cors", "script", 403),
+        ("no-cors", "image", 403),
+        ("cors", "empty", 403),
+    ):
+        fetched = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest}
+        async with page(town.rig, "/live", cookie, **fetched) as answer:
+            assert answer.status == status, (mode, dest)
+    own = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "script"}
+    async with page(town.rig, "/live", cookie, **own) as answer:
+        assert answer.status == 200
+    async with page(town.rig, f"/dpage/{ALICE_HOME}-1", **{**own, "Sec-Fetch-Site": site}) as answer:
+        assert answer.status == 200, "what a link opens is no secret of a cookie's"
+
+
+@pytest.mark.parametrize("path", ["/static/x", f"/dpage/{ALICE_HOME}-1"])
+async def test_a_stranger_learns_that_a_container_is_not_ready_and_not_why(town: Town, path: str) -> None:
+    rig = town.rig
+    await rig.unroute("alice")
+    said = "container 3f2a ended with 137; image secret/image:1"
+    await rig.condition("alice", ConditionType.DEGRADED, Truth.TRUE, "CrashLoop", said)
+    await rig.status("alice", restart_after=datetime.now(UTC) + timedelta(hours=1))
+    await rig.applied()
+    for accept in ({}, HTML):
+        async with page(rig, path, **accept) as answer:
+            text = await answer.text()
+            assert (answer.status, int(answer.headers["Retry-After"]) >= 1) == (503, True)
+        assert "not ready" in text
+        assert "CrashLoop" not in text
+        assert "secret" not in text
+    async with page(rig, "/live", await enter(rig)) as answer:
+        assert said in await answer.text(), "its owner is told"
 
 
 async def test_a_browser_gets_a_waiting_page_that_follows_until_the_container_answers(town: Town) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from state.settings import EXIT_SETTINGS
 from state.store import open_store
 from state.store.port import Store
 from tests.gateway.rig import Container, Rig, bearer, container, loopback, until, until_true
@@ -179,20 +180,23 @@ async def test_sigterm_ends_it_in_order_and_in_time_with_a_stream_open(
         await gateway.rig.store.barrier(await gateway.rig.store.revision(), 1.0)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("setting", ["GATEWAY_BIND", "GATEWAY_PRIVATE_BIND"])
-async def test_a_port_in_use_is_one_line_that_names_the_setting(tmp_path: Path, setting: str) -> None:
+async def test_a_port_in_use_is_one_line_that_names_the_setting(
+    tmp_path: Path, setting: str, workers: int
+) -> None:
     with loopback() as taken:
-        ports = {"GATEWAY_BIND": free_port(), "GATEWAY_PRIVATE_BIND": free_port()}
+        ports = {"GATEWAY_BIND": free_port(), "GATEWAY_PRIVATE_BIND": free_port(step=10)}
         ports[setting] = taken.getsockname()[1]
         running = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "mcpgw", "gateway"),
-            env=environment(tmp_path, ports["GATEWAY_BIND"], ports["GATEWAY_PRIVATE_BIND"], 1),
+            env=environment(tmp_path, ports["GATEWAY_BIND"], ports["GATEWAY_PRIVATE_BIND"], workers),
             cwd=ROOT,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
         _, error = await asyncio.wait_for(running.communicate(), STOP_S)
-    assert running.returncode not in (0, None)
+    assert running.returncode == EXIT_SETTINGS
     [line] = error.decode().strip().splitlines()
     assert f"{setting}=127.0.0.1:{ports[setting]}" in line
     assert "choose another" in line

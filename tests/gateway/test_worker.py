@@ -413,6 +413,8 @@ async def test_before_the_first_reading_requests_wait_and_then_get_503() -> None
             assert answer.status == 503
         async with rig.request("POST", "/mcp", headers=bearer("x", "alice")) as answer:
             assert (answer.status, (await answer.json())["reason"]) == (503, "NotCurrent")
+        async with rig.request("GET", "/-/api/v1/containers", headers=bearer("x", "alice")) as answer:
+            assert (answer.status, (await answer.json())["reason"]) == (503, "NotCurrent")
         async with rig.request("GET", "/health") as answer:
             assert answer.status == 200
         backend.refuses = False

@@ -385,6 +385,26 @@ async def test_when_all_probes_fail_at_once_nothing_is_restarted() -> None:
         await until_peace(here)
 
 
+@pytest.mark.fault(27)
+@pytest.mark.parametrize("event", ["a reconciler that is killed", "a mistyped startup probe"])
+async def test_what_was_ready_does_not_begin_again_while_the_prober_is_suspect(event: str) -> None:
+    """Whatever makes the prober begin anew: what it then fails to reach was routed and stays so."""
+    async with town() as here:
+        names = [f"u{number}" for number in range(6)]
+        people, slot = await settled(here, *names)
+        before = here.judge.mutations_count
+        if event == "a mistyped startup probe":
+            await people.edit(probes={"startup": {"http": "/no-such-path", "timeoutSeconds": 60}})
+        here.weather.probes_fail = True
+        if event == "a reconciler that is killed":
+            slot.process.kill()
+        await asyncio.sleep(600)
+        assert here.judge.mutations_count == before
+        assert all(user(here, name).status.endpoint is not None for name in names)
+        here.weather.clear()
+        await until_peace(here)
+
+
 @pytest.mark.fault(28)
 async def test_a_deleted_users_data_is_kept_until_its_retention_ends() -> None:
     async with town() as here:

@@ -92,7 +92,7 @@ def healths(draw: st.DrawFn, incarnation: Incarnation | None) -> Health | None:
     if incarnation is None or draw(seldom):
         return None
     passed_at = draw(maybe_times)
-    failures = draw(st.integers(0, 8)) if passed_at is not None else 0
+    failures = draw(st.integers(0, 8))
     return Health(incarnation.name, since=draw(times), passed_at=passed_at, failures=failures)
 
 

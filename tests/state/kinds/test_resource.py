@@ -22,7 +22,6 @@ from state.kinds.resource import (
     ConditionType,
     Resource,
     Truth,
-    is_newer,
 )
 from state.kinds.template import ContainerTemplate
 from state.kinds.user_container import DATA_FINALIZER, UserContainer, UserContainerSpec, new_user_container
@@ -69,15 +68,6 @@ def test_merging_twice_is_merging_once(old: tuple[Condition, ...], new: tuple[Co
     assert len({one.type for one in once}) == len(once)
     for one in once:
         assert Conditions.find(once, one.type) == one
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "expected"),
-    [(NOW, None, True), (None, NOW, False), (None, None, False), (LATER, NOW, True), (NOW, NOW, False)],
-    ids=["any beats none", "none beats nothing", "none is not newer than none", "later", "the same"],
-)
-def test_a_missing_time_is_the_oldest(one: datetime | None, other: datetime | None, expected: bool) -> None:
-    assert is_newer(one, other) is expected
 
 
 def test_times_without_a_zone_are_refused() -> None:

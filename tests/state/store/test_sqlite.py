@@ -13,7 +13,7 @@ import pytest
 
 from state.kinds.user_container import UserContainer
 from state.store import kernel, open_store
-from state.store.errors import Conflict, StoreError
+from state.store.errors import Conflict, Replaced, StoreError
 from state.store.opening import DOORBELLS
 from state.store.schema import STATE_SCHEMA
 from tests.state.store.conftest import PATIENCE_S, Medium, Start, said
@@ -150,6 +150,27 @@ async def test_another_kernel_shuts_the_first_one_out(sqlite: Medium) -> None:
     execute(sqlite.url, "UPDATE counter SET boot = 'another'")
     with pytest.raises(StoreError, match="in use from another machine"):
         await created(store, "bob")
+
+
+@pytest.mark.parametrize("with_another", [True, False])
+async def test_a_file_that_was_replaced_or_removed_is_neither_read_nor_written(
+    sqlite: Medium, tmp_path: Path, with_another: bool
+) -> None:
+    store = await sqlite.open()
+    await created(store, "alice")
+    path = path_of(sqlite.url)
+    if with_another:
+        backup = tmp_path / "backup.db"
+        execute(sqlite.url, f"VACUUM INTO '{backup}'")
+        backup.replace(path)
+    else:
+        path.unlink()
+    with pytest.raises(Replaced, match=r"replaced or removed while it was in use.*both processes stopped"):
+        await created(store, "bob")
+    with pytest.raises(Replaced):
+        await store.read(lambda tx: tx.list(UserContainer))
+    with pytest.raises(Replaced):
+        await store.join("gateway-1", ttl_s=LONG_S)
 
 
 async def test_leases_of_an_earlier_boot_are_void(sqlite: Medium) -> None:
