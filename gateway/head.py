@@ -19,6 +19,7 @@ _READ = frozenset(
         b"cookie",
         b"accept",
         b"content-type",
+        b"sec-fetch-dest",
         b"sec-fetch-mode",
         b"sec-fetch-site",
         b"sec-purpose",

@@ -394,7 +394,7 @@ async def test_what_was_ready_does_not_begin_again_while_the_prober_is_suspect(e
         people, slot = await settled(here, *names)
         before = here.judge.mutations_count
         if event == "a mistyped startup probe":
-            await people.edit(probes={"startup": {"http": "/no-such-path", "timeoutSeconds": 60}})
+            await people.apply(probes={"startup": {"http": "/no-such-path", "timeoutSeconds": 60}})
         here.weather.probes_fail = True
         if event == "a reconciler that is killed":
             slot.process.kill()
