@@ -22,9 +22,9 @@ from reconciler.engine.door import EngineKind
 from reconciler.engine.installation import OwnInstallation
 from reconciler.engine.opening import EngineSettings, open_engine
 from reconciler.engine.port import Addressing, Engine, NetworkSpec
+from reconciler.loop.asking import HttpAsk
 from reconciler.loop.directories import HostDirectories
 from reconciler.loop.gate import StartGate
-from reconciler.loop.prober import HttpAsk
 from reconciler.operator import Operator, Surroundings
 from reconciler.private import serve
 from reconciler.settings import STARTS_RESERVED_FOR_WAKES, ReconcilerSettings
@@ -57,7 +57,6 @@ class _Edges:
     ask: HttpAsk
 
     async def close(self) -> None:
-        await self.ask.close()
         await self.engine.close()
         await self.store.close()
 

@@ -4,7 +4,7 @@ One task an incarnation: the startup probe's delay doubles from 20 ms to its per
 that readiness is seen soon after it is there; then the liveness probe at its period. What was routed before
 (a restart of ours, an edit of its probes) has no startup ahead of it: its liveness is asked from the first.
 What is found goes into a Health; deciding what it means is the plan's. TCP accept is no sign of readiness (a
-port forwarder accepts before the program listens), so probes are HTTP. Next: :mod:`reconciler.loop.actuator`.
+port forwarder accepts before the program listens), so probes are HTTP: :mod:`reconciler.loop.asking` is next.
 """
 
 import asyncio
@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
-import aiohttp
 import structlog
 
 from reconciler.core.world import Health
@@ -23,8 +22,6 @@ STARTUP_DELAY_S_MIN = 0.02
 # The delay doubles once the wait is this many delays long: readiness is seen a tenth late at the most.
 STARTUP_WAIT_PER_DELAY = 20
 STARTUP_ANSWER_S_MAX = 5.0
-ANSWER_BYTES_MAX = 64 * 1024
-PROBES_AT_ONCE_MAX = 64
 MESSAGE_CHARS_MAX = 200
 # Above this share of failing incarnations, and with at least so many of them, doubt the prober first.
 PANIC_SHARE = 0.5
@@ -152,33 +149,3 @@ class Prober:
         )
         if health.failures + 1 >= liveness.failures:
             self._on_change(incarnation)
-
-
-class HttpAsk:
-    """Asks over HTTP/1.1, a connection a question: what is asked is whether a new one is served."""
-
-    def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
-        self._at_once = asyncio.Semaphore(PROBES_AT_ONCE_MAX)
-
-    async def __call__(self, host: str, port: int, path: str, timeout_s: float) -> str:
-        async with self._at_once:
-            try:
-                async with asyncio.timeout(timeout_s):
-                    return await self._get(f"http://{host}:{port}{path}")
-            except TimeoutError:
-                return f"no answer to GET {path} within {timeout_s:g} s"
-            except (aiohttp.ClientError, OSError, ValueError) as error:
-                return f"GET {path}: {error or type(error).__name__}"
-
-    async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-
-    async def _get(self, url: str) -> str:
-        if self._session is None:
-            connector = aiohttp.TCPConnector(limit=PROBES_AT_ONCE_MAX, force_close=True)
-            self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
-        async with self._session.get(url, allow_redirects=False) as answer:
-            await answer.content.read(ANSWER_BYTES_MAX)
-            return "" if 200 <= answer.status < 400 else f"GET answered {answer.status}"
