@@ -6,6 +6,7 @@ else meanwhile, where a whole HTTP client costs several times as much. :mod:`rec
 """
 
 import asyncio
+from typing import cast
 from urllib.parse import quote
 
 import httptools
@@ -69,8 +70,7 @@ class _Answer(asyncio.Protocol):
     # What the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.write(self._request)
+        cast(asyncio.Transport, transport).write(self._request)
 
     def data_received(self, data: bytes) -> None:
         if self.said.done():
