@@ -14,7 +14,7 @@ from gateway.metrics import Metrics
 from gateway.problems import send_answer
 from gateway.proxy.client import Receive, Scope, Send
 from gateway.routes.table import Table
-from gateway.server import listen
+from gateway.server import PatientServer, listen
 from state.setting_values import HostPort
 from state.settings import SettingsError
 
@@ -71,7 +71,7 @@ def build_private_server(table: Table, metrics: Metrics) -> uvicorn.Server:
     )
 
 
-class _PrivateServer(uvicorn.Server):
+class _PrivateServer(PatientServer):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """The worker hears the signals."""

@@ -4,6 +4,6 @@
 """
 
 from gateway.server.limits import ServerLimits
-from gateway.server.serve import GatewayServer, build_server, listen
+from gateway.server.serve import GatewayServer, PatientServer, build_server, listen
 
-__all__ = ["GatewayServer", "ServerLimits", "build_server", "listen"]
+__all__ = ["GatewayServer", "PatientServer", "ServerLimits", "build_server", "listen"]

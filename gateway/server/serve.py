@@ -10,6 +10,7 @@ import gc
 import resource
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
@@ -27,6 +28,8 @@ _KEEP_ALIVE_OPTIONS = (
     (socket.IPPROTO_TCP, "TCP_KEEPCNT", 4),
     (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", 120_000),
 )
+
+_DATE_S = 1.0  # the Date header's resolution. Source: RFC 9110 section 5.6.7
 
 # Requests leave no cycles behind; the default of 700 would look at all that is in flight many times a second.
 _COLLECT_AFTER = (20_000, 20, 20)
@@ -65,7 +68,32 @@ def build_server(
     return GatewayServer(app, listener, limits or ServerLimits(), direct)
 
 
-class GatewayServer(uvicorn.Server):
+class PatientServer(uvicorn.Server):
+    """uvicorn's looks ten times a second whether it shall end; this one is told, and looks at the clock."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        self._ending = asyncio.Event()
+        super().__init__(config)
+
+    @property
+    def should_exit(self) -> bool:
+        return self._ending.is_set()
+
+    @should_exit.setter
+    def should_exit(self, value: bool) -> None:
+        if value:
+            self._ending.set()
+        else:
+            self._ending.clear()
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_DATE_S):
+                    await self._ending.wait()
+
+
+class GatewayServer(PatientServer):
     def __init__(
         self,
         app: Callable[..., Any],
