@@ -1,6 +1,6 @@
 """Asks containers whether they answer: an observation, not an action.
 
-One task an incarnation: the startup probe's delay doubles from 20 ms to its period as the wait grows, so
+One task an incarnation: the startup probe's delay doubles from 10 ms to its period as the wait grows, so
 that readiness is seen soon after it is there; then the liveness probe at its period. What was routed before
 (a restart of ours, an edit of its probes) has no startup ahead of it: its liveness is asked from the first.
 What is found goes into a Health; deciding what it means is the plan's. TCP accept is no sign of readiness (a
@@ -18,9 +18,9 @@ import structlog
 from reconciler.core.world import Health
 from state.kinds.template import LivenessProbe, Probes, StartupProbe
 
-STARTUP_DELAY_S_MIN = 0.02
-# The delay doubles once the wait is this many delays long: readiness is seen a tenth late at the most.
-STARTUP_WAIT_PER_DELAY = 20
+STARTUP_DELAY_S_MIN = 0.01
+# The delay doubles once the wait is this many delays long: readiness is seen a twentieth late at the most.
+STARTUP_WAIT_PER_DELAY = 40
 STARTUP_ANSWER_S_MAX = 5.0
 MESSAGE_CHARS_MAX = 200
 # Above this share of failing incarnations, and with at least so many of them, doubt the prober first.

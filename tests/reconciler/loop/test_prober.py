@@ -61,7 +61,7 @@ async def test_readiness_is_seen_soon_after_it_is_there() -> None:
         while not bench.woken:
             await asyncio.sleep(0.001)
         late_s = clock_s() - began_s - ready_at_s
-        assert late_s <= max(0.05, 0.1 * ready_at_s)
+        assert late_s <= max(0.03, 0.05 * ready_at_s)
         assert bench.health().passed_at is not None
         await bench.prober.close()
 
@@ -73,7 +73,7 @@ async def test_startup_probes_come_at_the_period_in_the_end() -> None:
     await asyncio.sleep(300)
     times = bench.containers.times_s()
     assert times[-1] - times[-2] == pytest.approx(2)
-    assert len(times) < 300
+    assert len(times) < 400
     assert (bench.health().passed_at, bench.health().message) == (None, REFUSED)
     await bench.prober.close()
 
