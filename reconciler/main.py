@@ -157,9 +157,14 @@ async def _private(
         return await serve(operator, manifests_read, bind.host, bind.port)
     except OSError as error:
         raise SettingsError(
-            f"RECONCILER_PRIVATE_BIND={bind} cannot be listened on ({error.strerror}); "
+            f"RECONCILER_PRIVATE_BIND={bind} cannot be listened on ({_reason(error)}); "
             "end what holds it, or choose another port"
         ) from None
+
+
+def _reason(error: OSError) -> str:
+    """The system's word for it: asyncio puts a sentence of its own in its place."""
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def surroundings(settings: ReconcilerSettings, store: Store, engine: Engine, ask: HttpAsk) -> Surroundings:

@@ -5,7 +5,7 @@ or a user's name, which may be a secret or an e-mail address and would stand in 
 Used by :mod:`state.manifests.parse`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,9 +40,16 @@ class _Spot:
 
 
 def explained(kind: str, document: Mapping, error: ValidationError) -> list[Problem]:
-    """One problem for each thing that is wrong; the branches of a union speak as one."""
+    """One problem for each thing that is wrong; the branches of a union speak as one.
+
+    A field that is missing because its name was misspelt is told once, where it stands.
+    """
     by_path: dict[Path, Problem] = {}
-    for detail in error.errors(include_url=False, include_input=False):
+    details = error.errors(include_url=False, include_input=False)
+    unknown = [detail["loc"] for detail in details if detail["type"] == "extra_forbidden"]
+    for detail in details:
+        if detail["type"] == "missing" and _is_misspelt(detail["loc"], unknown):
+            continue
         spot = _spot(document, detail["loc"])
         problem = _problem(kind, spot, detail)
         path = (*spot.path, *spot.rest) if detail["type"] == "missing" else spot.path
@@ -51,6 +58,13 @@ def explained(kind: str, document: Mapping, error: ValidationError) -> list[Prob
             problem = Problem(before.place, before.what, f"{before.mend}, or {problem.mend}")
         by_path[path] = problem
     return list(by_path.values())
+
+
+def _is_misspelt(missing: Path, unknown: Iterable[Path]) -> bool:
+    *parent, field = missing
+    return any(
+        [*path[:-1]] == parent and did_you_mean(str(path[-1]), [str(field)]) is not None for path in unknown
+    )
 
 
 def _spot(document: Mapping, location: Path) -> _Spot:

@@ -143,7 +143,14 @@ REFUSED = [
     ),
     Refused("a status", user("alice") + "status: {}\n", 4, '"status"', "written by the reconciler"),
     Refused("a field misspelt", _spec("resources: {memroy: 1Gi}"), 6, '"memroy"', 'did you mean "memory"?'),
-    Refused("snake case", _spec("data: {mount_path: /a}"), 6, "spec.data.mountPath is missing", "add it"),
+    Refused(
+        "a field that is needed misspelt",
+        'kind: UserContainer\nmetadata: {name: a}\nspec: {user: "github:1", tempalte: demo}\n',
+        3,
+        '"tempalte"',
+        'did you mean "template"?',
+    ),
+    Refused("snake case", _spec("data: {mount_path: /a}"), 6, '"mount_path"', 'did you mean "mountPath"?'),
     Refused("a merge key", _spec("<<: {}"), 6, '"<<"', "merge keys"),
     Refused("a number where a string is", _spec("env: {PORT: 80}"), 6, "spec.env.PORT", "in quotes"),
     Refused(
