@@ -119,7 +119,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def is_stale(self) -> bool:
-        """Whether a pooled connection turned out to be closed: its peer read nothing of this request."""
+        """Whether a pooled connection ended before any answer: most likely before the request was read."""
         return self.reused and self.failure is Failure.UPSTREAM_RESET and not self.answer_began
 
     @property

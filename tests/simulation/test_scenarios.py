@@ -371,6 +371,26 @@ async def test_what_falls_ill_is_unrouted_at_the_threshold_and_replaced_at_twice
         await until_peace(here)
 
 
+@pytest.mark.fault(26)
+@pytest.mark.parametrize(("ill_s", "well_s", "flips_max"), [(1, 1, 0), (12, 12, 0), (19, 11, 0), (35, 15, 2)])
+async def test_what_flaps_is_unrouted_only_by_as_many_failures_in_a_row_as_the_threshold(
+    ill_s: int, well_s: int, flips_max: int
+) -> None:
+    """Probed every 10 s, unrouted at 3 failures: what is ill for less moves nothing, else twice a spell."""
+    async with town() as here:
+        await settled(here, "alice")
+        container, spells, flips, was_routed = box(here), 20, 0, True
+        for second in range(spells * (ill_s + well_s)):
+            container.is_well = second % (ill_s + well_s) >= ill_s
+            await asyncio.sleep(1)
+            is_routed = user(here).status.endpoint is not None
+            flips += is_routed != was_routed
+            was_routed = is_routed
+        assert flips <= flips_max * spells
+        assert bool(flips) == bool(flips_max)
+        assert box(here) is container
+
+
 @pytest.mark.fault(27)
 async def test_when_all_probes_fail_at_once_nothing_is_restarted() -> None:
     async with town() as here:
