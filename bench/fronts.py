@@ -67,11 +67,15 @@ class Fronts:
     upstream_says: IO[str]
 
 
-@contextmanager
-def fronts(folder: Path) -> Iterator[Fronts]:
-    """Start everything, and end it: each process is ended by its own handle."""
+def prepare() -> Path:
+    """Install what is missing, from the network; the folder of the npm packages."""
     debian.install(("wrk", "nginx-light", "util-linux"), why="the proxy benchmark")
-    modules = ensure_npm_packages(ROOT / "bench" / "npm")
+    return ensure_npm_packages(ROOT / "bench" / "npm")
+
+
+@contextmanager
+def fronts(folder: Path, modules: Path) -> Iterator[Fronts]:
+    """Start everything, and end it: each process is ended by its own handle."""
     first = free_ports(6)
     direct, nginx, chp, chp_api, gateway, private = range(first, first + 6)
     key = mint_key()

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import streams
-from bench.fronts import Fronts, fronts
+from bench.fronts import Fronts, fronts, prepare
 from bench.load import Burst, burst
+from bench.own_network import in_own_network, is_own_network
 from bench.results import Sample
 
 CONNECTIONS = (1, 32, 256)
@@ -50,13 +51,18 @@ class Rounds:
 
 
 def run(_out: Path, *, quick: bool) -> list[Sample]:
+    return in_own_network(_measured, prepare(), quick)
+
+
+def _measured(modules: Path, quick: bool) -> list[Sample]:
     count = ROUNDS_QUICK if quick else ROUNDS
     seconds = BURST_QUICK_S if quick else BURST_S
-    with tempfile.TemporaryDirectory() as folder, fronts(Path(folder)) as standing:
+    with tempfile.TemporaryDirectory() as folder, fronts(Path(folder), modules) as standing:
         burst(standing.load, standing.gateway, 32, WARM_UP_S)
         streamed = streams.run(standing, quick=quick)
         rounds = _rounds(standing, count, seconds)
     how = HOW.format(rounds=count, seconds=seconds)
+    how += ", in a network namespace of their own" if is_own_network() else ", in the machine's network"
     requests = sum(len(bursts) for bursts in rounds.bursts.values())
     return [
         Sample("proxy.vs_chp.c32", rounds.ratios("chp", 32), f"{how}; {_rates(rounds, 32)}"),

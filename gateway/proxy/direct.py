@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from gateway.proxy.answer import Answer
 from gateway.proxy.endpoint import Header, UpstreamHead
 from gateway.proxy.headers import answer_headers
 from gateway.proxy.limits import Limits
@@ -20,6 +21,7 @@ from gateway.proxy.request import SAFE_METHODS, encode_head, whole
 from gateway.proxy.upstream import UpstreamConnection
 
 _KEPT = "proxy.lines"
+_ANSWERED = "proxy.answered"
 
 
 class Exchange(Protocol):
@@ -118,7 +120,7 @@ class Direct:
 
     def _answer_head(self) -> None:
         answer = self._connection.answer
-        headers, events = answer_headers(answer.status, answer.headers)
+        headers, events = _answer_headers(self._exchange, answer)
         self._connection.allow_silence(self._limits.stream_idle_s if events else self._limits.idle_s)
         self.outcome.status, self.outcome.answer_began = answer.status, True
         self._exchange.answer_head(answer.status, headers)
@@ -166,6 +168,17 @@ class Direct:
         self._connection.listener = None
         self._pool.give_back(self._connection)
         self._activity.request_ended()
+
+
+def _answer_headers(exchange: Exchange, answer: Answer) -> tuple[list[Header], bool]:
+    """As :func:`answer_headers`; most answers to a request that is repeated have the same head again."""
+    kept = exchange.memo.get(_ANSWERED)
+    if kept is not None and kept[0] == answer.status and kept[1] == answer.headers:
+        headers, events = kept[2]
+        return headers, events
+    made = answer_headers(answer.status, answer.headers)
+    exchange.memo[_ANSWERED] = (answer.status, answer.headers, made)
+    return made
 
 
 def _lines(exchange: Exchange, method: bytes, head: UpstreamHead) -> bytes:

@@ -11,7 +11,7 @@ import asyncio
 import http
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 
@@ -26,6 +26,7 @@ App = Callable[
 _log = structlog.get_logger(__name__)
 
 _BODILESS = frozenset({204, 304})
+_ANSWERED = "cycle.answered"
 _DISCONNECT: Message = {"type": "http.disconnect"}
 
 
@@ -41,6 +42,35 @@ def _check_lines(head: bytes, line_count: int) -> None:
     """No header may smuggle in a line of its own."""
     if head.count(b"\n") != line_count or head.count(b"\r") != line_count or b"\0" in head:
         raise RuntimeError("a header of the answer holds a line break or NUL")
+
+
+class _Head(NamedTuple):
+    """An answer's head in bytes, for the very list of headers that it was made of."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    lines: bytes
+    length: bytes | None
+    is_dated: bool
+    is_closing: bool
+
+
+def _encoded(status: int, headers: list[tuple[bytes, bytes]]) -> _Head:
+    """Raises RuntimeError for a header that would be two."""
+    pieces = [_STATUS_LINES[status]]
+    length: bytes | None = None
+    is_dated = is_closing = False
+    for name, value in headers:
+        pieces += (name, b": ", value, b"\r\n")
+        if name == b"content-length":
+            length = value
+        elif name == b"date":
+            is_dated = True
+        elif name == b"connection":
+            is_closing = is_closing or b"close" in value.lower()
+    lines = b"".join(pieces)
+    _check_lines(lines, 1 + len(headers))
+    return _Head(status, headers, lines, length, is_dated, is_closing)
 
 
 _STATUS_LINES = {status: _status_line(status) for status in range(200, 1000)}
@@ -225,32 +255,25 @@ class Cycle:
     # The answer's bytes
 
     def answer_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        """Held for what follows: a piece of the body, or a flush."""
+        """Held for what follows: a piece of the body, or a flush.
+
+        The same list again, for a request with the same head, is taken to hold the same headers.
+        """
         if self.gone:
             return
-        pieces = [_STATUS_LINES[status]]
-        length: bytes | None = None
-        dated = closing = False
-        for name, value in headers:
-            pieces += (name, b": ", value, b"\r\n")
-            if name == b"content-length":
-                length = value
-            elif name == b"date":
-                dated = True
-            elif name == b"connection":
-                closing = closing or b"close" in value.lower()
-        head = b"".join(pieces)
-        _check_lines(head, 1 + len(headers))
+        head: _Head | None = self.memo.get(_ANSWERED)
+        if head is None or head.headers is not headers or head.status != status:
+            head = self.memo[_ANSWERED] = _encoded(status, headers)
         self._continue_expected = False
         self.answer_began = True
-        own = self._frame(status, length)
-        if closing:
+        own = self._frame(status, head.length)
+        if head.is_closing:
             self.keep_alive = False
         elif not self.keep_alive:
             own += b"connection: close\r\n"
-        if not dated:
+        if not head.is_dated:
             own += b"".join(b"%b: %b\r\n" % header for header in self._wire.date)
-        self._wire.hold(b"%b%b\r\n" % (head, own))
+        self._wire.hold(b"%b%b\r\n" % (head.lines, own))
 
     def _frame(self, status: int, length: bytes | None) -> bytes:
         """How the body's end is marked; the header that says so, if one is needed.

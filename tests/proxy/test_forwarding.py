@@ -225,3 +225,32 @@ async def test_a_redirect_is_passed_on_and_not_followed() -> None:
         answer = await front.ask(get())
         assert status(answer) == 302
         assert up.connection_count == 1
+
+
+async def test_the_same_request_again_gets_each_answers_own_head() -> None:
+    """What is kept of an answer's head while a client repeats itself is never another answer's."""
+    answers = [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-n: 1\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-n: 1\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-n: 2\r\n\r\nno",
+        b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\nx-n: 2\r\n\r\nno",
+        b"HTTP/1.1 404 Not Found\r\ncontent-length: 3\r\nx-n: 2\r\n\r\nnot",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-n: 1\r\nset-cookie: a=b\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-n: 1\r\n\r\nok",
+    ]
+
+    async def handler(peer: Peer) -> None:
+        for answer in answers:
+            await peer.request()
+            await peer.send(answer)
+
+    async with upstream(handler) as up, gateway(up.endpoint) as front:
+        client = await front.connect()
+        for expected in answers:
+            await client.send(post(b"{}", close=False))
+            got = await client.answer()
+            assert got.split(b" ")[1] == expected.split(b" ")[1]
+            assert got.rpartition(b"\r\n\r\n")[2] == expected.rpartition(b"\r\n\r\n")[2]
+            for name in ("x-n", "set-cookie"):
+                assert header(got, name) == header(expected, name)
+        await client.close()
