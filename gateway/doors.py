@@ -246,9 +246,7 @@ def discreet(problem: Problem) -> Problem:
     if problem.status != HTTPStatus.SERVICE_UNAVAILABLE:
         return problem
     detail = "Ask again in a moment. Its owner can see why on the account page."
-    return unavailable(
-        "The container is not ready", detail, "NotReady", problem.retry_after_s or RETRY_AFTER_S
-    )
+    return unavailable("The container is not ready", detail, "NotReady", RETRY_AFTER_S)
 
 
 def _no_page(sites: Sites) -> Problem:

@@ -40,13 +40,14 @@ class _Slot:
 
 
 def supervise(main: Main, settings: GatewaySettings, listener: socket.socket) -> int:
-    """Run `GATEWAY_WORKERS` children until SIGTERM or SIGINT, or until one ends with EXIT_SETTINGS.
+    """Run `GATEWAY_WORKERS` children until SIGTERM or SIGINT, or until one cannot begin (EXIT_SETTINGS).
 
-    Returns the exit code. A child that ends so has said why in a line of its own.
+    Returns the exit code. A child that ends so has said why in a line of its own. Settings that were good for
+    a while do not go bad: what stops a child later is the machine, and the others serve on.
     """
     spawning = multiprocessing.get_context("spawn")
     slots = [_Slot(index) for index in range(settings.gateway_workers)]
-    exit_code = 0
+    exit_code, began_s = 0, monotonic()
     with _stopping() as stop:
         while not stop.asked and not exit_code:
             for slot in slots:
@@ -55,7 +56,8 @@ def supervise(main: Main, settings: GatewaySettings, listener: socket.socket) ->
                     slot.process.start()
                     slot.started_s = monotonic()
             _wait(slots, stop)
-            if EXIT_SETTINGS in [_bury(slot) for slot in slots]:
+            buried = [_bury(slot) for slot in slots]
+            if EXIT_SETTINGS in buried and monotonic() - began_s < HEALTHY_S:
                 exit_code = EXIT_SETTINGS
     _stop_all(slots)
     return exit_code
@@ -109,8 +111,7 @@ def _bury(slot: _Slot) -> int | None:
     slot.start_at_s = now_s + pause_s
     slot.process = None
     exit_code = process.exitcode
-    if exit_code != EXIT_SETTINGS:  # which has said why itself
-        _log.error("worker.died", index=slot.index, exit_code=exit_code, restart_after_s=pause_s)
+    _log.error("worker.died", index=slot.index, exit_code=exit_code, restart_after_s=pause_s)
     process.close()
     return exit_code
 

@@ -40,7 +40,7 @@ from state.store.port import Store
 
 FIRST_READ_S = 5.0  # for the routes, before requests are taken in; later ones are held instead
 LEAVE_S = 2.0
-SWEEP_EVERY_S = 600.0
+SWEEP_EVERY_S = 60.0  # it also finds out whether the file is still the one that was opened
 
 _log = structlog.get_logger(__name__)
 

@@ -84,8 +84,9 @@ def load_settings(
 
     Raises SettingsError with one line for every setting that is wrong.
     """
-    given = {**(below or {}), **_env_file(env_file), **(os.environ if environ is None else environ)}
-    fields = {name: given[name.upper()] for name in cls.model_fields if given.get(name.upper(), "").strip()}
+    layers = (below or {}, _env_file(env_file), os.environ if environ is None else environ)
+    given = {name: value for layer in layers for name, value in layer.items() if value.strip()}
+    fields = {name: given[name.upper()] for name in cls.model_fields if name.upper() in given}
     try:
         return cls.model_validate(fields)
     except ValidationError as error:
@@ -160,7 +161,7 @@ def usable_directory(setting: str, path: Path, *, mode: int = 0o700) -> Path:
     probe = path / f".writable-{os.getpid()}"
     try:
         if not path.is_dir():
-            path.mkdir(mode=mode & 0o700, parents=True)
+            path.mkdir(mode=mode & 0o777, parents=True, exist_ok=True)
             path.chmod(mode)  # the umask has no say
         probe.touch()
         probe.unlink()

@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from gateway.head import Head, cookies
-from state.store.errors import StoreError
+from state.store.errors import Replaced, StoreError
 
 SECRET_BYTES = 32
 _SECRET = re.compile(r"[\w-]{43}", re.ASCII)  # as `mint_secret` makes them
@@ -134,6 +134,8 @@ class Sessions:
             return known[0]
         try:
             found = await self._read(kind, key, secret)
+        except Replaced:  # whoever removed the sessions meant it
+            raise
         except StoreError:
             if known is None or known[1] + SILENT_TRUSTED_S < now:
                 raise

@@ -39,7 +39,7 @@ class Pages:
         """The page a browser gets instead of a container that is not ready; it reloads itself."""
         seat = asked.seat
         assert seat is not None, "only a routed request waits"
-        phase, tone = phase_of(seat)
+        phase, tone = phase_of(seat) if asked.is_owners else ("Not ready", "busy")
         body = draw(
             "waiting.html",
             home_url=self._home_url,

@@ -89,6 +89,8 @@ def _health(world: World) -> tuple[Truth, str, str]:
         return Truth.FALSE, "Starting", (health.message if health is not None else "") or "waiting to answer"
     if template is not None and health.failures >= template.spec.probes.liveness.failures:
         return Truth.FALSE, "Unhealthy", f"{health.failures} probes failed in a row: {health.message}"
+    if health.passed_at is None:
+        return Truth.UNKNOWN, "NotAskedYet", f"it was ready before, and did not answer yet: {health.message}"
     return Truth.TRUE, "Answers", ""
 
 

@@ -71,6 +71,8 @@ def _plan_routed(world: World, incarnation: Incarnation, container: ObservedCont
     wanted = (container.endpoint_host, container.endpoint_port, incarnation.name)
     if endpoint is not None and (endpoint.host, endpoint.port, endpoint.incarnation) == wanted:
         return NOTHING
+    if world.health is None or world.health.passed_at is None:
+        return Plan(waiting=Blocked("Starting", "it was unrouted, and has not answered since"))
     return Plan(Route(incarnation, container.endpoint_host, container.endpoint_port))
 
 

@@ -26,11 +26,12 @@ class Health:
     passed_at: datetime | None = None  # the startup probe passed
     failures: int = 0  # liveness probes failed in a row
     message: str = ""  # why the last one failed
+    was_ready: bool = False  # it was routed before this prober began to look
 
     @property
     def is_past_startup(self) -> bool:
-        """Whether it is to be judged by its liveness: it was ready once, maybe before we looked."""
-        return self.passed_at is not None or self.failures > 0
+        """Whether it is to be judged by its liveness: it passed, or it was ready before and fails now."""
+        return self.passed_at is not None or (self.was_ready and self.failures > 0)
 
 
 @dataclass(frozen=True, slots=True)

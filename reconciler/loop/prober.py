@@ -73,7 +73,9 @@ class Prober:
             return
         self.forget(target.incarnation)
         self._targets[target.incarnation] = target
-        self._health[target.incarnation] = Health(target.incarnation, since=self._now())
+        self._health[target.incarnation] = Health(
+            target.incarnation, since=self._now(), was_ready=target.was_ready
+        )
         self._tasks[target.incarnation] = asyncio.create_task(self._keep_probing(target))
 
     def forget(self, incarnation: str) -> None:

@@ -36,6 +36,7 @@ class HomeStatus(Status):
     last_good: dict[str, JsonValue] | None = None  # the container spec that last got ready, for a rollback
     tombstoned_at: AwareDatetime | None = None  # set: the owner is gone, the data waits for its end
     retain_until: AwareDatetime | None = None
+    purged_at: AwareDatetime | None = None  # never set; stores hold it, and must stay readable
 
 
 class Home(Resource):

@@ -87,18 +87,21 @@ class SqliteFile:
         self._begin(connection, timeout_s)
 
     def _refuse_replaced(self) -> None:
-        """Raises Replaced. A backup put in place under a running process would live beside its open file."""
-        if self._identity() != self._opened:
+        """Raises Replaced, Unavailable. A backup put here now would live beside the file that is open."""
+        try:
+            found = self._identity()
+        except FileNotFoundError:
+            raise Unavailable(f"{self.where} was removed while it was in use; put it back") from None
+        except OSError as error:
+            raise Unavailable(f"{self.where} cannot be seen ({error.strerror}); look at its folder") from None
+        if found != self._opened:
             raise Replaced(
-                f"{self.where} was replaced or removed while it was in use; this process starts anew with "
-                "what is there now. Restore a backup with both processes stopped"
+                f"{self.where} was replaced while it was in use; this process starts anew with what is there "
+                "now. Restore a backup with both processes stopped"
             )
 
-    def _identity(self) -> tuple[int, int] | None:
-        try:
-            found = self._path.stat()
-        except FileNotFoundError:
-            return None
+    def _identity(self) -> tuple[int, int]:
+        found = self._path.stat()
         return found.st_dev, found.st_ino
 
     def refusal(self, error: DBAPIError) -> StoreError:

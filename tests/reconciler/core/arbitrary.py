@@ -93,7 +93,10 @@ def healths(draw: st.DrawFn, incarnation: Incarnation | None) -> Health | None:
         return None
     passed_at = draw(maybe_times)
     failures = draw(st.integers(0, 8))
-    return Health(incarnation.name, since=draw(times), passed_at=passed_at, failures=failures)
+    was_ready = draw(st.booleans())
+    return Health(
+        incarnation.name, since=draw(times), passed_at=passed_at, failures=failures, was_ready=was_ready
+    )
 
 
 @st.composite

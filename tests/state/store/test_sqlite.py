@@ -13,7 +13,7 @@ import pytest
 
 from state.kinds.user_container import UserContainer
 from state.store import kernel, open_store
-from state.store.errors import Conflict, Replaced, StoreError
+from state.store.errors import Conflict, Replaced, StoreError, Unavailable
 from state.store.opening import DOORBELLS
 from state.store.schema import STATE_SCHEMA
 from tests.state.store.conftest import PATIENCE_S, Medium, Start, said
@@ -152,20 +152,25 @@ async def test_another_kernel_shuts_the_first_one_out(sqlite: Medium) -> None:
         await created(store, "bob")
 
 
-@pytest.mark.parametrize("with_another", [True, False])
-async def test_a_file_that_was_replaced_or_removed_is_neither_read_nor_written(
-    sqlite: Medium, tmp_path: Path, with_another: bool
-) -> None:
+async def test_a_file_that_was_removed_is_missed_until_it_is_back(sqlite: Medium, tmp_path: Path) -> None:
     store = await sqlite.open()
     await created(store, "alice")
-    path = path_of(sqlite.url)
-    if with_another:
-        backup = tmp_path / "backup.db"
-        execute(sqlite.url, f"VACUUM INTO '{backup}'")
-        backup.replace(path)
-    else:
-        path.unlink()
-    with pytest.raises(Replaced, match=r"replaced or removed while it was in use.*both processes stopped"):
+    path_of(sqlite.url).rename(tmp_path / "aside.db")
+    with pytest.raises(Unavailable, match="was removed while it was in use; put it back"):
+        await created(store, "bob")
+    assert not path_of(sqlite.url).exists()
+    (tmp_path / "aside.db").rename(path_of(sqlite.url))
+    await created(store, "bob")
+    assert len(await store.read(lambda tx: tx.list(UserContainer))) == 2
+
+
+async def test_a_file_that_was_replaced_is_neither_read_nor_written(sqlite: Medium, tmp_path: Path) -> None:
+    store = await sqlite.open()
+    await created(store, "alice")
+    backup = tmp_path / "backup.db"
+    execute(sqlite.url, f"VACUUM INTO '{backup}'")
+    backup.replace(path_of(sqlite.url))
+    with pytest.raises(Replaced, match=r"replaced while it was in use.*both processes stopped"):
         await created(store, "bob")
     with pytest.raises(Replaced):
         await store.read(lambda tx: tx.list(UserContainer))
