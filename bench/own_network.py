@@ -5,6 +5,7 @@ proxy alike; what is compared is the proxies. Source: unshare(2), netdevice(7).
 """
 
 import ctypes
+import errno
 import fcntl
 import multiprocessing
 import os
@@ -19,6 +20,7 @@ T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
 SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8913, 0x8914
 IFF_UP = 0x1
+_MAY_NOT = (errno.EPERM, errno.EINVAL, errno.ENOSPC)
 _IFREQ = struct.Struct("16sh22x")
 
 
@@ -40,7 +42,7 @@ def is_own_network() -> bool:
 def _enter() -> None:
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) == 0:
         _bring_up("lo")
-    elif ctypes.get_errno() not in (1, 22, 28):  # EPERM, EINVAL, ENOSPC: it may not be, and then it is not
+    elif ctypes.get_errno() not in _MAY_NOT:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 

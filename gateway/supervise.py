@@ -1,7 +1,7 @@
 """Several workers on one socket: started, started again when one dies, stopped within a limit.
 
-Decides when a dead worker is replaced, and that one which its settings stop is not; refuses to know what a
-worker does. The parent opens no store and serves nothing, so there is nothing in it to go wrong.
+Decides when a dead worker is replaced, and that one which its settings stop at the start is not; refuses to
+know what a worker does. The parent opens no store and serves nothing, so there is nothing in it to go wrong.
 """
 
 import multiprocessing

@@ -1,6 +1,8 @@
 """Settings: what is read, what is refused in which line, what is never shown; and env.template stays true."""
 
+import os
 import re
+import stat
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -190,6 +192,18 @@ def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
     assert (settings.container_engine, settings.log_level, settings.starts_at_once) == ("podman", "error", 3)
 
 
+def test_what_was_chosen_for_the_machine_comes_after_both_and_an_empty_line_hides_nothing(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text("DOCKER_HOST=unix:///of/the/file.sock\nCONTAINER_IMAGE=\n")
+    chosen = {"DOCKER_HOST": "unix:///chosen.sock", "CONTAINER_IMAGE": "chosen:1"}
+    settings = load_settings(ReconcilerSettings, {}, file, chosen)
+    assert (settings.docker_host, settings.container_image) == ("unix:///of/the/file.sock", "chosen:1")
+    named = load_settings(ReconcilerSettings, {"CONTAINER_IMAGE": "named:1"}, file, chosen)
+    assert named.container_image == "named:1"
+
+
 def test_a_file_that_is_not_there_is_no_mistake(tmp_path: Path) -> None:
     assert load_settings(ReconcilerSettings, {}, tmp_path / ".env").container_engine == "docker"
 
@@ -260,6 +274,19 @@ def test_a_directory_is_made_where_it_is_missing(tmp_path: Path) -> None:
     made = usable_directory("HOST_DATA_DIR", tmp_path / "a" / "b")
     assert made.is_dir()
     assert list(made.iterdir()) == []
+
+
+def test_a_directory_gets_its_mode_whatever_the_umask_and_one_that_is_there_keeps_its_own(
+    tmp_path: Path,
+) -> None:
+    before = os.umask(0o077)
+    try:
+        made = usable_directory("STATE_DIR", tmp_path / "made", mode=0o2770)
+        (tmp_path / "there").mkdir(mode=0o700)
+        there = usable_directory("STATE_DIR", tmp_path / "there", mode=0o2770)
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE(one.stat().st_mode) for one in (made, there)] == [0o2770, 0o700]
 
 
 def test_a_directory_that_cannot_be_written_is_named_in_one_line(tmp_path: Path) -> None:

@@ -178,6 +178,23 @@ async def test_a_client_that_hangs_up_is_held_no_longer(rig: Rig, alice: Contain
     assert len(alice.requests) == 1
 
 
+async def test_a_client_that_hangs_up_while_the_routes_are_not_known_is_held_no_longer(
+    rig: Rig, alice: Container
+) -> None:
+    key = await start(rig)
+    await rig.add_user("alice", "app:shop.alice")
+    await rig.applied()
+    call = asyncio.create_task(rig.mcp(key, "alice"))
+    await held(rig, 1)
+    rig.worker.table.suspend()
+    await rig.route("alice", alice)
+    await rig.applied()
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    await held(rig, 0)
+    assert not alice.requests
+
+
 async def test_a_websocket_is_held_and_one_that_hangs_up_is_not(rig: Rig, alice: Container) -> None:
     key = await start(rig)
     await rig.add_user("alice", "app:shop.alice")

@@ -10,8 +10,16 @@ import pytest
 
 from gateway.auth.home_entry import mint_entry_code
 from gateway.auth.local import local_user, mint_sign_in_link
-from gateway.auth.sessions import COOKIES_TRIED_MAX, TicketKind, Visitor, mint_secret
+from gateway.auth.sessions import (
+    COOKIES_TRIED_MAX,
+    SILENT_TRUSTED_S,
+    TRUSTED_S,
+    TicketKind,
+    Visitor,
+    mint_secret,
+)
 from state.kinds.resource import ConditionType, Truth
+from state.store.errors import Unavailable
 from tests.gateway.conftest import ALICE_HOME, BOB_HOME, Town
 from tests.gateway.rig import PATIENCE_S, Rig, until
 
@@ -135,6 +143,38 @@ async def test_the_way_in_leads_nowhere_else(town: Town, to: str) -> None:
     code = await mint_entry_code(town.rig.tickets, await visitor_of(town.rig, session), ALICE_HOME)
     async with page(town.rig, f"/-/enter?code={code}&to={to}") as answer:
         assert (answer.status, answer.headers["Location"]) == (303, "/")
+
+
+async def test_who_was_in_stays_in_while_nobody_can_be_asked_and_not_for_ever(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cookie = await enter(town.rig)
+    async with page(town.rig, "/live", cookie) as answer:
+        assert answer.status == 200
+
+    async def silent(kind: str, key: str) -> Any:
+        raise Unavailable(f"{kind} cannot be asked")
+
+    town.rig.tickets.get = silent  # type: ignore[method-assign]
+    for passed_s, status in ((TRUSTED_S + 1, 200), (TRUSTED_S + SILENT_TRUSTED_S + 1, 503)):
+        with monkeypatch.context() as later:
+            later.setattr("gateway.auth.sessions.asyncio", Later(passed_s))
+            async with page(town.rig, "/live", cookie) as answer:
+                assert answer.status == status
+
+
+class Later:
+    """What the sessions ask for the time, some seconds ahead."""
+
+    def __init__(self, by_s: float) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self._by_s = by_s
+
+    def get_running_loop(self) -> "Later":
+        return self
+
+    def time(self) -> float:
+        return self._clock() + self._by_s
 
 
 async def test_signing_out_at_the_gateway_ends_the_homes_session_too(town: Town) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,9 @@ import pytest
 from mcpgw import supervisor
 from mcpgw.supervisor import Part, Supervisor
 from state.settings import EXIT_SETTINGS
+from tests.gateway.rig import PATIENCE_S, until
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 20.0
 # Each notes its pid; then it does what its name says.
 NOTE = "import os, pathlib, signal, sys, time; open(sys.argv[1], 'a').write(f'{os.getpid()}\\n'); "
 RUN = NOTE + "time.sleep(60)"
@@ -40,14 +39,6 @@ class Notes:
 @pytest.fixture
 def notes(tmp_path: Path) -> Notes:
     return Notes(tmp_path)
-
-
-async def until(is_so: object, what: str) -> None:
-    assert callable(is_so)
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < deadline_s, f"{what} did not come true within {PATIENCE_S:g} s"
-        await asyncio.sleep(0.02)
 
 
 def lives(pid: int) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from structlog.testing import capture_logs
 
 from gateway.proxy import Failure, Proxy
 from gateway.server import ServerLimits, listen
@@ -205,3 +206,17 @@ async def test_the_proxy_works_under_another_server() -> None:
         server.should_exit = True
         await asyncio.wait_for(running, PATIENCE_S)
         await front.proxy.close()
+
+
+async def test_a_mistake_of_ours_while_parsing_ends_the_connection_and_stands_in_the_log() -> None:
+    """Not as a 400: the client did nothing wrong."""
+
+    def breaks(_exchange: Any) -> bool:
+        raise ValueError("a secret")
+
+    with capture_logs() as logs:
+        async with serving(application(says_nothing), direct=breaks) as port:
+            answer = await ask(port, post(b"{}"))
+    assert answer == b""
+    [told] = [line for line in logs if line["event"] == "request.broke"]
+    assert isinstance(told["exc_info"], ValueError)
