@@ -129,6 +129,23 @@ def mcp(house: House, url: str, user_id: str) -> Answer:
     return call_tool(url, house.headers(user_id), "whoami")
 
 
+def test_a_key_minted_by_the_verb_lets_its_program_in_once_the_printed_manifest_is_saved(
+    docker_house: House,
+) -> None:
+    house = docker_house
+    minted = house.mcpgw("app-key")
+    assert minted.returncode == 0, minted.stderr
+    first, _, manifest = minted.stdout.partition("---\n")
+    key = first.splitlines()[0].removeprefix("key (shown once): ")
+    assert key not in manifest, "the manifest holds only its hash"
+    headers = {"Authorization": f"Bearer {key}", "X-App-User": "42"}
+    assert call_tool(house.mcp_url, headers, "whoami").status == 401
+    house.write_manifest("my-program.yaml", manifest)
+    until(lambda: call_tool(house.mcp_url, headers, "whoami").status == 200, "the program is let in")
+    big = call_tool(house.mcp_url, headers, "big", {"size_bytes": 1_000_000})
+    assert (big.status, len(big.body) > 1_000_000) == (200, True)
+
+
 def test_who_is_not_let_in_creates_nothing(docker_house: House, hand: Hand) -> None:
     before = hand.ids(docker_house)
     headers = {"Authorization": "Bearer mcpgw_app_forged", "X-App-User": "mallory"}
