@@ -1,6 +1,7 @@
 """An engine that does not answer, or answers 500, leaves the outcome open: never absence, never a retry."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -25,8 +26,15 @@ Call = Callable[[Engine], Awaitable[object]]
 
 @pytest.fixture
 async def impatient(engine_rig: RealRig) -> AsyncIterator[Engine]:
-    """An adapter whose deadlines a test can wait for."""
+    """An adapter whose deadlines a test can wait for, once it has agreed with a perhaps busy engine."""
     engine = await engine_rig.adapter(engine_rig.project, IMPATIENT)
+
+    async def agrees() -> bool:
+        with contextlib.suppress(OutcomeUnknownError):
+            return bool(await engine.version())
+        return False
+
+    await until(agrees, "the API version is agreed upon")
     yield engine
     await engine.close()
 
@@ -87,7 +95,6 @@ async def test_a_mutation_is_asked_once_and_a_read_a_few_times(
 async def test_one_failed_read_of_several_is_not_noticed(engine_rig: RealRig, impatient: Engine) -> None:
     one = seat(engine_rig)
     await created(engine_rig, one)
-    await impatient.version()
     engine_rig.proxy.fail(READS, Failure.ANSWER_500, times=1)
     engine_rig.proxy.asked.clear()
     assert (await impatient.inspect(one.name)) == await shown(engine_rig, one)
@@ -115,7 +122,6 @@ async def test_stops_that_hang_hold_up_nothing_else_and_their_queue_is_bounded(
 ) -> None:
     one = seat(engine_rig)
     seen = await started(engine_rig, one)
-    await impatient.version()
     engine_rig.proxy.fail(r"/stop", Failure.HANG)
     stops = [asyncio.create_task(impatient.stop(seen.id, 600)) for _ in range(STOPS_AT_ONCE_MAX)]
 
