@@ -31,22 +31,10 @@ DEMO_DIR = PROJECT_DIR / "demo"
 LOCK = DEMO_DIR / "requirements.lock"
 RECIPE = tuple(Path(__file__).parent / name for name in ("demo_image.py", "rootfs.py", "archive.py"))
 OWN_FOLDERS = "/usr/lib/python3/dist-packages"
-USER = "1000:1000"
-CHANGES = (
-    'ENTRYPOINT ["/usr/bin/python3"]',
-    'CMD ["-m", "demo"]',
-    f"USER {USER}",
-    "WORKDIR /app",
-    "EXPOSE 8080/tcp",
-    "ENV PATH=/usr/bin:/usr/sbin",
-    "ENV PYTHONPATH=/app:/app/lib",
-    "ENV PYTHONDONTWRITEBYTECODE=1",
-    "ENV PYTHONUNBUFFERED=1",
-    "ENV LANG=C.UTF-8",
-    "ENV PYDANTIC_DISABLE_PLUGINS=__all__",
-    "ENV PORT=8080",
-    "ENV DATA_DIR=/data",
-)
+BASE_CHANGES = ("ENV PATH=/usr/bin:/usr/sbin",)
+"""What a base image from a registry would say."""
+STARTING = ("ENV", "WORKDIR", "USER", "EXPOSE", "ENTRYPOINT", "CMD")
+"""The instructions of the Dockerfile that say how the image is started, not what is in it."""
 GLIBC_MINOR_MIN, GLIBC_MINOR_MAX = 17, 36
 """The manylinux wheels that fit: glibc 2.17 (the oldest still built for) to Debian 12's."""
 KEPT_MAX = 3
@@ -84,51 +72,60 @@ def sources(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
 
 
+def changes() -> list[str]:
+    """How the image is to be started, in the instructions of `demo/Dockerfile`, one to a line there."""
+    lines = (DEMO_DIR / "Dockerfile").read_text().splitlines()
+    return [*BASE_CHANGES, *(line for line in lines if line.startswith(STARTING))]
+
+
 def _give(engine: Engine, tag: str) -> None:
     if not rootfs.can_be_made():
-        _build_from_dockerfile(engine, tag)
+        build_from_dockerfile(engine, tag)
         return
     tar = cache_dir("demo-image") / f"{tag}.tar"
     if not tar.exists():
         _make(tar)
     _drop_old(tar.parent)
     with step(f"giving the demo image to {engine.name}"):
-        import_image(engine, tar, repository=REPOSITORY, tag=tag, changes=list(CHANGES))
+        import_image(engine, tar, repository=REPOSITORY, tag=tag, changes=changes())
 
 
-def _build_from_dockerfile(engine: Engine, tag: str) -> None:
+def build_from_dockerfile(engine: Engine, tag: str, *, base: str = "") -> None:
+    """Have the engine build `demo/Dockerfile`, on another base image than it names if one is given."""
     context = cache_dir("demo-image") / f"{tag}.context.tar"
     archive.write_context(DEMO_DIR, sources(DEMO_DIR), context)
+    arguments = {"BASE": base} if base else {}
     with step(f"building demo/Dockerfile with {engine.name}"):
-        build_image(engine, context, dockerfile="Dockerfile", reference=f"{REPOSITORY}:{tag}")
+        build_image(engine, context, reference=f"{REPOSITORY}:{tag}", arguments=arguments)
     context.unlink()
 
 
 def _make(tar: Path) -> None:
     """Put the image's file together. The base and the wheels are kept apart, as they seldom change."""
     python = rootfs.python_version()
-    base = _base(python)
+    bottom = base(python)
     wheels = _wheels(python)
     app = tar.with_suffix(".app")
     shutil.rmtree(app, ignore_errors=True)
     shutil.copytree(DEMO_DIR, app / "demo", ignore=shutil.ignore_patterns("__pycache__", "Dockerfile"))
     with step("compiling the demo"):
-        archive.compile_python(base, app)
+        archive.compile_python(bottom, app)
     with step("packing the demo image"):
-        archive.write_image(tar, base=base, wheels=wheels, app=app)
+        archive.write_image(tar, base=bottom, wheels=wheels, app=app)
     shutil.rmtree(app)
 
 
-def _base(python: str) -> Path:
+def base(python: str) -> Path:
+    """The folder of a root filesystem with nothing but this Python, made if it is not there."""
     key = hashlib.sha256(f"{python} {debian_release()}".encode() + RECIPE[1].read_bytes()).hexdigest()[:12]
-    base = cache_dir("demo-image") / f"base-{key}"
-    if not base.exists():
-        draft = _emptied(base.with_suffix(".draft"))
+    made = cache_dir("demo-image") / f"base-{key}"
+    if not made.exists():
+        draft = _emptied(made.with_suffix(".draft"))
         rootfs.make(draft, python)
         with step("compiling Python's own library"):
             archive.compile_python(draft, draft / "usr" / "lib" / f"python{python}")
-        draft.rename(base)
-    return base
+        draft.rename(made)
+    return made
 
 
 def _wheels(python: str) -> Path:
@@ -138,14 +135,16 @@ def _wheels(python: str) -> Path:
     if not wheels.exists():
         draft = _emptied(wheels.with_suffix(".draft"))
         with step("installing the demo's Python packages"):
-            run(_pip_words(python, draft), mend=PIP_MEND, log=cache_dir("logs") / "pip.log")
+            words = pip_words(python, "install", "--no-compile", "--target", str(draft))
+            run(words, mend=PIP_MEND, log=cache_dir("logs") / "pip.log")
         with step("compiling them"):
-            archive.compile_python(_base(python), draft)
+            archive.compile_python(base(python), draft)
         draft.rename(wheels)
     return wheels
 
 
-def _pip_words(python: str, target: Path) -> list[str]:
+def pip_words(python: str, *action: str) -> list[str]:
+    """The words that have pip do this with all that the lock names, as wheels for the image's Python."""
     pip = [sys.executable, "-m", "pip"]
     if not _has_pip() and (system := found("pip3")):
         pip = [system]
@@ -168,7 +167,7 @@ def _pip_words(python: str, target: Path) -> list[str]:
     options += [word for name in platforms for word in ("--platform", name)]
     # The lock is its own constraint: older pips do not take "a==1" for an answer to "a[extra]".
     options += ["-r", str(LOCK), "-c", str(LOCK)]
-    return [*pip, "install", "-q", "--no-compile", "--target", str(target), *options]
+    return [*pip, *action, "-q", *options]
 
 
 def _has_pip() -> bool:

@@ -9,6 +9,7 @@ import http.client
 import json
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, assert_never
@@ -78,6 +79,11 @@ def image_id(engine: Engine, reference: str) -> str | None:
     return str(image["Id"])
 
 
+def local_name(engine: Engine, name: str) -> str:
+    """What the engine calls an image of this name that came from no registry."""
+    return name if engine.name == "docker" else f"{PODMAN_PREFIX}{name}"
+
+
 def import_image(engine: Engine, tar: Path, *, repository: str, tag: str, changes: list[str]) -> None:
     """Make an image of one layer out of a tar file of a root filesystem."""
     query = [("changes", change) for change in changes]
@@ -87,33 +93,36 @@ def import_image(engine: Engine, tar: Path, *, repository: str, tag: str, change
             query += [("fromSrc", "-"), ("repo", repository), ("tag", tag)]
         case "podman":  # Its copy of Docker's call drops the tag.
             path = f"{LIBPOD}/images/import"
-            query.append(("reference", f"{PODMAN_PREFIX}{repository}:{tag}"))
+            query.append(("reference", local_name(engine, f"{repository}:{tag}")))
         case _:
             assert_never(engine.name)
     with tar.open("rb") as body:
         _streamed(engine, f"{path}?{urlencode(query)}", body, tar.stat().st_size)
 
 
-def build_image(engine: Engine, context: Path, *, dockerfile: str, reference: str) -> None:
-    """Have the engine build the tar file `context`; the base image comes from its registry."""
-    query = urlencode({"dockerfile": dockerfile, "t": reference, "rm": "1"})
+def build_image(engine: Engine, context: Path, *, reference: str, arguments: Mapping[str, str]) -> None:
+    """Have the engine build the tar file `context` by the Dockerfile in it, with these build arguments.
+
+    A base image that is not there comes from its registry.
+    """
+    name = local_name(engine, reference)
+    query = urlencode({"t": name, "rm": "1", "buildargs": json.dumps(dict(arguments))})
     with context.open("rb") as body:
         _streamed(engine, f"/build?{query}", body, context.stat().st_size)
 
 
 def tag_image(engine: Engine, reference: str, *, repository: str, tag: str) -> None:
     """Give an image another name."""
-    prefix, base = ("", "") if engine.name == "docker" else (PODMAN_PREFIX, LIBPOD)
-    query = urlencode({"repo": f"{prefix}{repository}", "tag": tag})
-    status, body = _answered(
-        engine, "POST", f"{base}/images/{quote(prefix + reference, safe='')}/tag?{query}"
-    )
+    base = "" if engine.name == "docker" else LIBPOD
+    query = urlencode({"repo": local_name(engine, repository), "tag": tag})
+    name = quote(local_name(engine, reference), safe="")
+    status, body = _answered(engine, "POST", f"{base}/images/{name}/tag?{query}")
     _good(engine, status, body)
 
 
 def image_tags(engine: Engine, repository: str) -> list[str]:
     """The tags of local images of this name, the latest made first."""
-    names = {f"{repository}", f"{PODMAN_PREFIX}{repository}"}
+    names = {repository, f"{PODMAN_PREFIX}{repository}"}
     images = sorted(_listed(engine, "/images/json"), key=lambda image: int(image["Created"]), reverse=True)
     named = [reference.rpartition(":") for image in images for reference in image["RepoTags"] or []]
     return [tag for name, _, tag in named if name in names]
@@ -121,8 +130,8 @@ def image_tags(engine: Engine, repository: str) -> list[str]:
 
 def try_to_untag(engine: Engine, reference: str) -> bool:
     """Take a name from an image, and the image away with its last name. False if a container still has it."""
-    name = reference if engine.name == "docker" else PODMAN_PREFIX + reference
-    status, _ = _answered(engine, "DELETE", f"/images/{quote(name, safe='')}")
+    name = quote(local_name(engine, reference), safe="")
+    status, _ = _answered(engine, "DELETE", f"/images/{name}")
     return status < 300
 
 

@@ -3,12 +3,23 @@
 import shutil
 import tarfile
 from pathlib import Path
+from typing import Any
 
+import docker
+import pip
 import pytest
 
 from mcpgw.bootstrap import archive, demo_image, rootfs
-from mcpgw.bootstrap.engine_api import Engine, image_tags, import_image, try_to_untag
-from tests.engines import RealEngine
+from mcpgw.bootstrap.command import run
+from mcpgw.bootstrap.engine_api import (
+    Engine,
+    image_tags,
+    import_image,
+    local_name,
+    remove_labelled,
+    try_to_untag,
+)
+from tests.engines import PROJECT_LABEL, RealEngine
 
 
 @pytest.fixture
@@ -91,6 +102,65 @@ def test_a_context_for_the_dockerfile_holds_what_it_copies(tmp_path: Path) -> No
         names = set(file.getnames())
     assert {"Dockerfile", "requirements.lock", "app.py", "static/demo.js"} <= names
     assert not any("__pycache__" in name for name in names)
+
+
+@pytest.mark.engine
+def test_the_dockerfile_makes_the_same_image_on_a_base_from_elsewhere(
+    real_engine: RealEngine, project_name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On a base that stands in for the registry's: this Debian's Python, pip, and the wheels beside it."""
+    engine = Engine("docker" if real_engine.name == "docker" else "podman", real_engine.url)
+    built = local_name(engine, f"{project_name}:built")
+    api = docker.APIClient(base_url=real_engine.url, version="1.41")
+    try:
+        _give_base(engine, project_name, tmp_path)
+        monkeypatch.setattr(demo_image, "REPOSITORY", project_name)
+        demo_image.build_from_dockerfile(engine, "built", base=local_name(engine, f"{project_name}:base"))
+        imported = local_name(engine, real_engine.image)
+        assert _starting(api, built) == _starting(api, imported)
+        made = api.create_container(built, command=["-c", LOOK_ABOUT], labels={PROJECT_LABEL: project_name})
+        api.start(made["Id"])
+        code, said = api.wait(made["Id"])["StatusCode"], api.logs(made["Id"]).decode()
+    finally:
+        api.close()
+        remove_labelled(engine, f"{PROJECT_LABEL}={project_name}")
+        for tag in ("built", "base"):
+            try_to_untag(engine, f"{project_name}:{tag}")
+    assert code == 0, said
+    assert said.split() == ["1000", "1000:750", "mcp", "lib/mcp", "starlette", "lib/starlette"]
+
+
+LOOK_ABOUT = """
+import os, demo.app, mcp, starlette
+data = os.stat(os.environ["DATA_DIR"])
+print(os.getuid(), f"{data.st_uid}:{data.st_mode & 0o777:o}")
+for one in (mcp, starlette):
+    print(one.__name__, os.path.relpath(os.path.dirname(one.__file__), "/app"))
+    assert os.path.exists(one.__cached__), "it was compiled"
+"""
+
+
+def _give_base(engine: Engine, repository: str, folder: Path) -> None:
+    python, wheels, tar = rootfs.python_version(), folder / "wheels", folder / "base.tar"
+    run(demo_image.pip_words(python, "download", "--dest", str(wheels)), mend="")
+    parts = {wheels: "wheels", Path(pip.__file__).parent: "usr/lib/python3/dist-packages/pip"}
+    parts |= {path: path.name for path in demo_image.base(python).iterdir()}
+    with tarfile.open(tar, "w", format=tarfile.PAX_FORMAT) as file:
+        for path, name in parts.items():
+            file.add(path, arcname=name)
+        tmp = tarfile.TarInfo("tmp")
+        tmp.type, tmp.mode = tarfile.DIRTYPE, 0o1777
+        file.addfile(tmp)
+    changes = [*demo_image.BASE_CHANGES, "ENV PIP_NO_INDEX=1", "ENV PIP_FIND_LINKS=/wheels"]
+    import_image(engine, tar, repository=repository, tag="base", changes=changes)
+
+
+def _starting(api: docker.APIClient, image: str) -> dict[str, Any]:
+    """How an image is to be started, but for what its base brings along."""
+    config = api.inspect_image(image)["Config"]
+    names = ("User", "WorkingDir", "Entrypoint", "Cmd", "ExposedPorts")
+    environment = sorted(one for one in config["Env"] if not one.startswith("PIP_"))
+    return {"Env": environment} | {name: config[name] for name in names}
 
 
 @pytest.mark.engine
