@@ -1,4 +1,4 @@
-"""The worker most tests talk to: one template, two Apps, two users with containers of their own."""
+"""The workers most tests talk to: one template, two Apps, two users with containers of their own."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -9,6 +9,8 @@ from tests.gateway.rig import Container, Rig, container, gateway
 
 ALICE_HOME = "abcdefghijklmnopqrstuvwx23"
 BOB_HOME = "bcdefghijklmnopqrstuvwxy34"
+WORKERS = (1, 2)
+"""How many a test is run with: what holds for one holds for several, whichever gets a connection."""
 
 
 @dataclass
@@ -21,9 +23,9 @@ class Town:
     bob: Container
 
 
-@pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
-    async with gateway() as rig:
+@pytest.fixture(params=WORKERS)
+async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    async with gateway(workers=request.param) as rig:
         yield rig
 
 

@@ -179,19 +179,57 @@ async def container(name: str) -> AsyncIterator[Container]:
 
 @dataclass
 class Rig:
-    """A worker, its store, and the hand of the reconciler."""
+    """One worker or several on one port, their store, and the hand of the reconciler."""
 
     store: Store
     backend: MemoryBackend
     tickets: MemoryTickets
-    worker: Worker
+    workers: tuple[Worker, ...]
     port: int
-    private_port: int
+    private_port: int  # the first worker's
     client: aiohttp.ClientSession
 
     @property
     def origin(self) -> str:
         return f"http://localhost:{self.port}"
+
+    # What goes on in the workers
+
+    @property
+    def worker(self) -> Worker:
+        """The only one, in tests of what one does."""
+        [worker] = self.workers
+        return worker
+
+    @property
+    def held_count(self) -> int:
+        return sum(worker._delivery.held_count for worker in self.workers)
+
+    @property
+    def followers_count(self) -> int:
+        return sum(worker._desk.followers_count for worker in self.workers)
+
+    async def session(self, user: str) -> str:
+        """The cookie of a user who has just signed in, at whichever worker."""
+        return (await self.workers[-1]._desk.sessions.open(user)).partition(";")[0]
+
+    def forget_sessions(self) -> None:
+        """Some time goes by, and each worker asks the store again."""
+        for worker in self.workers:
+            worker._desk.sessions._cached.clear()
+
+    async def flush_demand(self) -> None:
+        for worker in self.workers:
+            await worker._demand.flush()
+
+    def suspend(self) -> None:
+        """No worker believes what it knows of the routes any more."""
+        for worker in self.workers:
+            worker.table.suspend()
+
+    def stop(self) -> None:
+        for worker in self.workers:
+            worker.stop()
 
     # What operators do
 
@@ -260,9 +298,9 @@ class Rig:
         return await self.store.read(fn)
 
     async def applied(self) -> None:
-        """The worker has seen everything written so far."""
+        """Every worker has seen everything written so far."""
         revision = await self.store.revision()
-        await until(lambda: self.worker.table.revision >= revision)
+        await until(lambda: all(worker.table.revision >= revision for worker in self.workers))
 
     # What clients do
 
@@ -298,34 +336,47 @@ def bearer(key: str, user: str | None = None, **more: str) -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def gateway(
-    limits: HoldLimits | None = None, backend: MemoryBackend | None = None, **settings: Any
+    limits: HoldLimits | None = None,
+    backend: MemoryBackend | None = None,
+    *,
+    workers: int = 1,
+    **settings: Any,
 ) -> AsyncIterator[Rig]:
-    """A worker that serves, on ports of its own."""
+    """So many workers that serve, on a port of their own among which the kernel deals out connections."""
     backend, tickets = backend or MemoryBackend(), MemoryTickets()
     store = RowStore(backend)
-    listener, private = loopback(), loopback()
-    port = listener.getsockname()[1]
-    values = {"gateway_origin": f"http://localhost:{port}", **settings}
-    worker = Worker(GatewaySettings(**values), store, tickets, listener, private, hold_limits=limits)
-    running = asyncio.create_task(worker.run())
+    listeners = [loopback()]
+    port = listeners[0].getsockname()[1]
+    listeners += [loopback(port) for _ in range(workers - 1)]
+    privates = [loopback() for _ in listeners]
+    values = GatewaySettings(**{"gateway_origin": f"http://localhost:{port}", **settings})
+    made = tuple(
+        Worker(values, store, tickets, listener, private, hold_limits=limits)
+        for listener, private in zip(listeners, privates, strict=True)
+    )
+    running = [asyncio.create_task(worker.run()) for worker in made]
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as client:
+        rig = Rig(store, backend, tickets, made, port, privates[0].getsockname()[1], client)
         try:
-            await until(lambda: worker._server.started or running.done())
-            yield Rig(store, backend, tickets, worker, port, private.getsockname()[1], client)
+            for worker, task in zip(made, running, strict=True):
+                await until(lambda worker=worker, task=task: worker._server.started or task.done())
+            yield rig
         finally:
-            worker.stop()
+            rig.stop()
             try:
-                await asyncio.wait_for(running, PATIENCE_S)
+                await asyncio.wait_for(asyncio.gather(*running), PATIENCE_S)
             finally:
-                listener.close()
-                private.close()
+                for sock in (*listeners, *privates):
+                    sock.close()
 
 
-def loopback() -> socket.socket:
+def loopback(port: int = 0) -> socket.socket:
+    """Listens on a free port, or on one that others listen on too."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind(("127.0.0.1", port))
     listener.listen(512)
     return listener
 

@@ -13,16 +13,17 @@ from gateway.hold.limits import HoldLimits
 from state.kinds.demand import Demand
 from state.kinds.resource import ConditionType, Truth
 from state.kinds.user_container import DATA_FINALIZER, Power, UserContainer, derived_name
-from tests.gateway.conftest import ALICE_HOME
+from tests.gateway.conftest import ALICE_HOME, WORKERS
 from tests.gateway.rig import MCP_ACCEPT, Container, Rig, bearer, container, gateway, loopback, until
 
 CALL = b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{}}'
 STATELESS = {"Accept": MCP_ACCEPT, "Content-Type": "application/json", "Mcp-Method": "tools/call"}
 
 
-@pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
-    async with gateway(HoldLimits(timeout_s=60, silence_s=0.2, comment_every_s=0.1, navigation_s=0.2)) as rig:
+@pytest.fixture(params=WORKERS)
+async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    limits = HoldLimits(timeout_s=60, silence_s=0.2, comment_every_s=0.1, navigation_s=0.2)
+    async with gateway(limits, workers=request.param) as rig:
         yield rig
 
 
@@ -40,7 +41,7 @@ async def alice() -> AsyncIterator[Container]:
 
 
 def held(rig: Rig, count: int = 1) -> Any:
-    return until(lambda: rig.worker._delivery.held_count == count, f"{count} held requests")
+    return until(lambda: rig.held_count == count, f"{count} held requests")
 
 
 async def start(rig: Rig) -> str:
@@ -62,7 +63,7 @@ async def test_an_authorized_user_without_a_container_gets_one_and_the_request_w
     assert (made.metadata.managed_by, made.metadata.finalizers) == ("api", (DATA_FINALIZER,))
     await rig.route(made.name, alice)
     assert [answer["container"] for answer in await asyncio.gather(*calls)] == ["alice"] * 5
-    assert rig.worker._delivery.held_count == 0
+    assert rig.held_count == 0
 
 
 async def test_the_container_that_an_operator_wrote_for_a_user_is_used(rig: Rig, alice: Container) -> None:
@@ -186,7 +187,7 @@ async def test_a_client_that_hangs_up_while_the_routes_are_not_known_is_held_no_
     await rig.applied()
     call = asyncio.create_task(rig.mcp(key, "alice"))
     await held(rig, 1)
-    rig.worker.table.suspend()
+    rig.suspend()
     await rig.route("alice", alice)
     await rig.applied()
     call.cancel()
@@ -276,7 +277,7 @@ async def test_a_gateway_that_stops_tells_whoever_waits_to_ask_again(rig: Rig) -
     await rig.applied()
     waiting = asyncio.create_task(_reason(rig, key))
     await held(rig, 1)
-    rig.worker.stop()
+    rig.stop()
     assert await waiting == "Restarting"
 
 
@@ -403,18 +404,18 @@ async def test_demand_is_written_for_whoever_waits_and_for_whoever_works(rig: Ri
     await rig.applied()
     call = asyncio.create_task(rig.mcp(key, "alice"))
     await held(rig, 1)
-    await rig.worker._demand.flush()
+    await rig.flush_demand()
     demand = await rig.read(lambda tx: tx.get(Demand, "alice"))
     assert demand is not None
     assert demand.spec.waiting_since is not None
     await rig.route("alice", alice)
     await call
-    await rig.worker._demand.flush()
+    await rig.flush_demand()
     demand = await rig.read(lambda tx: tx.get(Demand, "alice"))
     assert demand is not None
     assert (demand.spec.waiting_since, demand.spec.in_flight) == (None, 0)
     last = demand.spec.last_activity_at
-    await rig.worker._demand.flush()
+    await rig.flush_demand()
     demand = await rig.read(lambda tx: tx.get(Demand, "alice"))
     assert demand is not None
     assert demand.spec.last_activity_at == last, "who does nothing is not written again"
@@ -427,11 +428,11 @@ async def test_an_open_mcp_get_stream_is_no_demand_and_an_open_call_is(rig: Rig,
     await rig.applied()
     async with rig.request("GET", "/mcp/stream", headers=bearer(key, "alice")) as answer:
         await answer.content.readline()
-        await rig.worker._demand.flush()
+        await rig.flush_demand()
         assert await rig.read(lambda tx: tx.get(Demand, "alice")) is None
     async with rig.request("POST", "/mcp/stream", headers=bearer(key, "alice")) as answer:
         await answer.content.readline()
-        await rig.worker._demand.flush()
+        await rig.flush_demand()
         demand = await rig.read(lambda tx: tx.get(Demand, "alice"))
         assert demand is not None
         assert demand.spec.in_flight == 1

@@ -38,7 +38,7 @@ def page(rig: Rig, path: str, cookie: str = "", home: str = ALICE_HOME, **header
 
 async def enter(rig: Rig, user: str = "app:shop.alice", home: str = ALICE_HOME) -> str:
     """Come in as the account page lets one; the Home's cookie."""
-    session = (await rig.worker._desk.sessions.open(user)).partition(";")[0]
+    session = await rig.session(user)
     visitor = await visitor_of(rig, session)
     code = await mint_entry_code(rig.tickets, visitor, home)
     async with page(rig, f"/-/enter?code={code}&to=/live", home=home) as answer:
@@ -52,7 +52,7 @@ async def enter(rig: Rig, user: str = "app:shop.alice", home: str = ALICE_HOME) 
 async def visitor_of(rig: Rig, cookie: str) -> Visitor:
     from gateway.head import read_head
 
-    visitor = await rig.worker._desk.sessions.visitor(read_head([(b"cookie", cookie.encode())]))
+    visitor = await rig.workers[0]._desk.sessions.visitor(read_head([(b"cookie", cookie.encode())]))
     assert visitor is not None
     return visitor
 
@@ -79,7 +79,7 @@ async def test_without_the_cookie_nobody_reaches_an_owners_page(town: Town) -> N
 
 async def test_another_homes_cookie_and_the_gateways_are_nobody(town: Town) -> None:
     bobs = await enter(town.rig, "app:shop.bob", BOB_HOME)
-    session = (await town.rig.worker._desk.sessions.open("app:shop.alice")).partition(";")[0]
+    session = await town.rig.session("app:shop.alice")
     as_home = session.replace("mcpgw=", "mcpgw-home=")
     for cookie in (bobs, session, as_home):
         async with page(town.rig, "/live", cookie) as answer:
@@ -119,7 +119,7 @@ async def test_many_planted_cookies_do_not_hide_ours_and_cost_nothing_once_ours_
 
 async def test_a_code_is_good_once_at_its_own_home_for_its_owner(town: Town) -> None:
     rig = town.rig
-    session = (await rig.worker._desk.sessions.open("app:shop.alice")).partition(";")[0]
+    session = await rig.session("app:shop.alice")
     alice = await visitor_of(rig, session)
     code = await mint_entry_code(rig.tickets, alice, ALICE_HOME)
     for path, home, status in (
@@ -139,7 +139,7 @@ async def test_a_code_is_good_once_at_its_own_home_for_its_owner(town: Town) -> 
     "to", ["//evil.example", "http://evil.example", "/../x", "\\\\evil", "/%2f/evil", ""]
 )
 async def test_the_way_in_leads_nowhere_else(town: Town, to: str) -> None:
-    session = (await town.rig.worker._desk.sessions.open("app:shop.alice")).partition(";")[0]
+    session = await town.rig.session("app:shop.alice")
     code = await mint_entry_code(town.rig.tickets, await visitor_of(town.rig, session), ALICE_HOME)
     async with page(town.rig, f"/-/enter?code={code}&to={to}") as answer:
         assert (answer.status, answer.headers["Location"]) == (303, "/")
@@ -179,7 +179,7 @@ class Later:
 
 async def test_signing_out_at_the_gateway_ends_the_homes_session_too(town: Town) -> None:
     rig = town.rig
-    session = (await rig.worker._desk.sessions.open("app:shop.alice")).partition(";")[0]
+    session = await rig.session("app:shop.alice")
     visitor = await visitor_of(rig, session)
     code = await mint_entry_code(rig.tickets, visitor, ALICE_HOME)
     async with page(rig, f"/-/enter?code={code}") as answer:
@@ -226,7 +226,7 @@ async def test_what_is_anyones_needs_nothing_and_waits_for_nothing(town: Town) -
     async with page(town.rig, "/static/app.css") as answer:
         assert answer.status == 503
         assert "Retry-After" in answer.headers
-    await town.rig.worker._demand.flush()
+    await town.rig.flush_demand()
     from state.kinds.demand import Demand
 
     demand = await town.rig.read(lambda tx: tx.get(Demand, "alice"))
@@ -320,7 +320,7 @@ async def test_a_browser_gets_a_waiting_page_that_follows_until_the_container_an
         assert b'"ready":true' in (await _event(answer))
     async with page(town.rig, "/live", cookie, **HTML) as answer:
         assert (await answer.json())["container"] == "alice"
-    await until(lambda: town.rig.worker._desk.followers_count == 0, "the end of the stream")
+    await until(lambda: town.rig.followers_count == 0, "the end of the stream")
 
 
 async def test_a_page_that_comes_within_the_moment_needs_no_waiting_page(town: Town) -> None:
@@ -333,7 +333,7 @@ async def test_a_page_that_comes_within_the_moment_needs_no_waiting_page(town: T
             return str((await answer.json())["container"])
 
     navigation = asyncio.create_task(navigate())
-    await until(lambda: town.rig.worker._delivery.held_count == 1)
+    await until(lambda: town.rig.held_count == 1)
     await town.rig.route("alice", town.alice, ALICE_HOME)
     assert await navigation == "alice"
 
@@ -344,10 +344,10 @@ async def test_progress_is_shown_no_longer_than_the_session_lasts(town: Town) ->
     async with page(rig, "/-/events", cookie) as answer:
         assert b"ready" in await _event(answer)
         rig.tickets.records.clear()  # signed out, at another worker
-        rig.worker._desk.sessions._cached.clear()  # and some time went by
+        rig.forget_sessions()  # and some time went by
         await rig.unroute("alice")
         assert b"data: " not in await asyncio.wait_for(answer.content.read(), PATIENCE_S)
-    await until(lambda: rig.worker._desk.followers_count == 0)
+    await until(lambda: rig.followers_count == 0)
 
 
 async def test_progress_is_shown_to_the_owner_only(town: Town) -> None:

@@ -178,7 +178,7 @@ async def test_an_unauthorized_request_creates_nothing_and_wakes_nothing(town: T
     ):
         async with town.rig.request("POST", path, headers=headers) as answer:
             assert answer.status in (401, 404), path
-    await town.rig.worker._demand.flush()
+    await town.rig.flush_demand()
     assert await town.rig.read(lambda tx: len(tx.list(UserContainer))) == before
     assert not await town.rig.read(lambda tx: tx.list(Demand))
 

@@ -120,9 +120,8 @@ async def test_another_user_on_the_same_connection_is_checked_for_himself(line: 
 
 async def test_nothing_kept_is_believed_without_the_lease(line: Line) -> None:
     """As after a lease that was lost: barriers no longer wait for this worker, so it may route nowhere."""
-    table = line.town.rig.worker.table
     asked_before = len(line.town.alice.requests)
-    table.suspend()
+    line.town.rig.suspend()
     late = asyncio.create_task(line.call())
     await until(lambda: line.kept[-1:] == [True] and len(line.kept) > 1)
     await asyncio.sleep(0.2)

@@ -32,9 +32,7 @@ class Process:
         """The pids of its serving children (multiprocessing's own helper is not one)."""
         pid = self.running.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [
-            int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
-        ]
+        return [int(child) for child in children if b"spawn_main" in _command(child)]
 
 
 @pytest.fixture
@@ -83,7 +81,7 @@ async def process(tmp_path: Path, workers: int) -> AsyncIterator[Process]:
     )
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as client:
-        rig = Rig(store, None, None, None, port, private, client)  # type: ignore[arg-type]
+        rig = Rig(store, None, None, (), port, private, client)  # type: ignore[arg-type]
         try:
             for index in range(workers):
                 await until_true(

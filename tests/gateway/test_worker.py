@@ -26,6 +26,13 @@ BARRIER_S = 20.0
 
 
 @pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    """With one worker, to look inside it."""
+    async with gateway() as rig:
+        yield rig
+
+
+@pytest.fixture
 async def alice() -> AsyncIterator[Container]:
     async with container("alice") as stand_in:
         yield stand_in
