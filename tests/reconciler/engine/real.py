@@ -81,6 +81,11 @@ class RealRig:
         """The demo image without an entrypoint, so that a command is what runs."""
         return f"{BARE_IMAGE}:{self.machine.image.rpartition(':')[2]}"
 
+    @property
+    def local_image(self) -> str:
+        """What the engine itself calls it."""
+        return self.local_name(self.image)
+
     def spec(self, program: Program = Program.SERVE) -> ContainerSpec:
         return ContainerSpec(
             image=self.image,
@@ -127,7 +132,7 @@ class RealRig:
 
     async def put_foreign(self, name: str) -> str:
         config: dict[str, Any] = {
-            "Image": self._named(self.image),
+            "Image": self.local_image,
             "Cmd": list(self._command(Program.SERVE)),
             "Labels": {FOREIGN_LABEL: self.project},
             "HostConfig": {"NetworkMode": "none"},
@@ -169,7 +174,7 @@ class RealRig:
             self._taken.append(sock)
             return
         config: dict[str, Any] = {
-            "Image": self._named(self.image),
+            "Image": self.local_image,
             "Cmd": list(self._command(Program.SERVE)),
             "HostConfig": {"NetworkMode": self.network.name},
             "NetworkingConfig": {
@@ -213,18 +218,18 @@ class RealRig:
             return ("/no/such/command",)
         return ("python3", "-c", PROGRAMS[program])
 
+    async def build(self, image: str, dockerfile: str) -> None:
+        with _tar("Dockerfile", dockerfile.encode()) as context:
+            await self.hand.images.build(fileobj=context, encoding="identity", tag=self.local_name(image))
+
+    def local_name(self, image: str) -> str:
+        return image if self.machine.name == "docker" else f"localhost/{image}"
+
     async def _ensure_image(self) -> None:
         try:
-            await self.hand.images.inspect(self._named(self.image))
+            await self.hand.images.inspect(self.local_image)
         except aiodocker.DockerError:
-            dockerfile = f"FROM {self._named(self.machine.image)}\nENTRYPOINT []\n".encode()
-            with _tar("Dockerfile", dockerfile) as context:
-                await self.hand.images.build(
-                    fileobj=context, encoding="identity", tag=self._named(self.image)
-                )
-
-    def _named(self, image: str) -> str:
-        return image if self.machine.name == "docker" else f"localhost/{image}"
+            await self.build(self.image, f"FROM {self.local_name(self.machine.image)}\nENTRYPOINT []\n")
 
     async def adapter(self, project: str, deadlines: Deadlines | None = None) -> Engine:
         return await open_engine(
