@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,6 +102,22 @@ def logged_events() -> Iterator[tuple[Path, int, str]]:
                 event = node.args[0]
                 value = event.value if isinstance(event, ast.Constant) else "(not constant)"
                 yield path, node.lineno, str(value)
+
+
+def test_setting_up_needs_the_standard_library_alone() -> None:
+    """It runs before anything is installed."""
+    ours = {"mcpgw"}
+    for path in (ROOT / "mcpgw" / "bootstrap").glob("*.py"):
+        for name in _imported(path):
+            assert name.partition(".")[0] in sys.stdlib_module_names | ours, f"{path.name} imports {name}"
+
+
+def _imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(text_of(path))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
 
 
 def test_log_events_are_constant_nouns_with_participles() -> None:

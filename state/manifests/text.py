@@ -16,7 +16,9 @@ _UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010
 def decoded(file: str, raw: bytes) -> str:
     """The file's text. Raises ManifestError, with the line where there is one to blame."""
     if len(raw) > FILE_BYTES_MAX:
-        raise refusal(Place(file), f"larger than {FILE_BYTES_MAX >> 20} MiB", "split it into several files")
+        place = Place(file, raw.count(b"\n", 0, FILE_BYTES_MAX) + 1, 1)
+        what = f"larger than {FILE_BYTES_MAX >> 20} MiB, which end here"
+        raise refusal(place, what, "split it into several files")
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:

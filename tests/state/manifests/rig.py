@@ -15,6 +15,11 @@ from state.store.port import Store
 
 R = TypeVar("R", bound=Resource)
 
+ALIAS_BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{key}: &{key} [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, key in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
 VARIABLES = {"CONTAINER_IMAGE": "demo:1", "GATEWAY_ORIGIN": "http://localhost:9000"}
 
 

@@ -20,8 +20,9 @@ from state.kinds.user_container import (
 from state.manifests.apply import apply_folder
 from state.manifests.folder import FolderReader
 from state.manifests.ownership import refuse_foreign_edit
+from state.manifests.text import FILE_BYTES_MAX
 from state.store.errors import Conflict, Fenced, ManagedElsewhere
-from tests.state.manifests.rig import VARIABLES, Desk, app, template, together, user, users
+from tests.state.manifests.rig import ALIAS_BOMB, VARIABLES, Desk, app, template, together, user, users
 
 
 @pytest.fixture
@@ -123,26 +124,64 @@ async def test_a_file_that_vanished_just_now_still_has_its_objects(desk: Desk) -
 # Fault 22
 
 
+WHOLE = together(template(), user("alice"), user("bob"))
+LARGE_LINE = WHOLE.count("\n") + (FILE_BYTES_MAX - len(WHOLE)) // len("# filler\n") + 1
+BROKEN = {
+    "half saved": (WHOLE[: WHOLE.index("metadata: {name: bob") + 14], 10, "flow mapping"),
+    "a key twice": (WHOLE.replace("template: demo", "template: demo, template: demo", 1), 7, "template"),
+    "an unknown field": (WHOLE.replace("power:", "powr:", 1), 7, "powr"),
+    "one name twice": (together(WHOLE, user("alice")), 13, "stands twice"),
+    "one seat twice": (together(WHOLE, user("carol", of="alice")), 13, "claims what"),
+    "an alias bomb": (f"{WHOLE}---\n{ALIAS_BOMB}", 18, "200000 values"),
+    "too large": (WHOLE + "# filler\n" * (FILE_BYTES_MAX // 9), LARGE_LINE, "larger than 1 MiB"),
+    "too deep": (f"{WHOLE}---\nkind: {'[' * 2000}{']' * 2000}\n", 13, "deep"),
+    "a tag": (WHOLE.replace("port: 8080", "port: !!python/object:os.system 8080"), 3, "tag"),
+}
+"""What may be wrong with a file: its text, the line that is named, and a word of what is said."""
+
+
 @pytest.mark.fault(22)
-async def test_a_half_saved_file_changes_nothing_and_says_where_it_breaks(desk: Desk) -> None:
-    whole = together(template(), user("alice"), user("bob"))
-    desk.save(a=whole)
+@pytest.mark.parametrize(("text", "line", "word"), BROKEN.values(), ids=BROKEN)
+async def test_a_broken_file_changes_nothing_and_says_once_where_it_breaks(
+    desk: Desk, text: str, line: int, word: str
+) -> None:
+    desk.save(a=WHOLE)
     await desk.apply()
-    objects = await desk.all(UserContainer)
+    objects = [await desk.all(kind) for kind in (ContainerTemplate, UserContainer)]
     sha256 = (await desk.file_status("a.yaml")).applied_sha256
-    desk.save(a=whole[: whole.index("metadata: {name: bob") + 14])
+    desk.save(a=text)
     with capture_logs() as logs:
         await desk.apply()
         await desk.apply()
-    assert await desk.all(UserContainer) == objects
+    assert [await desk.all(kind) for kind in (ContainerTemplate, UserContainer)] == objects
     condition = await desk.applied("a.yaml")
     assert (condition.status, condition.reason) == (Truth.FALSE, "Refused")
-    assert condition.message.startswith("a.yaml:10:")
+    assert condition.message.startswith(f"a.yaml:{line}:")
     assert "; " in condition.message
     assert (await desk.file_status("a.yaml")).applied_sha256 == sha256
-    (line,) = logs
-    assert (line["event"], line["file"], line["line"]) == ("manifest.refused", "a.yaml", 10)
-    assert line["mend"]
+    (logged,) = logs
+    assert (logged["event"], logged["file"], logged["line"]) == ("manifest.refused", "a.yaml", line)
+    assert word in logged["what"]
+    assert logged["mend"]
+
+
+@pytest.mark.fault(22)
+@pytest.mark.parametrize("claimed", [user("alice", of="other"), user("other", of="alice")])
+async def test_what_another_file_has_is_refused_and_changes_nothing(desk: Desk, claimed: str) -> None:
+    desk.save(a=WHOLE)
+    await desk.apply()
+    before = await desk.all(UserContainer)
+    desk.save(b=claimed)
+    with capture_logs() as logs:
+        await desk.apply()
+        await desk.apply()
+    assert await desk.all(UserContainer) == before
+    assert (await desk.applied("a.yaml")).status is Truth.TRUE
+    assert (await desk.applied("b.yaml")).message.startswith("b.yaml:1:")
+    (logged,) = logs
+    assert (logged["event"], logged["file"], logged["line"]) == ("manifest.refused", "b.yaml", 1)
+    assert "a.yaml" in logged["what"]
+    assert logged["mend"]
 
 
 @pytest.mark.fault(22)
