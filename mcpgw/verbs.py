@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mcpgw.choices import read_choices
+from reconciler.controllers.freeze import let_the_store_rule
 from reconciler.settings import ReconcilerSettings
 from state.kinds.app import key_sha256, mint_key
 from state.kinds.home import Home
@@ -19,6 +20,7 @@ from state.kinds.incarnation import Incarnation
 from state.kinds.report import ManifestFile, Reconciler
 from state.kinds.resource import Condition, ConditionType, Truth
 from state.kinds.user_container import UserContainer
+from state.logs import configure
 from state.manifests.apply import apply_folder
 from state.manifests.folder import FolderReader
 from state.manifests.schema import manifest_schema
@@ -107,15 +109,7 @@ def apply(env_file: Path, *, allow_deletes: bool) -> int:
 
 def thaw(env_file: Path) -> int:
     """Raise the epoch above every label, so that the store rules over what it finds."""
-
-    def write(tx: Tx) -> int:
-        raised = 0
-        for reconciler in tx.list(Reconciler):
-            raised = max(reconciler.status.world_epoch, reconciler.status.epoch) + 1
-            tx.update_spec(reconciler.replaced(spec=reconciler.spec.model_copy(update={"epoch_min": raised})))
-        return raised
-
-    epoch = _write(env_file, write)
+    epoch = _write(env_file, let_the_store_rule)
     if not epoch:
         print("mcpgw: no reconciler has reported yet; start one first", file=sys.stderr)
         return 1
@@ -143,6 +137,8 @@ def _write(env_file: Path, fn: Callable[[Tx], T]) -> T:
 
 
 def _with_store(env_file: Path, fn: Callable[[Store], Awaitable[T]]) -> T:
+    configure("critical", "mcpgw")  # a verb says in words what came of it
+
     async def run() -> T:
         store = await open_store(_settings(env_file).store_url.get_secret_value())
         try:

@@ -42,7 +42,7 @@ from state.kinds.resource import Resource
 from state.kinds.template import ContainerTemplate
 from state.kinds.user_container import UserContainer
 from state.store.errors import Fenced, StoreError
-from state.store.port import Batch, Store, Tx
+from state.store.port import Batch, Store
 
 WORKERS_MAX = 256  # passes under way at once; most of them wait for the engine
 TURNS_IN_A_ROW_MAX = 32  # then the key goes to the back, so that nobody starves
@@ -142,22 +142,29 @@ class Operator:
         return self._synced.is_set() and self._queue.is_idle()
 
     async def _take_the_lead(self) -> None:
-        """Lead; with an epoch above every label if the store was lost and is rebuilt from disk."""
-        self.freeze.thawed_epoch = await self._around.store.read(self._epoch_min)
-        await self.leader.acquire(self.freeze.thawed_epoch)
-        claims = await lost_claims(self._around.store, self._around.directories)
-        if not claims:
+        """Lead, with what the store forgot rebuilt from disk.
+
+        If that is everything, the epoch is above every label: the store begins with the world as it is.
+        """
+        around = self._around
+        await self._acquire()
+        lost = await lost_claims(around.store, around.directories)
+        if not lost.claims:
             return
-        epoch_min = await self._epoch_found() + 1
+        epoch_min = await self._epoch_found() + 1 if lost.is_everything else 0
         await recover_claims(
-            self._around.store,
-            claims,
-            project=self._around.site.project,
-            epoch=self.leader.epoch,
-            epoch_min=epoch_min,
+            around.store, lost, project=around.site.project, epoch=self.leader.epoch, epoch_min=epoch_min
         )
-        await self.leader.resign()
-        await self.leader.acquire(epoch_min)
+        if epoch_min:
+            await self.leader.resign()
+            await self._acquire()
+
+    async def _acquire(self) -> None:
+        """Lead, in an epoch that nobody who thawed finds too low."""
+        project = self._around.site.project
+        report = await self._around.store.read(lambda tx: tx.get(Reconciler, project))
+        self.freeze.begin(report)
+        await self.leader.acquire(report.spec.epoch_min if report is not None else 0)
 
     async def _epoch_found(self) -> int:
         """The world's epoch, once the engine tells: a guess would freeze what is rebuilt."""
@@ -167,10 +174,6 @@ class Operator:
             await self.leader.acquire()
             await self.observer.list()
         return world_epoch(self.observer.containers())
-
-    def _epoch_min(self, tx: Tx) -> int:
-        reconciler = tx.get(Reconciler, self._around.site.project)
-        return reconciler.spec.epoch_min if reconciler is not None else 0
 
     async def _run_led(self) -> None:
         await self._report.ensure_network()
@@ -297,12 +300,15 @@ class Operator:
     async def _collect(self) -> None:
         """Whether anything may be removed at all, and then what nobody owns."""
         try:
-            await self.freeze.judge()
+            if await self.freeze.judge() and not await self._report.tell():
+                return  # what is adopted next would wipe out the traces, so it is on record first
             self._may_work.set()
             self.resync(Priority.RESYNC)
             await self._orphans.collect()
         except ActionError as error:
             _log.warning("collection.failed", reason=error.reason, message=str(error))
+        except Fenced as fenced:  # the lead is lost, and whoever keeps it finds out
+            _log.warning("collection.failed", reason="Fenced", message=str(fenced))
 
     def resync(self, priority: Priority) -> int:
         """Give a turn to every key for which there is something to do or to tell; how many there were."""

@@ -1,6 +1,7 @@
 """Whether anything may be removed at all: after every list the world is compared with the store.
 
-A store that was restored from an old backup would take for nobody's what is only newer than itself.
+A store that was restored from an old backup would take for nobody's what is only newer than itself, and for
+outdated what was edited since. Found once, it stays so until somebody decides, whatever is adopted meanwhile.
 Next: :mod:`reconciler.controllers.orphans`.
 """
 
@@ -10,8 +11,20 @@ from reconciler.core.container import ObservedContainer
 from reconciler.core.orphans import NOT_COMPARED, freeze_reason, is_ahead, world_epoch
 from reconciler.loop.actuator import Hands
 from state.kinds.home import Home
+from state.kinds.report import Reconciler
+from state.kinds.resource import ConditionType
+from state.store.port import Tx
 
 _log = structlog.get_logger(__name__)
+
+
+def let_the_store_rule(tx: Tx) -> int:
+    """Raise the epoch above every label that was seen; the epoch, or 0 where no reconciler ever reported."""
+    raised = 0
+    for reconciler in tx.list(Reconciler):
+        raised = max(reconciler.status.world_epoch, reconciler.status.epoch, reconciler.spec.epoch_min) + 1
+        tx.update_spec(reconciler.replaced(spec=reconciler.spec.model_copy(update={"epoch_min": raised})))
+    return raised
 
 
 class Freeze:
@@ -20,28 +33,45 @@ class Freeze:
     def __init__(self, hands: Hands) -> None:
         self._hands = hands
         self.reason = NOT_COMPARED
-        self.thawed_epoch = 0  # from this epoch on somebody lets the store rule, whatever it lacks
+        self._standing = ""  # what was found before, by this process or by one before it
+        self._thawed_epoch = 0  # labels below it prove nothing: somebody let the store rule over them
 
     @property
     def finding(self) -> str:
-        """The reason, once the world was compared at all."""
-        return self.reason if self.reason != NOT_COMPARED else ""
+        """The reason, as far as the world was ever compared."""
+        return self.reason if self.reason != NOT_COMPARED else self._standing
 
-    async def judge(self) -> None:
-        """Compare anew. Raises ActionError when it cannot be told whose claims are on disk."""
-        hands = self._hands
+    def begin(self, report: Reconciler | None) -> None:
+        """Take over what is on record from the reconcilers before."""
+        self._thawed_epoch, self._standing = 0, ""
+        if report is None:
+            return
+        self._thawed_epoch = report.spec.epoch_min
+        frozen = report.status.condition(ConditionType.DESTRUCTION_FROZEN)
+        if frozen is not None and frozen.is_true and report.status.epoch >= report.spec.epoch_min:
+            self._standing = frozen.message
+
+    async def judge(self) -> bool:
+        """Compare anew; whether something was found that is not on record yet.
+
+        Raises ActionError when it cannot be told whose claims are on disk.
+        """
+        hands, before = self._hands, self._standing
         containers = hands.observer.containers()
         unknown = any(self._home(one) is None for one in containers if one.identity is not None)
         claimed = await hands.directories.claimed() if unknown else set()
         ahead = [one.name for one in containers if self._is_ahead(one, claimed)]
-        store_rules = self.thawed_epoch >= hands.leader.epoch
-        reason = freeze_reason(world_epoch(containers), hands.leader.epoch, () if store_rules else ahead)
-        if reason and not self.finding:
-            _log.error("destruction.frozen", why=reason)
-        self.reason = reason
+        found = freeze_reason(world_epoch(containers), hands.leader.epoch, ahead)
+        self.reason = self._standing = before or found
+        if self.reason and not before:
+            _log.error("destruction.frozen", why=self.reason)
+        return self.reason != before
 
     def _is_ahead(self, container: ObservedContainer, claimed: set[str]) -> bool:
-        name = container.identity.home if container.identity is not None else ""
+        identity = container.identity
+        if identity is None or identity.epoch < self._thawed_epoch:
+            return False
+        name = identity.home
         return is_ahead(container, self._home(container), claimed_on_disk=name in claimed)
 
     def _home(self, container: ObservedContainer) -> Home | None:

@@ -1,8 +1,11 @@
-"""Rebuilds claims from ``claim.json`` files when the store knows no Home at all: the store was lost.
+"""Rebuilds from ``claim.json`` files what the store forgot: all of it, or what an old backup does not know.
 
-A store that knows some Homes but not all was restored from an old backup; then nothing is guessed, and
-destruction stays frozen while containers carry newer labels. Next: :mod:`reconciler.controllers.report`.
+A claim stays on disk exactly as long as its Home is on record, so one without a Home was forgotten, and its
+owner's data would be nobody's. An old backup may have forgotten more: destruction stays frozen while
+containers carry newer labels. Next: :mod:`reconciler.controllers.report`.
 """
+
+from dataclasses import dataclass
 
 import structlog
 
@@ -17,29 +20,37 @@ from state.store.port import Store, Tx
 _log = structlog.get_logger(__name__)
 
 
-async def lost_claims(store: Store, directories: Directories) -> list[Claim]:
-    """The claims on disk, if the store knows no Home at all."""
-    claims = await directories.claims()
-    return claims if claims and not await store.read(lambda tx: tx.list(Home)) else []
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Claims whose Homes the store does not know; and whether it knows none at all, as a new one does."""
+
+    claims: tuple[Claim, ...]
+    is_everything: bool
 
 
-async def recover_claims(
-    store: Store, claims: list[Claim], *, project: str, epoch: int, epoch_min: int
-) -> None:
-    """Give Homes back to their owners, and put on record that no label found may be newer than the store.
+async def lost_claims(store: Store, directories: Directories) -> Lost:
+    """What the disk knows and the store does not. Raises TransientError, StoreError."""
+    known = {home.name for home in await store.read(lambda tx: tx.list(Home))}
+    if await directories.claimed() <= known:
+        return Lost((), is_everything=not known)
+    missing = (claim for claim in await directories.claims() if claim.home not in known)
+    return Lost(tuple(missing), is_everything=not known)
+
+
+async def recover_claims(store: Store, lost: Lost, *, project: str, epoch: int, epoch_min: int) -> None:
+    """Give Homes back to their owners. With ``epoch_min``, no label found is newer than the store then.
 
     Raises Fenced when another reconciler leads by now.
     """
 
     def rebuild(tx: Tx) -> int:
         tx.fence(epoch)
-        if tx.list(Home):
-            return 0
-        _raise_epoch(tx, project, epoch_min)
-        return sum(_rebuild(tx, claim) for claim in claims)
+        if epoch_min:
+            _raise_epoch(tx, project, epoch_min)
+        return sum(_rebuild(tx, claim) for claim in lost.claims)
 
     count = await store.transact(rebuild, actor=ACTOR)
-    _log.warning("claims.rebuilt", homes=count, why="the store knew no Home, the disk does")
+    _log.warning("claims.rebuilt", homes=count, why="the disk knew them, the store did not")
 
 
 def _raise_epoch(tx: Tx, project: str, epoch_min: int) -> None:
@@ -57,24 +68,31 @@ def _rebuild(tx: Tx, claim: Claim) -> bool:
         status = HomeStatus(tombstoned_at=claim.tombstoned_at, retain_until=claim.retain_until)
         tx.create(_home(claim).replaced(status=status))
         return True
-    owner = claim.owner
-    is_taken = (
-        tx.get(UserContainer, owner.user_container) is not None
-        or tx.by_unique_key(UserContainer, seat_key(owner.user, claim.template)) is not None
-    )
-    if is_taken:
+    seats = _who_sits_there(tx, claim)
+    if any(one.uid != claim.owner.uid for one in seats):
         _log.warning("claim.unrestored", home=claim.home, why="its user container was made anew already")
         return False
-    tx.create(
-        UserContainer(
-            metadata=Metadata(name=owner.user_container, uid=owner.uid, finalizers=(DATA_FINALIZER,)),
-            spec=UserContainerSpec(
-                user=owner.user, template=claim.template, power=claim.power, overrides=claim.overrides
-            ),
-        )
-    )
+    if not seats:
+        tx.create(_user_container(claim))
     tx.create(_home(claim))
     return True
+
+
+def _who_sits_there(tx: Tx, claim: Claim) -> list[UserContainer]:
+    """User containers of the owner's name, or of the same user and template."""
+    by_name = tx.get(UserContainer, claim.owner.user_container)
+    by_seat = tx.by_unique_key(UserContainer, seat_key(claim.owner.user, claim.template))
+    return [one for one in (by_name, by_seat) if one is not None]
+
+
+def _user_container(claim: Claim) -> UserContainer:
+    owner = claim.owner
+    return UserContainer(
+        metadata=Metadata(name=owner.user_container, uid=owner.uid, finalizers=(DATA_FINALIZER,)),
+        spec=UserContainerSpec(
+            user=owner.user, template=claim.template, power=claim.power, overrides=claim.overrides
+        ),
+    )
 
 
 def _home(claim: Claim) -> Home:

@@ -42,9 +42,9 @@ class Report:
     async def run(self) -> None:
         """Keep the network and tell, for ever. Raises Fenced."""
         while True:
-            message = await self.ensure_network()
+            await self.ensure_network()
             self._renewal.clear()
-            await self._tell(message)
+            await self.tell()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._renewal.wait(), RENEW_PERIOD_S)
 
@@ -52,8 +52,8 @@ class Report:
         """Something that is told has changed."""
         self._renewal.set()
 
-    async def ensure_network(self) -> str:
-        """Make the network if it is missing; what stands in its way, "" if nothing does."""
+    async def ensure_network(self) -> None:
+        """Make the network if it is missing; what stands in its way is told."""
         message = ""
         try:
             await self._hands.engine.ensure_network(self._network)
@@ -62,12 +62,12 @@ class Report:
         if message and message != self._network_message:
             _log.error("network.unusable", why=message)
         self._network_message = message
-        return message
 
-    async def _tell(self, network_message: str) -> None:
+    async def tell(self) -> bool:
+        """Put on record what holds; whether that could be done. Raises Fenced."""
         hands, epoch = self._hands, self._hands.leader.epoch
         newest, engine = world_epoch(hands.observer.containers()), await self._engine_version()
-        conditions = self._conditions(network_message)
+        conditions = self._conditions()
 
         def write(tx: Tx) -> None:
             tx.fence(epoch)
@@ -89,6 +89,8 @@ class Report:
             raise
         except StoreError as error:
             _log.warning("report.unwritten", why=str(error))
+            return False
+        return True
 
     async def _engine_version(self) -> str:
         try:
@@ -96,11 +98,11 @@ class Report:
         except ActionError:
             return ""
 
-    def _conditions(self, network_message: str) -> tuple[Condition, ...]:
+    def _conditions(self) -> tuple[Condition, ...]:
         unknown, frozen, now = self._hands.observer.unknown, self._freeze.finding, self._now()
         return (
             _engine_reachable(unknown, now),
-            _degraded(network_message, now),
+            _degraded(self._network_message, now),
             _isolated(self._hands.engine.capabilities.isolates_peers, now),
             _destruction_frozen(frozen, now),
         )

@@ -90,7 +90,7 @@ def _health(world: World) -> tuple[Truth, str, str]:
     if template is not None and health.failures >= template.spec.probes.liveness.failures:
         return Truth.FALSE, "Unhealthy", f"{health.failures} probes failed in a row: {health.message}"
     if health.passed_at is None:
-        return Truth.UNKNOWN, "NotAskedYet", f"it was ready before, and did not answer yet: {health.message}"
+        return Truth.UNKNOWN, "NoAnswerYet", f"it was ready, and is asked anew: {health.message}"
     return Truth.TRUE, "Answers", ""
 
 

@@ -15,8 +15,8 @@ from mcpgw.bootstrap.testing import ensure_conformance_suite
 SUITE_MAX_S = 300.0
 REVISIONS = ("2025-11-25", "2026-07-28")
 
-Findings = dict[str, list[tuple[str, str]]]
-"""Scenario → (check, status), in the suite's order."""
+Findings = dict[str, list[tuple[str, str, str]]]
+"""Scenario → (check, status, what is wrong), in the suite's order."""
 
 
 async def findings(
@@ -53,5 +53,8 @@ def _read(folder: Path) -> Findings:
     found: Findings = {}
     for checks in sorted(folder.glob("server-*/checks.json")):
         scenario = checks.parent.name.removeprefix("server-").rsplit("-", 5)[0]
-        found[scenario] = [(check["id"], check["status"]) for check in json.loads(checks.read_text("utf-8"))]
+        found[scenario] = [
+            (check["id"], check["status"], check.get("errorMessage", ""))
+            for check in json.loads(checks.read_text("utf-8"))
+        ]
     return found

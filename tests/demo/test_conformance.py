@@ -27,7 +27,7 @@ async def test_all_that_a_revision_asks_of_a_server_holds(
     failed = {
         (scenario, check)
         for scenario, checks in found.items()
-        for check, status in checks
+        for check, status, _ in checks
         if status == "FAILURE" and not scenario.startswith(OPTIONAL)
     }
     assert not failed

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from reconciler.controllers.freeze import let_the_store_rule
 from state.kinds.request import Request, RequestSpec, Verb
 from state.kinds.resource import Metadata
 from state.kinds.template import ContainerTemplate, ContainerTemplateSpec
@@ -82,6 +83,9 @@ class People:
             tx.create(Request(metadata=Metadata(name=request), spec=spec))
 
         await self._do(f"ask for a restart of {name}", ask)
+
+    async def thaw(self) -> None:
+        await self._do("thaw", let_the_store_rule)
 
     async def _spec(self, name: str, what: str, **changes: Any) -> None:
         def update(tx: Tx) -> None:

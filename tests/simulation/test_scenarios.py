@@ -259,26 +259,49 @@ def restore(rows: MemoryRows, backup: dict[str, Any]) -> None:
 
 
 @pytest.mark.fault(16)
-async def test_a_store_from_an_old_backup_removes_nothing() -> None:
+@pytest.mark.parametrize("newcomers", [("carol",), ()], ids=["somebody came since", "nobody came since"])
+async def test_a_store_from_an_old_backup_removes_nothing_until_it_is_thawed(
+    newcomers: tuple[str, ...],
+) -> None:
+    """Also where all is adopted meanwhile, and the reconciler starts anew: the old template is no news."""
     async with town() as here:
         people, slot = await settled(here, "alice", "bob")
         await slot.end()
         backup = copy_of(here.rows)
         slot.begin()
         await people.edit()
-        await people.come("carol")
+        for name in newcomers:
+            await people.come(name)
         await until_peace(here)
         ids = {one.id for one in here.machine.containers(PROJECT)}
-        slot.process.kill()
+        for process in (slot.process, *(worker.process for worker in here.judge.workers)):
+            process.kill()
         restore(here.rows, backup)
+        here.gateway()
+        await asyncio.sleep(300)
+        slot.process.kill()
         await asyncio.sleep(300)
         assert {one.id for one in here.machine.containers(PROJECT)} == ids
-        frozen = Conditions.find(
-            here.all(ReconcilerReport)[0].status.conditions, ConditionType.DESTRUCTION_FROZEN
-        )
-        assert frozen is not None
+        assert {one.name for one in here.all(UserContainer)} == {"alice", "bob", *newcomers}
+        assert all(one.status.endpoint is not None for one in here.all(UserContainer)), "everybody is served"
+        frozen = frozen_condition(here)
         assert frozen.is_true
         assert "thaw" in frozen.message
+        await people.thaw()
+        await until_peace(here)
+        await asyncio.sleep(60)
+        assert not frozen_condition(here).is_true
+        assert not ids & {one.id for one in here.machine.containers(PROJECT)}, "the old template rules"
+        slot.process.kill()
+        await asyncio.sleep(60)
+        assert not frozen_condition(here).is_true, "what was thawed stays so"
+
+
+def frozen_condition(here: Town) -> Condition:
+    conditions = here.all(ReconcilerReport)[0].status.conditions
+    found = Conditions.find(conditions, ConditionType.DESTRUCTION_FROZEN)
+    assert found is not None
+    return found
 
 
 @pytest.mark.fault(19)

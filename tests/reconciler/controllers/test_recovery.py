@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.controllers.recovery import lost_claims, recover_claims
+from reconciler.controllers.recovery import Lost, lost_claims, recover_claims
 from reconciler.loop.directories import Claim, HostDirectories
 from state.kinds.home import Home, HomeSpec, Owner
 from state.kinds.report import Reconciler
 from state.kinds.resource import Metadata
-from state.kinds.user_container import Overrides, Power, UserContainer
+from state.kinds.user_container import Overrides, Power, UserContainer, UserContainerSpec
 from state.store.errors import Fenced
 from state.store.memory import memory_store
 from state.store.port import Store
@@ -34,7 +34,7 @@ async def store() -> Store:
 
 
 async def recover(store: Store, *claims: Claim) -> None:
-    await recover_claims(store, list(claims), project="p", epoch=EPOCH, epoch_min=8)
+    await recover_claims(store, Lost(claims, is_everything=True), project="p", epoch=EPOCH, epoch_min=8)
 
 
 async def users(store: Store) -> list[UserContainer]:
@@ -86,18 +86,48 @@ async def test_no_label_found_is_newer_than_the_rebuilt_store_after_a_crash(stor
 
 async def test_somebody_else_leading_by_now_rebuilds_alone(store: Store) -> None:
     with pytest.raises(Fenced):
-        await recover_claims(store, [claim("a")], project="p", epoch=EPOCH - 1, epoch_min=8)
+        lost = Lost((claim("a"),), is_everything=True)
+        await recover_claims(store, lost, project="p", epoch=EPOCH - 1, epoch_min=8)
     assert await users(store) == []
 
 
-async def test_a_store_that_knows_a_home_was_not_lost(store: Store, tmp_path: Path) -> None:
+async def test_a_store_has_lost_the_homes_that_only_the_disk_knows(store: Store, tmp_path: Path) -> None:
     directories = HostDirectories(tmp_path)
-    await directories.record(claim("a"))
-    assert len(await lost_claims(store, directories)) == 1
-    await store.transact(
-        lambda tx: tx.create(Home(metadata=Metadata(name="h"), spec=HomeSpec(template="demo"))), actor="t"
+    assert await lost_claims(store, directories) == Lost((), is_everything=True)
+    for home in "ab":
+        await directories.record(claim(home))
+    lost = await lost_claims(store, directories)
+    assert ([one.home[0] for one in lost.claims], lost.is_everything) == (["a", "b"], True)
+    known = Home(metadata=Metadata(name="a" * 26), spec=HomeSpec(template="demo"))
+    await store.transact(lambda tx: tx.create(known), actor="t")
+    lost = await lost_claims(store, directories)
+    assert ([one.home[0] for one in lost.claims], lost.is_everything) == (["b"], False)
+
+
+@pytest.mark.fault(16)
+async def test_an_old_backup_gets_back_whom_it_does_not_know_and_keeps_its_epoch(store: Store) -> None:
+    await recover(store, claim("a"))
+    lost = Lost((claim("b", "bob", "uid-2", "github:2"),), is_everything=False)
+    await recover_claims(store, lost, project="p", epoch=EPOCH, epoch_min=0)
+    assert sorted(user.name for user in await users(store)) == ["alice", "bob"]
+    reconciler = await store.read(lambda tx: tx.get(Reconciler, "p"))
+    assert reconciler is not None
+    assert reconciler.spec.epoch_min == 8
+
+
+@pytest.mark.fault(16)
+@pytest.mark.parametrize(("uid", "homes"), [("uid-1", 1), ("uid-of-somebody-new", 0)])
+async def test_whoever_was_on_record_before_the_claim_gets_the_home_and_nobody_else_does(
+    store: Store, uid: str, homes: int
+) -> None:
+    """A backup may be of the moment between the two; a user container made anew is another one."""
+    made = UserContainer(
+        metadata=Metadata(name="alice", uid=uid), spec=UserContainerSpec(user="github:1", template="demo")
     )
-    assert await lost_claims(store, directories) == []
+    await store.transact(lambda tx: tx.create(made), actor="t")
+    await recover(store, claim("a"))
+    assert [user.uid for user in await users(store)] == [uid]
+    assert len(await store.read(lambda tx: tx.list(Home))) == homes
 
 
 async def test_an_installation_keeps_its_name(tmp_path: Path) -> None:
