@@ -1,11 +1,12 @@
 """Wrong settings, places and neighbours: one clear line and a non-zero exit, or a condition; no traceback."""
 
 import functools
+import os
 import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import UnixStreamServer
@@ -112,6 +113,37 @@ def test_a_directory_that_cannot_be_is_named(idle_house: House, tmp_path: Path, 
     """Nothing can be made below a file; root may write everywhere else."""
     (tmp_path / "file").write_text("")
     assert setting in refused(idle_house, "reconciler", **{setting: str(tmp_path / "file" / "below")})
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Nobody can write there meanwhile, root included; who has something of it mounted keeps that."""
+    if os.geteuid() == 0:
+        change = ("mount", "-t", "tmpfs", "-o", "ro", "none", str(folder)), ("umount", str(folder))
+    else:
+        change = ("chmod", "a-w", str(folder)), ("chmod", "u+w", str(folder))
+    subprocess.run(change[0], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(change[1], check=True)
+
+
+def test_data_that_cannot_be_written_is_a_reason_and_heals(open_house: Opener) -> None:
+    with open_house({"HOLD_TIMEOUT_S": str(HOLD_S)}) as house:
+        house.serve("alice")
+        with read_only(house.homes):
+            told = house.call("bob", "whoami")
+            assert (told.status, told.message["reason"]) == (503, "DataDirectoryUnusable")
+            assert "HOST_DATA_DIR" in house.mcpgw("status").stdout
+            assert house.call("alice", "whoami").status == 200, "nobody else is concerned"
+        house.serve("bob")
+        assert "Traceback" not in house.log_path.read_text()
+
+
+def test_a_directory_that_is_read_only_is_named(idle_house: House, tmp_path: Path) -> None:
+    with read_only(tmp_path):
+        assert "HOST_DATA_DIR" in refused(idle_house, "reconciler", HOST_DATA_DIR=str(tmp_path / "homes"))
 
 
 def test_what_listens_at_the_engines_address_and_is_no_engine_is_named(
