@@ -102,7 +102,8 @@ async def paused(interval_s: float, call: Call, gone: asyncio.Event | None) -> N
         return
     deadline = time.monotonic() + interval_s
     try:
-        await asyncio.wait_for(gone.wait(), interval_s)
+        async with asyncio.timeout(interval_s):
+            await gone.wait()
     except TimeoutError:
         return
     call.disconnected_at = time.time()

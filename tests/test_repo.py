@@ -120,6 +120,12 @@ def _imported(path: Path) -> Iterator[str]:
             yield node.module or ""
 
 
+def test_nothing_loses_a_cancellation() -> None:
+    """Before Python 3.12, asyncio.wait_for swallows one that comes as its future ends; timeout() does not."""
+    for path in sources("gateway", "reconciler", "state", "mcpgw", "demo", "bench"):
+        assert "wait_for(" not in re.sub(r"def \w*wait_for\(", "", text_of(path)), path
+
+
 def test_log_events_are_constant_nouns_with_participles() -> None:
     events = list(logged_events())
     assert events

@@ -54,9 +54,11 @@ class Freeze:
     async def judge(self) -> bool:
         """Compare anew; whether something was found that is not on record yet.
 
-        Raises ActionError when it cannot be told whose claims are on disk.
+        Raises ActionError when it cannot be told whose claims are on disk, or when somebody else leads by now:
+        what a successor makes is newer than whoever it succeeded, and proves nothing.
         """
         hands, before = self._hands, self._standing
+        hands.leader.require()
         containers = hands.observer.containers()
         unknown = any(self._home(one) is None for one in containers if one.identity is not None)
         claimed = await hands.directories.claimed() if unknown else set()

@@ -46,7 +46,8 @@ class Report:
             self._renewal.clear()
             await self.tell()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._renewal.wait(), RENEW_PERIOD_S)
+                async with asyncio.timeout(RENEW_PERIOD_S):
+                    await self._renewal.wait()
 
     def renew_soon(self) -> None:
         """Something that is told has changed."""

@@ -100,7 +100,8 @@ class Observer:
             self.on_listed()
             period_s = LIST_PERIOD_TROUBLED_S if self.unknown else LIST_PERIOD_S
             try:
-                await asyncio.wait_for(self._list_soon.wait(), period_s)
+                async with asyncio.timeout(period_s):
+                    await self._list_soon.wait()
             except TimeoutError:
                 continue
 
