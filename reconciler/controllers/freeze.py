@@ -54,8 +54,8 @@ class Freeze:
     async def judge(self) -> bool:
         """Compare anew; whether something was found that is not on record yet.
 
-        Raises ActionError when it cannot be told whose claims are on disk, or when somebody else leads by now:
-        what a successor makes is newer than whoever it succeeded, and proves nothing.
+        Raises ActionError when it cannot be told whose claims are on disk, or when somebody else leads by
+        now: what a successor makes is newer than whoever it succeeded, and proves nothing.
         """
         hands, before = self._hands, self._standing
         hands.leader.require()
