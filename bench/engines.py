@@ -22,7 +22,7 @@ from mcpgw.bootstrap.demo_image import ensure_demo_image
 from mcpgw.bootstrap.docker import ensure_docker
 from mcpgw.testing.house import House, free_port, house
 
-ROUNDS = 15
+ROUNDS = 21
 ROUNDS_QUICK = 3
 POLL_S = 0.005
 BREATH_S = 0.5  # before each: what the engine still clears away of the one before is no part of the next

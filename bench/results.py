@@ -48,7 +48,8 @@ def judge(goals: Sequence[dict[str, Any]], samples: Sequence[Sample]) -> list[Ve
 
 
 def _verdict(goal: dict[str, Any], sample: Sample | None) -> Verdict:
-    wanted = f"{goal['op']} {goal['goal']}"
+    is_recorded = goal["op"] == "record"
+    wanted = f"recorded, aim {goal['goal']}" if is_recorded else f"{goal['op']} {goal['goal']}"
     if sample is None or not sample.values:
         return Verdict(goal["name"], None, goal["unit"], wanted, met=False, how="not measured in this run")
     value = statistics.median(sample.values)

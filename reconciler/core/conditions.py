@@ -123,6 +123,9 @@ def _progressing(world: World, plan: Plan) -> Condition:
         return _condition(
             world, ConditionType.PROGRESSING, Truth.TRUE, plan.waiting.reason, plan.waiting.message
         )
+    if world.image.fetching:  # for a replacement, while the old container serves on
+        reason, message = _PROGRESS[FetchImage]
+        return _condition(world, ConditionType.PROGRESSING, Truth.TRUE, reason, message)
     return _condition(world, ConditionType.PROGRESSING, Truth.FALSE, "Settled")
 
 

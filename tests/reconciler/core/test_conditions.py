@@ -45,6 +45,12 @@ SAID: dict[str, tuple[Scene, ConditionType, str, str]] = {
     ),
     "what is not there is not": (Scene().seated(), READY, "False", "NotRunning"),
     "what fails its probes is not": (alive().healthy(failures=3), READY, "False", "Unhealthy"),
+    "nobody knows of what was ready before the reconciler started": (
+        alive().found_again(),
+        READY,
+        "Unknown",
+        "NoAnswerYet",
+    ),
     "a single failed probe is no matter": (alive().healthy(failures=1), READY, "True", "Answers"),
     "what is stopped is not": (Scene().seated().powered(Power.STOPPED), READY, "False", "Stopped"),
     "what is being deleted is not": (Scene().seated().deleted(), READY, "False", "Deleted"),
@@ -60,6 +66,12 @@ SAID: dict[str, tuple[Scene, ConditionType, str, str]] = {
     "requests are let through": (alive(), ROUTED, "True", "Endpoint"),
     "requests are let through while the engine is silent": (alive().blind(), ROUTED, "True", "Endpoint"),
     "requests have nowhere to go": (Scene(), ROUTED, "False", "NoEndpoint"),
+    "an image for the next container is on its way": (
+        alive().overriding(image="demo:2").imaged(fetching=True),
+        PROGRESSING,
+        "True",
+        "FetchingImage",
+    ),
     "an image is on its way": (Scene().seated().imaged(fetching=True), PROGRESSING, "True", "FetchingImage"),
     "a container is being made": (
         Scene().recorded(IncarnationState.INTENDED),

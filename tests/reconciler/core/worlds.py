@@ -249,6 +249,12 @@ class Scene:
         assert self.live is not None, "only what is on record is probed"
         return replace(self, health=Health(self.live.name, since=ago(seconds), message=message))
 
+    def found_again(self) -> Self:
+        """By a reconciler that has just started: it was ready before, and has not answered yet."""
+        assert self.live is not None, "only what is on record is probed"
+        health = Health(self.live.name, since=ago(1), failures=1, message="refused", was_ready=True)
+        return replace(self, health=health)
+
     def imaged(self, **view: Any) -> Self:
         return replace(self, image=ImageView(**view))
 
