@@ -20,6 +20,7 @@ _FRONT = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>Demo workload</title>
+<link rel="icon" href="data:,">
 <link rel="stylesheet" href="static/demo.css">
 <h1>Demo workload</h1>
 <p>This page comes from the container <code id="hostname">{hostname}</code>.</p>

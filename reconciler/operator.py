@@ -160,11 +160,17 @@ class Operator:
             await self._acquire()
 
     async def _acquire(self) -> None:
-        """Lead, in an epoch that nobody who thawed finds too low."""
-        project = self._around.site.project
-        report = await self._around.store.read(lambda tx: tx.get(Reconciler, project))
+        """Lead, in an epoch that nobody who thawed finds too low, and take over what is on record by then."""
+        await self.leader.acquire(_epoch_min(await self._read_report()))
+        report = await self._read_report()  # waiting for the lead may have taken days
+        if _epoch_min(report) > self.leader.epoch:
+            await self.leader.resign()
+            await self.leader.acquire(_epoch_min(report))
         self.freeze.begin(report)
-        await self.leader.acquire(report.spec.epoch_min if report is not None else 0)
+
+    async def _read_report(self) -> Reconciler | None:
+        project = self._around.site.project
+        return await self._around.store.read(lambda tx: tx.get(Reconciler, project))
 
     async def _epoch_found(self) -> int:
         """The world's epoch, once the engine tells: a guess would freeze what is rebuilt."""
@@ -232,7 +238,8 @@ class Operator:
                 self._wake_for(obj)
         if not self._synced.is_set():
             self._synced.set()
-            self._listed()
+            if self.observer.was_listed:  # else it soon is, or is known not to answer
+                self._listed()
 
     def _wake_for(self, obj: Resource) -> None:
         match obj:
@@ -291,22 +298,36 @@ class Operator:
             self._may_work.set()  # people are told, and nothing else
             self.resync(Priority.RESYNC)
             return
+        if not self.freeze.is_judged:
+            self._may_work.clear()  # what is adopted would wipe out the traces of what the store forgot
         for home in self.cache.all(Home):
             if home.status.tombstoned_at is not None:
                 self._wake_home(home)
         if self._collecting is None or self._collecting.done():
-            self._collecting = asyncio.create_task(self._collect())
+            self._collecting = asyncio.create_task(self._try_to_collect())
 
-    async def _collect(self) -> None:
-        """Whether anything may be removed at all, and then what nobody owns."""
+    async def collect(self) -> int:
+        """What follows a list: whether anything may be removed at all, a resync, and what nobody owns.
+
+        How many users were not settled. Raises ActionError, Fenced.
+        """
+        await self.freeze.judge()
+        if self.freeze.is_news:
+            await self._report.tell_at_last()
+            self.freeze.is_news = False
+        self._may_work.set()
+        unsettled = self.resync(Priority.RESYNC)
+        await self._orphans.collect()
+        return unsettled
+
+    async def _try_to_collect(self) -> None:
         try:
-            if await self.freeze.judge() and not await self._report.tell():
-                return  # what is adopted next would wipe out the traces, so it is on record first
-            self._may_work.set()
-            self.resync(Priority.RESYNC)
-            await self._orphans.collect()
+            await self.collect()
         except ActionError as error:
             _log.warning("collection.failed", reason=error.reason, message=str(error))
+            if not self.freeze.is_judged:  # nobody is worked for until it is
+                await asyncio.sleep(LIST_PERIOD_TROUBLED_S)
+                self.observer.list_soon()
         except Fenced as fenced:  # the lead is lost, and whoever keeps it finds out
             _log.warning("collection.failed", reason="Fenced", message=str(fenced))
 
@@ -320,10 +341,10 @@ class Operator:
     # --- whose turn it is ---------------------------------------------------------------------------
 
     async def _work(self) -> None:
-        await self._may_work.wait()
         while True:
             key, priority = await self._queue.take()
             try:
+                await self._may_work.wait()
                 await self._turn(key, priority)
             finally:
                 self._queue.done(key)
@@ -358,3 +379,7 @@ class Operator:
         if at is not None:
             delay_s = (at - self._around.now()).total_seconds()
             self._queue.add_after(key, delay_s, Priority.CREATE)
+
+
+def _epoch_min(report: Reconciler | None) -> int:
+    return report.spec.epoch_min if report is not None else 0

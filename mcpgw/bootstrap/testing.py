@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mcpgw.bootstrap import debian
 from mcpgw.bootstrap.checks import check
-from mcpgw.bootstrap.command import environment
+from mcpgw.bootstrap.command import environment, found
 from mcpgw.bootstrap.demo_image import ensure_demo_image
 from mcpgw.bootstrap.docker import ensure_docker
 from mcpgw.bootstrap.errors import BootstrapError
@@ -45,6 +45,15 @@ def ensure_conformance_suite() -> Path:
     return ensure_npm_packages(PROJECT_DIR / "tests" / "npm")
 
 
+def ensure_chromium() -> Path:
+    """The browser, from Debian."""
+    if (program := found("chromium")) is None:
+        debian.install(("chromium",), why="the tests in a browser")
+    if (program := found("chromium")) is None:
+        raise BootstrapError("chromium is installed, but not to be found", mend="Put it into PATH")
+    return Path(program)
+
+
 def _images() -> None:
     for engine in (ensure_docker(), ensure_podman()):
         ensure_demo_image(engine)
@@ -56,6 +65,7 @@ STEPS: Sequence[tuple[str, Callable[[], object]]] = (
     ("the demo image on both", _images),
     ("PostgreSQL", ensure_postgres),
     ("the MCP conformance suite", ensure_conformance_suite),
+    ("a browser", ensure_chromium),
 )
 
 

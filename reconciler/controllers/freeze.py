@@ -33,6 +33,7 @@ class Freeze:
     def __init__(self, hands: Hands) -> None:
         self._hands = hands
         self.reason = NOT_COMPARED
+        self.is_news = False  # something was found that has yet to be put on record
         self._standing = ""  # what was found before, by this process or by one before it
         self._thawed_epoch = 0  # labels below it prove nothing: somebody let the store rule over them
 
@@ -40,6 +41,10 @@ class Freeze:
     def finding(self) -> str:
         """The reason, as far as the world was ever compared."""
         return self.reason if self.reason != NOT_COMPARED else self._standing
+
+    @property
+    def is_judged(self) -> bool:
+        return self.reason != NOT_COMPARED
 
     def begin(self, report: Reconciler | None) -> None:
         """Take over what is on record from the reconcilers before."""
@@ -51,8 +56,8 @@ class Freeze:
         if frozen is not None and frozen.is_true and report.status.epoch >= report.spec.epoch_min:
             self._standing = frozen.message
 
-    async def judge(self) -> bool:
-        """Compare anew; whether something was found that is not on record yet.
+    async def judge(self) -> None:
+        """Compare anew.
 
         Raises ActionError when it cannot be told whose claims are on disk, or when somebody else leads by
         now: what a successor makes is newer than whoever it succeeded, and proves nothing.
@@ -60,21 +65,21 @@ class Freeze:
         hands, before = self._hands, self._standing
         hands.leader.require()
         containers = hands.observer.containers()
-        unknown = any(self._home(one) is None for one in containers if one.identity is not None)
-        claimed = await hands.directories.claimed() if unknown else set()
-        ahead = [one.name for one in containers if self._is_ahead(one, claimed)]
+        # As it was when they were listed: while the disk is read, a container may be adopted.
+        homes = [(one, self._home(one)) for one in containers if one.identity is not None]
+        claimed = await hands.directories.claimed() if any(home is None for _, home in homes) else set()
+        ahead = [one.name for one, home in homes if self._is_ahead(one, home, claimed)]
         found = freeze_reason(world_epoch(containers), hands.leader.epoch, ahead)
         self.reason = self._standing = before or found
         if self.reason and not before:
             _log.error("destruction.frozen", why=self.reason)
-        return self.reason != before
+            self.is_news = True
 
-    def _is_ahead(self, container: ObservedContainer, claimed: set[str]) -> bool:
+    def _is_ahead(self, container: ObservedContainer, home: Home | None, claimed: set[str]) -> bool:
         identity = container.identity
         if identity is None or identity.epoch < self._thawed_epoch:
             return False
-        name = identity.home
-        return is_ahead(container, self._home(container), claimed_on_disk=name in claimed)
+        return is_ahead(container, home, claimed_on_disk=identity.home in claimed)
 
     def _home(self, container: ObservedContainer) -> Home | None:
         identity = container.identity

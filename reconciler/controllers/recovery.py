@@ -11,7 +11,7 @@ import structlog
 
 from reconciler.loop.actuator import ACTOR
 from reconciler.loop.directories import Claim, Directories
-from state.kinds.home import Home, HomeSpec, HomeStatus
+from state.kinds.home import Home, HomeSpec, HomeStatus, owner_key
 from state.kinds.report import Reconciler, ReconcilerSpec
 from state.kinds.resource import Metadata
 from state.kinds.user_container import DATA_FINALIZER, UserContainer, UserContainerSpec, seat_key
@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Claims whose Homes the store does not know; and whether it knows none at all, as a new one does."""
+    """Claims whose Homes the store does not know; and whether it knows nothing, as a new one does."""
 
     claims: tuple[Claim, ...]
     is_everything: bool
@@ -30,11 +30,14 @@ class Lost:
 
 async def lost_claims(store: Store, directories: Directories) -> Lost:
     """What the disk knows and the store does not. Raises TransientError, StoreError."""
-    known = {home.name for home in await store.read(lambda tx: tx.list(Home))}
+    homes, reports = await store.read(lambda tx: (tx.list(Home), tx.list(Reconciler)))
+    known = {home.name for home in homes}
+    # Whoever led put that on record. A store without Homes that was led before may still be an old backup.
+    is_new = not known and not reports
     if await directories.claimed() <= known:
-        return Lost((), is_everything=not known)
+        return Lost((), is_everything=is_new)
     missing = (claim for claim in await directories.claims() if claim.home not in known)
-    return Lost(tuple(missing), is_everything=not known)
+    return Lost(tuple(missing), is_everything=is_new)
 
 
 async def recover_claims(store: Store, lost: Lost, *, project: str, epoch: int, epoch_min: int) -> None:
@@ -71,6 +74,9 @@ def _rebuild(tx: Tx, claim: Claim) -> bool:
     seats = _who_sits_there(tx, claim)
     if any(one.uid != claim.owner.uid for one in seats):
         _log.warning("claim.unrestored", home=claim.home, why="its user container was made anew already")
+        return False
+    if tx.by_unique_key(Home, owner_key(claim.owner)) is not None:
+        _log.warning("claim.unrestored", home=claim.home, why="its owner has another home already")
         return False
     if not seats:
         tx.create(_user_container(claim))

@@ -21,6 +21,7 @@ from state.kinds.resource import Condition, Conditions, ConditionType, Metadata,
 from state.store.errors import Fenced, StoreError
 from state.store.port import Tx
 
+TELL_RETRY_S = 1.0
 RENEW_PERIOD_S = 15.0  # also between two tries to make the network
 
 _log = structlog.get_logger(__name__)
@@ -63,6 +64,13 @@ class Report:
         if message and message != self._network_message:
             _log.error("network.unusable", why=message)
         self._network_message = message
+
+    async def tell_at_last(self) -> None:
+        """Put on record what holds, however long the store is silent. Raises Fenced."""
+        while True:
+            if await self.tell():
+                return
+            await asyncio.sleep(TELL_RETRY_S)
 
     async def tell(self) -> bool:
         """Put on record what holds; whether that could be done. Raises Fenced."""

@@ -131,7 +131,7 @@ class Actuator:
             case Unroute():
                 await self._write(lambda tx: records.unroute(tx, owner))
             case Retire():
-                await self._retire(owner, action)
+                await self._retire(world, action)
             case Remove():
                 await self._remove(action)
             case Quarantine(incarnation):
@@ -311,10 +311,22 @@ class Actuator:
 
     # --- the way out ----------------------------------------------------------------------------------
 
-    async def _retire(self, owner: UserContainer, action: Retire) -> None:
+    async def _retire(self, world: World, action: Retire) -> None:
         tail = await self._last_words(action.container)
-        await self._write(lambda tx: records.retire(tx, owner, action, tail))
+        if action.reason == "Stopped":
+            await self._note_power(world)
+        await self._write(lambda tx: records.retire(tx, world.user_container, action, tail))
         _log.info("incarnation.retired", incarnation=action.incarnation.name, reason=action.reason)
+
+    async def _note_power(self, world: World) -> None:
+        """So that a store rebuilt from claims starts nobody who is stopped; a full disk is no obstacle."""
+        home = world.home
+        if home is None or home.spec.owner is None:
+            return
+        try:
+            await self._hands.directories.record(_claim_of(home, home.spec.owner, world.user_container))
+        except ActionError as error:
+            _log.warning("claim.unwritten", home=home.name, why=str(error))
 
     async def _last_words(self, container: ObservedContainer | None) -> str:
         if container is None:
@@ -375,7 +387,7 @@ def _claim_of(home: Home, owner: Owner, user: UserContainer) -> Claim:
     spec = user.spec
     return Claim(
         home=home.name,
-        template=home.spec.template,
+        template=spec.template,
         owner=owner,
         power=spec.power,
         overrides=spec.overrides,

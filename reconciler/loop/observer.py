@@ -40,6 +40,7 @@ class Observer:
         self._listed = 0  # the question that the last list answered
         self._list_soon = asyncio.Event()
         self.unknown: str = "the engine was not listed yet"  # why nothing is known, "" if it is
+        self.was_listed = False  # or could not be: the engine was asked
         self.on_listed: Callable[[], None] = lambda: None
 
     def containers(self) -> list[ObservedContainer]:
@@ -69,6 +70,7 @@ class Observer:
         try:
             listed = await self._engine.list()
         except ActionError as error:
+            self.was_listed = True
             self._lose_sight(str(error))
             return
         names = {one.name for one in listed}
@@ -81,6 +83,7 @@ class Observer:
             self._remember(one.name, one)
         self._looked = {name: look for name, look in self._looked.items() if name in fresh}
         self._listed = question
+        self.was_listed = True
         self._regain_sight()
         self._on_change([*gone, *changed])
 

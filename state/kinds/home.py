@@ -46,7 +46,12 @@ class Home(Resource):
     status: HomeStatus = HomeStatus()
 
     def unique_keys(self) -> tuple[str, ...]:
-        return (f"owner:{self.spec.owner.uid}",) if self.spec.owner is not None else ()
+        return (owner_key(self.spec.owner),) if self.spec.owner is not None else ()
+
+
+def owner_key(owner: Owner) -> str:
+    """Whose a Home is: nobody has two."""
+    return f"owner:{owner.uid}"
 
 
 def hostname(random_bytes: bytes) -> str:

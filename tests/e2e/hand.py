@@ -51,13 +51,17 @@ class Hand:
 
     def put_foreign(self, name: str, **more: Any) -> str:
         """A running container of somebody else's; its id."""
+        return self.put(name, {FOREIGN_LABEL: name}, **more)
+
+    def put(self, name: str, labels: dict[str, str], **more: Any) -> str:
+        """A running container with such labels, which is gone after the tests; its id."""
         image = self._engine.image if self._engine.name == "docker" else f"localhost/{self._engine.image}"
         made = self._api.create_container(
             image,
             entrypoint=["sleep"],
             command=["3600"],
             name=name,
-            labels={FOREIGN_LABEL: name},
+            labels=labels,
             host_config=self._api.create_host_config(network_mode="none", init=True),
             **more,
         )

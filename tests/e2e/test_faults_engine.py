@@ -1,6 +1,7 @@
 """The engine goes away, hangs or lies, or somebody has their hands on it: nothing is lost or doubled."""
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +20,8 @@ pytestmark = pytest.mark.engine
 
 HEALED_S_MAX = 90.0  # by a list alone, which comes every 45 s
 WITHOUT_A_LIST_S_MAX = 30.0
+REMOVALS_MAX = 3
+PROMPT_S = 5.0  # a third of what a call to an engine that hangs may take
 
 Proxied = tuple[House, Between]
 
@@ -41,19 +44,30 @@ def _mended(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.mark.fault(38)
-def test_what_somebody_removed_is_there_again_without_a_list(docker_house: House, hand: Hand) -> None:
-    docker_house.serve("alice")
-    docker_house.call("alice", "disk", text="kept")
-    name = docker_house.container_name("alice")
-    old = hand.id_of(name)
-    hand.remove(name)
-    until(lambda: hand.id_of(name) not in (old, None), "there is another container", WITHOUT_A_LIST_S_MAX)
-    assert docker_house.call("alice", "disk").result["result"] == "kept"
-    owner = docker_house.user_container("alice")
+def test_what_somebody_removed_is_there_again_without_a_list(proxied: Proxied, hand: Hand) -> None:
+    house, standing = proxied
+    house.serve("adam")
+    house.call("adam", "disk", text="kept")
+    name = house.container_name("adam")
+    for _ in range(REMOVALS_MAX):
+        old, lists_count = hand.id_of(name), _lists_count(standing)
+        hand.remove(name)
+        until(lambda old=old: hand.id_of(name) not in (old, None), "there is another", WITHOUT_A_LIST_S_MAX)
+        assert house.serve("adam")
+        if _lists_count(standing) == lists_count:
+            break
+    else:
+        pytest.fail("each time it took a list to find out")
+    assert house.call("adam", "disk").result["result"] == "kept"
+    owner = house.user_container("adam")
     assert owner is not None
     assert owner.status.last_termination is not None
     assert owner.status.last_termination.reason == "Removed"
-    assert len([one for one in hand.containers(docker_house) if f"/{name}" in one["Names"]]) == 1
+    assert len([one for one in hand.containers(house) if f"/{name}" in one["Names"]]) == 1
+
+
+def _lists_count(standing: Between) -> int:
+    return sum("/containers/json" in line for line in standing.asked("GET"))
 
 
 @pytest.mark.fault(4)
@@ -101,7 +115,9 @@ def test_an_engine_that_hangs_slows_nobody_who_is_served(proxied: Proxied) -> No
     house.serve("alice")
     standing.fail(EVERYTHING, Failure.HANG)
     for _ in range(50):
+        asked_at = time.monotonic()
         assert house.call("alice", "counter").status == 200
+        assert time.monotonic() - asked_at < PROMPT_S, "it waited for the engine"
     refused = house.call("latecomer", "whoami")
     assert refused.status == 503
     assert int(refused.headers["retry-after"]) > 0

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import select
 import signal
 import time
 from collections.abc import Iterator
@@ -107,7 +108,7 @@ def test_an_address_rests_until_a_sleeping_worker_can_no_longer_use_it(
         for line in lines:
             line.ask()
             assert gone in line.answer()
-        worker = _worker(house)
+        worker = _busiest_worker(house)
         until(lambda: len(live_workers(house)) == 2, "both workers are alive")
         os.kill(worker, signal.SIGSTOP)
         asleep_at = time.monotonic()
@@ -122,6 +123,7 @@ def test_an_address_rests_until_a_sleeping_worker_can_no_longer_use_it(
             assert len(live_workers(house)) == 1
             assert time.monotonic() - asleep_at < 6 * LEASE_S
             name = house.serve("newcomer")
+            assert any(line.is_unanswered for line in lines), "the sleeping worker has read none of some"
         finally:
             os.kill(worker, signal.SIGCONT)
         newcomer.end()
@@ -141,6 +143,10 @@ class _Line:
         body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
         self._connection.request("POST", "/mcp", json.dumps(body), self._headers)
 
+    @property
+    def is_unanswered(self) -> bool:
+        return not select.select([self._connection.sock], [], [], 0)[0]
+
     def answer(self) -> str:
         """What came; nothing where the connection was broken off."""
         try:
@@ -155,6 +161,7 @@ class _Line:
         self._connection.close()
 
 
-def _worker(house: House) -> int:
-    """One of the gateway's workers."""
-    return next(pid for pid, line in house.gateway.children().items() if "spawn_main" in line)
+def _busiest_worker(house: House) -> int:
+    """The one of the gateway's workers that has the most connections."""
+    workers = [pid for pid, line in house.gateway.children().items() if "spawn_main" in line]
+    return max(workers, key=lambda pid: len(list(Path(f"/proc/{pid}/fd").iterdir())))

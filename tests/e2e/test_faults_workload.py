@@ -1,6 +1,7 @@
 """The workload dies, crashes for ever, never gets ready or falls ill, or its user goes: what people see."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from state.kinds.home import Home
 from state.kinds.resource import ConditionType
 from state.kinds.user_container import UserContainer
 from tests.e2e.aside import Aside
+from tests.e2e.conftest import HOLD_S
 from tests.e2e.hand import Hand
 
 pytestmark = pytest.mark.engine
@@ -83,8 +85,10 @@ def test_what_never_gets_ready_ends_in_503_on_time(impatient_house: House) -> No
     )
     house.write_manifest("nora.yaml", user_manifest("nora", template="never"))
     until(lambda: house.user_container("nora"), "nora is declared")
+    asked_at = time.monotonic()
     told = house.call("nora", "whoami")
     assert told.status == 503
+    assert time.monotonic() - asked_at < 2 * HOLD_S, "once nothing can come of it, or at the deadline"
     assert int(told.headers["retry-after"]) >= 1
     until(lambda: _last_end(house, "nora") == "NeverReady", "the deadline has passed")
     assert house.endpoint("nora") == ""

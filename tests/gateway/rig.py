@@ -350,8 +350,8 @@ async def gateway(
     listeners += [loopback(port) for _ in range(workers - 1)]
     privates = [loopback() for _ in listeners]
     values = GatewaySettings(**{"gateway_origin": f"http://localhost:{port}", **settings})
-    made = tuple(
-        Worker(values, store, tickets, listener, private, hold_limits=limits)
+    made = tuple(  # each with a store of its own, as processes have
+        Worker(values, RowStore(backend), tickets, listener, private, hold_limits=limits)
         for listener, private in zip(listeners, privates, strict=True)
     )
     running = [asyncio.create_task(worker.run()) for worker in made]

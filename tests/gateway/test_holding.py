@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from tests.gateway.conftest import ALICE_HOME, WORKERS
 from tests.gateway.rig import MCP_ACCEPT, Container, Rig, bearer, container, gateway, loopback, until
 
 CALL = b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{}}'
+SHORT_S = 0.5
 STATELESS = {"Accept": MCP_ACCEPT, "Content-Type": "application/json", "Mcp-Method": "tools/call"}
 
 
@@ -30,7 +32,7 @@ async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
 @pytest.fixture
 async def short() -> AsyncIterator[Rig]:
     """Holds for a moment only."""
-    async with gateway(HoldLimits(timeout_s=0.5, held_per_seat_max=3, dials_max=3)) as rig:
+    async with gateway(HoldLimits(timeout_s=SHORT_S, held_per_seat_max=3, dials_max=3)) as rig:
         yield rig
 
 
@@ -91,8 +93,10 @@ async def test_at_the_deadline_it_is_503_with_the_conditions_own_words(short: Ri
     key = await start(short)
     await short.add_user("alice", "app:shop.alice")
     await short.condition("alice", ConditionType.DEGRADED, Truth.TRUE, "ImagePullFailed", "no image demo:9")
+    asked_at = time.monotonic()
     async with short.request("POST", "/mcp", headers=bearer(key, "alice")) as answer:
         problem = await answer.json()
+        assert time.monotonic() - asked_at >= SHORT_S, "not before the deadline"
         assert (answer.status, problem["reason"]) == (503, "ImagePullFailed")
         assert "no image demo:9" in problem["detail"]
         assert int(answer.headers["Retry-After"]) >= 1

@@ -16,7 +16,7 @@ from state.kinds.home import Home
 from state.kinds.incarnation import IncarnationNames
 from state.kinds.report import Reconciler as ReconcilerReport
 from state.kinds.resource import Condition, Conditions, ConditionType
-from state.kinds.user_container import UserContainer
+from state.kinds.user_container import Power, UserContainer
 from state.store.memory import MemoryRows
 from tests.simulation.judge import PROJECT
 from tests.simulation.peace import stays_peaceful, until_peace
@@ -274,10 +274,7 @@ async def test_a_store_from_an_old_backup_removes_nothing_until_it_is_thawed(
             await people.come(name)
         await until_peace(here)
         ids = {one.id for one in here.machine.containers(PROJECT)}
-        for process in (slot.process, *(worker.process for worker in here.judge.workers)):
-            process.kill()
-        restore(here.rows, backup)
-        here.gateway()
+        await restored(here, backup)
         await asyncio.sleep(300)
         slot.process.kill()
         await asyncio.sleep(300)
@@ -295,6 +292,80 @@ async def test_a_store_from_an_old_backup_removes_nothing_until_it_is_thawed(
         slot.process.kill()
         await asyncio.sleep(60)
         assert not frozen_condition(here).is_true, "what was thawed stays so"
+
+
+async def restored(here: Town, backup: dict[str, Any]) -> None:
+    """An old store under processes that were all ended, and begin anew."""
+    for process in (
+        *(slot.process for slot in here.reconcilers),
+        *(worker.process for worker in here.judge.workers),
+    ):
+        process.kill()
+    restore(here.rows, backup)
+    here.gateway()
+
+
+@pytest.mark.fault(16)
+@pytest.mark.fault(19)
+async def test_who_waits_for_the_lead_takes_over_what_was_found_meanwhile() -> None:
+    async with town() as here:
+        people, slot = await settled(here, "alice")
+        await slot.end()
+        backup = copy_of(here.rows)
+        slot.begin()
+        await people.edit()
+        await until_peace(here)
+        ids = {one.id for one in here.machine.containers(PROJECT)}
+        second = here.reconciler()
+        second.begin()
+        await restored(here, backup)
+        await asyncio.sleep(120)
+        assert frozen_condition(here).is_true
+        [leading] = [one for one in (slot, second) if one.operator and one.operator.leader.is_leading]
+        leading.restart_s = 10_000.0
+        leading.process.kill()
+        await asyncio.sleep(120)
+        assert frozen_condition(here).is_true
+        assert {one.id for one in here.machine.containers(PROJECT)} == ids
+        await people.thaw()
+        await asyncio.sleep(120)
+        assert not frozen_condition(here).is_true
+        await until_peace(here)
+
+
+@pytest.mark.fault(16)
+async def test_a_backup_from_before_anybody_came_is_old_and_not_new() -> None:
+    async with town() as here:
+        people = People(here)
+        await people.apply()
+        here.gateway()
+        slot = here.reconciler()
+        slot.begin()
+        await asyncio.sleep(60)
+        await slot.end()
+        backup = copy_of(here.rows)
+        slot.begin()
+        await people.edit()
+        await people.come("alice")
+        await until_peace(here)
+        ids = {one.id for one in here.machine.containers(PROJECT)}
+        await restored(here, backup)
+        await asyncio.sleep(300)
+        assert frozen_condition(here).is_true
+        assert {one.id for one in here.machine.containers(PROJECT)} == ids
+        assert user(here).status.endpoint is not None
+
+
+async def test_who_was_stopped_stays_so_when_the_store_is_lost() -> None:
+    async with town() as here:
+        people, _ = await settled(here, "alice", "bob")
+        await people.set_power("alice", Power.STOPPED)
+        await until_peace(here)
+        await restored(here, copy_of(MemoryRows(here.loop.time)))
+        await people.apply()
+        await until_peace(here)
+        powers = {one.name: one.spec.power for one in here.all(UserContainer)}
+        assert powers == {"alice": Power.STOPPED, "bob": Power.AUTO}
 
 
 def frozen_condition(here: Town) -> Condition:

@@ -130,6 +130,25 @@ async def test_whoever_was_on_record_before_the_claim_gets_the_home_and_nobody_e
     assert len(await store.read(lambda tx: tx.list(Home))) == homes
 
 
+async def test_an_owner_who_has_another_home_keeps_it_and_stops_nobody(store: Store) -> None:
+    """Their own directory was out of reach when they came, and is there again."""
+    await recover(store, claim("a"), claim("c", "carol", "uid-3", "github:3"))
+    lost = Lost((claim("b"), claim("d", "dora", "uid-4", "github:4")), is_everything=False)
+    await recover_claims(store, lost, project="p", epoch=EPOCH, epoch_min=0)
+    homes = {home.name[0] for home in await store.read(lambda tx: tx.list(Home))}
+    assert homes == {"a", "c", "d"}
+
+
+async def test_a_store_that_somebody_led_is_not_new_though_it_has_no_homes(
+    store: Store, tmp_path: Path
+) -> None:
+    directories = HostDirectories(tmp_path)
+    await directories.record(claim("a"))
+    await recover_claims(store, Lost((), is_everything=True), project="p", epoch=EPOCH, epoch_min=1)
+    lost = await lost_claims(store, directories)
+    assert ([one.home[0] for one in lost.claims], lost.is_everything) == (["a"], False)
+
+
 async def test_an_installation_keeps_its_name(tmp_path: Path) -> None:
     first = await HostDirectories(tmp_path / "one").installation()
     assert first == await HostDirectories(tmp_path / "one").installation()
