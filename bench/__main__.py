@@ -24,6 +24,7 @@ def main(words: list[str]) -> int:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     samples: list[results.Sample] = []
     broken: list[str] = []
+    began_at = time.monotonic()
     for part in options.only or PARTS:
         started_at = time.monotonic()
         print(f"bench: {part} …", flush=True)
@@ -37,11 +38,13 @@ def main(words: list[str]) -> int:
             for sample in measured:
                 print(f"bench: {sample.name}: {statistics.median(sample.values):.3g}", flush=True)
         print(f"bench: {part} took {time.monotonic() - started_at:.0f} s", flush=True)
+    took_s = time.monotonic() - began_at
     verdicts = results.judge(results.load_goals(), samples)
     print(results.table(verdicts))
     if not options.quick and not options.only:
         results.write(HERE, verdicts, samples)
-        report.write(HERE.parent / "docs", verdicts, samples)
+        report.write(HERE.parent / "docs", verdicts, samples, took_s=took_s)
+    print(f"bench: all took {took_s:.0f} s", flush=True)
     return 1 if broken else 0
 
 

@@ -2,7 +2,7 @@
 
 ``cold.vs_engine``: a new user's first MCP answer through the gateway, over the bare engine's create + start
 → first HTTP answer. ``heal.added_s``: after `docker rm -f`, how much later than the bare engine's create +
-start → HTTP the user's container serves again.
+start → HTTP the user's container serves again. Both with the gateway and the reconciler under `mcpgw up`.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiodocker
@@ -38,7 +39,7 @@ _META = {
 def run(_out: Path, *, quick: bool) -> list[Sample]:
     engine = ensure_docker()
     image = ensure_demo_image(engine)
-    with tempfile.TemporaryDirectory() as folder, house(Path(folder), engine, image) as built:
+    with tempfile.TemporaryDirectory() as folder, house(Path(folder), engine, image, begin="up") as built:
         first_answer_s(built, "warm-up")
         rounds = range(ROUNDS_QUICK if quick else ROUNDS)
         bare, networked, cold, healed = [], [], [], []
@@ -53,13 +54,20 @@ def run(_out: Path, *, quick: bool) -> list[Sample]:
             networked.append(_bare_s(engine.url, image, network=built.project))
     base_s, networked_s = statistics.median(bare), statistics.median(networked)
     how = (
-        f"median of {len(bare)} interleaved rounds, Docker, the demo image; bare engine {base_s:.2f} s on "
-        f"its default network, {networked_s:.2f} s on one of a project's own, as ours is"
+        f"median of {len(bare)} interleaved rounds, Docker, the demo image, under `mcpgw up`; "
+        f"bare engine {base_s:.2f} s on its default network, {networked_s:.2f} s on one of a project's own, "
+        "as ours is"
     )
     pairs = list(zip(cold, healed, bare, strict=True))
+    beside = {
+        "bare engine s": tuple(bare),
+        "bare engine, own network s": tuple(networked),
+        "first answer s": tuple(cold),
+        "healed s": tuple(healed),
+    }
     return [
-        Sample("cold.vs_engine", tuple(first / base for first, _, base in pairs), how),
-        Sample("heal.added_s", tuple(again - base for _, again, base in pairs), how),
+        Sample("cold.vs_engine", tuple(first / base for first, _, base in pairs), how, beside),
+        Sample("heal.added_s", tuple(again - base for _, again, base in pairs), how, beside),
     ]
 
 
@@ -70,7 +78,7 @@ def _bare_s(url: str, image: str, network: str = "default") -> float:
 async def _bare(url: str, image: str, network: str) -> float:
     """Create + start of the same image with the same limits, until it answers over HTTP."""
     port = free_port()
-    config = {
+    config: dict[str, Any] = {
         "Image": image,
         "Env": ["PORT=8080", "DATA_DIR=/tmp"],
         "HostConfig": {

@@ -41,7 +41,8 @@ def run(_out: Path, *, quick: bool) -> list[Sample]:
         f"both processes, {count} containers, liveness every 15 s, over {watched_s:.0f} s; "
         f"the gateway {gateway:.2f} %, the reconciler {reconciler:.2f} %"
     )
-    return [Sample("idle.cpu_percent.200", (gateway + reconciler,), how)]
+    beside = {"gateway %": (gateway,), "reconciler %": (reconciler,)}
+    return [Sample("idle.cpu_percent.200", (gateway + reconciler,), how, beside)]
 
 
 def _relax_probes(built: House) -> None:

@@ -18,6 +18,7 @@ from bench.own_network import in_own_network, is_own_network
 from bench.results import Sample
 
 CONNECTIONS = (1, 32, 256)
+FRONTS = ("direct", "nginx", "chp", "gateway")
 ROUNDS, ROUNDS_QUICK = 7, 1
 BURST_S, BURST_QUICK_S = 3, 1
 WARM_UP_S = 2
@@ -44,10 +45,22 @@ class Rounds:
         ours, direct = self.bursts["gateway", 1], self.bursts["direct", 1]
         return tuple(mine.p50_ms - its.p50_ms for mine, its in zip(ours, direct, strict=True))
 
-    def failed_count(self) -> int:
-        return sum(
-            one.failed for (front, _), bursts in self.bursts.items() if front == "gateway" for one in bursts
-        )
+    def rates(self, connections: int) -> dict[str, tuple[float, ...]]:
+        return {f"{front} req/s": tuple(self.per_s(front, connections)) for front in FRONTS}
+
+    def latencies(self, connections: int) -> dict[str, tuple[float, ...]]:
+        return {
+            f"{front} p50 ms": tuple(one.p50_ms for one in self.bursts[front, connections])
+            for front in FRONTS
+        }
+
+    def failed(self) -> dict[str, tuple[float, ...]]:
+        return {
+            f"c{connections} failed requests": tuple(
+                float(one.failed) for one in self.bursts["gateway", connections]
+            )
+            for connections in CONNECTIONS
+        }
 
 
 def run(_out: Path, *, quick: bool) -> list[Sample]:
@@ -62,20 +75,33 @@ def _measured(modules: Path, quick: bool) -> list[Sample]:
         rounds = _rounds(standing, count, seconds)
     how = HOW.format(rounds=count, seconds=seconds)
     how += ", in a network namespace of their own" if is_own_network() else ", in the machine's network"
-    count_of_ours = sum(len(bursts) for (front, _), bursts in rounds.bursts.items() if front == "gateway")
+    return [*_samples(rounds, how), *streamed]
+
+
+def _samples(rounds: Rounds, how: str) -> list[Sample]:
+    failed = rounds.failed()
+    compared = (
+        ("proxy.vs_chp.c32", "chp", 32),
+        ("proxy.vs_chp.c256", "chp", 256),
+        ("proxy.vs_nginx.c32", "nginx", 32),
+    )
     return [
-        Sample("proxy.vs_chp.c32", rounds.ratios("chp", 32), f"{how}; {_rates(rounds, 32)}"),
-        Sample("proxy.vs_chp.c256", rounds.ratios("chp", 256), f"{how}; {_rates(rounds, 256)}"),
-        Sample("proxy.vs_nginx.c32", rounds.ratios("nginx", 32), f"{how}; {_rates(rounds, 32)}"),
+        *(
+            Sample(name, rounds.ratios(other, at), f"{how}; {_rates(rounds, at)}", rounds.rates(at))
+            for name, other, at in compared
+        ),
         Sample(
-            "proxy.added_ms.c1", rounds.added_ms(), f"median latency over direct, c=1; {_rates(rounds, 1)}"
+            "proxy.added_ms.c1",
+            rounds.added_ms(),
+            f"median latency over direct, c=1; {_rates(rounds, 1)}",
+            {**rounds.latencies(1), **rounds.rates(1)},
         ),
         Sample(
             "proxy.failed_requests",
-            (float(rounds.failed_count()),),
-            f"in the gateway's {count_of_ours} bursts",
+            (sum(map(sum, failed.values())),),
+            f"in the gateway's {sum(map(len, failed.values()))} bursts",
+            failed,
         ),
-        *streamed,
     ]
 
 
@@ -98,6 +124,5 @@ def _rounds(standing: Fronts, count: int, seconds: int) -> Rounds:
 
 def _rates(rounds: Rounds, connections: int) -> str:
     """Median requests a second of each, for a reader."""
-    fronts_ = ("direct", "nginx", "chp", "gateway")
-    rates = {front: sorted(rounds.per_s(front, connections)) for front in fronts_}
+    rates = {front: sorted(rounds.per_s(front, connections)) for front in FRONTS}
     return "req/s " + ", ".join(f"{front} {rate[len(rate) // 2]:,.0f}" for front, rate in rates.items())

@@ -6,8 +6,8 @@ A goal without a sample is unmet, not missing. Raw samples are kept beside the v
 import json
 import statistics
 import tomllib
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,16 @@ GOALS_FILE = Path(__file__).with_name("goals.toml")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One goal's measurements of one run: ``values`` in the goal's unit, ``how`` for a reader."""
+    """One goal's measurements of one run: ``values`` in the goal's unit, ``how`` for a reader.
+
+    ``beside`` is what was measured beside the goal's own values, by name with its unit in the name, raw, in
+    the order of the rounds.
+    """
 
     name: str
     values: tuple[float, ...]
     how: str
+    beside: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,17 +22,29 @@ KIB_PER_MIB = 1024
 
 
 def run(standing: Fronts, *, quick: bool) -> list[Sample]:
-    stream_kib = _stream_kib(standing)  # first: later the heap has room from the load before
+    # First: later the heap has room from the load before.
+    before_kib, after_kib = _idle_streams_kib(standing)
     disconnects = [_disconnect_ms(standing) for _ in range(DISCONNECTS_QUICK if quick else DISCONNECTS)]
-    growth_mib = max(_growth_mib(standing, _upload), _growth_mib(standing, _download))
+    up_mib, down_mib = _growth_mib(standing, _upload), _growth_mib(standing, _download)
     return [
         Sample("proxy.disconnect_ms", tuple(disconnects), "client's close to the upstream's end of stream"),
-        Sample("proxy.rss_growth", (growth_mib,), "peak over before, 1 GiB up and then 1 GiB down"),
-        Sample("proxy.sse_kib", (stream_kib,), f"resident memory over {STREAMS} idle streams"),
+        Sample(
+            "proxy.rss_growth",
+            (max(up_mib, down_mib),),
+            "peak over before, 1 GiB up and then 1 GiB down",
+            {"up MiB": (up_mib,), "down MiB": (down_mib,)},
+        ),
+        Sample(
+            "proxy.sse_kib",
+            ((after_kib - before_kib) / STREAMS,),
+            f"resident memory over {STREAMS} idle streams",
+            {"before KiB": (float(before_kib),), "with all streams open KiB": (float(after_kib),)},
+        ),
     ]
 
 
-def _stream_kib(standing: Fronts) -> float:
+def _idle_streams_kib(standing: Fronts) -> tuple[int, int]:
+    """What is resident before the streams, and while all of them are open."""
     before_kib = _status_kib(standing.gateway_pid, "VmRSS")
     opened = [_ask(standing, "GET", "/mcp") for _ in range(STREAMS)]
     for one in opened:
@@ -41,7 +53,7 @@ def _stream_kib(standing: Fronts) -> float:
     after_kib = _status_kib(standing.gateway_pid, "VmRSS")
     for one in opened:
         one.close()
-    return (after_kib - before_kib) / STREAMS
+    return before_kib, after_kib
 
 
 def _disconnect_ms(standing: Fronts) -> float:

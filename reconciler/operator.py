@@ -300,14 +300,11 @@ class Operator:
             return
         if not self.freeze.is_judged:
             self._may_work.clear()  # what is adopted would wipe out the traces of what the store forgot
-        for home in self.cache.all(Home):
-            if home.status.tombstoned_at is not None:
-                self._wake_home(home)
         if self._collecting is None or self._collecting.done():
             self._collecting = asyncio.create_task(self._try_to_collect())
 
     async def collect(self) -> int:
-        """What follows a list: whether anything may be removed at all, a resync, and what nobody owns.
+        """What follows a list: whether anything may be removed at all, a resync, and what nobody owns or keeps.
 
         How many users were not settled. Raises ActionError, Fenced.
         """
@@ -317,6 +314,9 @@ class Operator:
             self.freeze.is_news = False
         self._may_work.set()
         unsettled = self.resync(Priority.RESYNC)
+        for home in self.cache.all(Home):
+            if home.status.tombstoned_at is not None:
+                self._wake_home(home)
         await self._orphans.collect()
         return unsettled
 

@@ -57,14 +57,14 @@ def pick_address(pool: AddressPool, is_free: Callable[[str], bool], preferred: s
     """
     if pool.kind == "engine":
         return ""
-    if preferred and is_free(preferred) and _is_of(pool, preferred):
+    if preferred and is_free(preferred) and is_of(pool, preferred):
         return preferred
     size = len(pool)
     candidates = (pool.at((start + offset) % size) for offset in range(size))
     return next(filter(is_free, candidates), None)
 
 
-def _is_of(pool: AddressPool, address: str) -> bool:
+def is_of(pool: AddressPool, address: str) -> bool:
     """Whether ``address`` is one of the pool's; it may be of a pool that the settings named before."""
     host, colon, port = address.partition(":")
     if pool.kind == "publish":

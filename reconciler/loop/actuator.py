@@ -9,6 +9,7 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TypeVar, assert_never
 
 import structlog
@@ -31,7 +32,7 @@ from reconciler.core.actions import (
     Tombstone,
     Unroute,
 )
-from reconciler.core.addresses import AddressPool, pick_address
+from reconciler.core.addresses import AddressPool, is_of, pick_address
 from reconciler.core.container import ObservedContainer, Placement
 from reconciler.core.errors import ActionError, NameConflictError, TerminalError, TransientError
 from reconciler.core.target import failed_hash
@@ -84,7 +85,7 @@ class Hands:
     clock: Callable[[], float]
     random_bytes: Callable[[int], bytes] = secrets.token_bytes
     avoided: dict[str, float] = field(default_factory=dict)  # address → until, taken by somebody else
-    next_address: int = 0
+    next_address: int | None = None  # where the search for a free one begins
     intending_count: int = 0  # intents under way to the store
 
 
@@ -191,6 +192,8 @@ class Actuator:
         def is_free(address: str) -> bool:
             return (address not in taken or address in own) and address not in hands.avoided
 
+        if hands.next_address is None:
+            hands.next_address = self._after_the_newest()
         address = pick_address(hands.pool, is_free, home.status.address, hands.next_address)
         if address is None:
             setting = "CONTAINER_PORT_RANGE" if hands.pool.kind == "publish" else "CONTAINER_SUBNET_PREFIX"
@@ -199,6 +202,15 @@ class Actuator:
         if address != home.status.address:  # the next one begins behind it: many may pick at the same time
             hands.next_address = hands.pool.after(address)
         return address
+
+    def _after_the_newest(self) -> int:
+        """Behind the newest Home's address: what was freed before this process began goes on resting."""
+        pool, homes = self._hands.pool, self._hands.cache.all(Home)
+        placed = [home for home in homes if home.status.address and is_of(pool, home.status.address)]
+        if not placed:
+            return 0
+        newest = max(placed, key=lambda home: home.metadata.created_at or datetime.min.replace(tzinfo=UTC))
+        return pool.after(newest.status.address)
 
     async def _create(self, world: World, action: Create) -> None:
         hands, incarnation = self._hands, action.incarnation

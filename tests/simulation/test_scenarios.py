@@ -356,6 +356,24 @@ async def test_a_backup_from_before_anybody_came_is_old_and_not_new() -> None:
         assert user(here).status.endpoint is not None
 
 
+@pytest.mark.fault(37)
+async def test_a_freed_address_goes_on_resting_when_the_reconciler_starts_anew() -> None:
+    """Whoever still knows it, from an old store say, meets nobody there for as long as others are free."""
+    async with town() as here:
+        people, slot = await settled(here, "alice", "bob")
+        freed = user(here, "alice").status.endpoint
+        await people.leave("alice")
+        await until_peace(here)
+        await slot.end()
+        slot.begin()
+        await people.come("carol")
+        await until_peace(here)
+        came = user(here, "carol").status.endpoint
+        assert came is not None
+        assert freed is not None
+        assert (came.host, came.port) != (freed.host, freed.port)
+
+
 async def test_who_was_stopped_stays_so_when_the_store_is_lost() -> None:
     async with town() as here:
         people, _ = await settled(here, "alice", "bob")
