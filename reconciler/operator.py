@@ -304,7 +304,7 @@ class Operator:
             self._collecting = asyncio.create_task(self._try_to_collect())
 
     async def collect(self) -> int:
-        """What follows a list: whether anything may be removed at all, a resync, and what nobody owns or keeps.
+        """What follows a list: whether anything may be removed, a resync, and what nobody owns or keeps.
 
         How many users were not settled. Raises ActionError, Fenced.
         """

@@ -1,5 +1,6 @@
 """The engine goes away, hangs or lies, or somebody has their hands on it: nothing is lost or doubled."""
 
+import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ import pytest
 from mcpgw.testing.calls import Answer
 from mcpgw.testing.house import House, until
 from mcpgw.testing.workload import user_manifest
+from reconciler.core.container import Identity
+from state.kinds.home import HOSTNAME_BYTES, hostname
 from state.kinds.resource import ConditionType
 from tests.e2e.between import CREATE, EVENTS, EVERYTHING, LOOKS, Between, Failure, between
 from tests.e2e.conftest import HOLD_S, opened
@@ -21,6 +24,8 @@ pytestmark = pytest.mark.engine
 HEALED_S_MAX = 90.0  # by a list alone, which comes every 45 s
 WITHOUT_A_LIST_S_MAX = 30.0
 REMOVALS_MAX = 3
+COLLECTED_S_MAX = 240.0  # a minute's grace, and a list before and after it
+LIST_S = 5.0
 PROMPT_S = 5.0  # a third of what a call to an engine that hangs may take
 
 Proxied = tuple[House, Between]
@@ -139,6 +144,35 @@ def test_a_container_whose_birth_was_never_answered_is_adopted(proxied: Proxied,
     waiting.join()
     house.serve("nina")
     assert len(hand.ids(house) - before) == 1
+
+
+def test_our_own_orphan_is_collected_and_a_neighbours_and_a_strangers_stay(
+    proxied: Proxied, hand: Hand
+) -> None:
+    house, standing = proxied
+    house.serve("alice")
+    installation = (house.homes / "installation").read_text()
+    ours = hand.put(f"{house.project}-orphan", _nobodys(house, installation))
+    neighbours = hand.put(f"{house.project}-neighbour", _nobodys(house, "another-one"))
+    foreign = hand.put_foreign(f"{house.project}-foreign")
+
+    def is_collected() -> bool:
+        standing.mend()  # breaks the stream of events, after which a list comes sooner than by itself
+        time.sleep(LIST_S)
+        return hand.id_of(ours) is None
+
+    until(is_collected, "our orphan is collected", COLLECTED_S_MAX)
+    assert [line["container"] for line in house.log_lines("orphan.collected")] == [f"{house.project}-orphan"]
+    assert hand.is_running(neighbours)
+    assert hand.is_running(foreign)
+    hand.remove(neighbours)
+    assert house.call("alice", "whoami").status == 200
+
+
+def _nobodys(house: House, installation: str) -> dict[str, str]:
+    """The labels of a container whose Home and owner no store knows."""
+    home = hostname(secrets.token_bytes(HOSTNAME_BYTES))
+    return Identity(house.project, home, "uid-of-nobody", 1, "hash", 1, installation).labels()
 
 
 @pytest.mark.fault(11)
