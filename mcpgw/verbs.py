@@ -103,7 +103,8 @@ def apply(env_file: Path, *, allow_deletes: bool) -> int:
     print(f"{len(done.writes)} objects written")
     troubles = [report for report in done.reports if report.problem is not None]
     for report in troubles:
-        print(f"{report.path}: {report.message}", file=sys.stderr)
+        where = "" if report.message.startswith(report.path) else f"{report.path}: "
+        print(f"{where}{report.message}", file=sys.stderr)
     return 1 if troubles else 0
 
 

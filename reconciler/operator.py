@@ -162,8 +162,8 @@ class Operator:
     async def _acquire(self) -> None:
         """Lead, in an epoch that nobody who thawed finds too low, and take over what is on record by then."""
         await self.leader.acquire(_epoch_min(await self._read_report()))
-        report = await self._read_report()  # waiting for the lead may have taken days
-        if _epoch_min(report) > self.leader.epoch:
+        # Waiting for the lead may have taken days, and somebody may have thawed meanwhile.
+        while _epoch_min(report := await self._read_report()) > self.leader.epoch:
             await self.leader.resign()
             await self.leader.acquire(_epoch_min(report))
         self.freeze.begin(report)
@@ -182,7 +182,6 @@ class Operator:
         return world_epoch(self.observer.containers())
 
     async def _run_led(self) -> None:
-        await self._report.ensure_network()
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
@@ -298,7 +297,7 @@ class Operator:
             self._may_work.set()  # people are told, and nothing else
             self.resync(Priority.RESYNC)
             return
-        if not self.freeze.is_judged:
+        if not self.freeze.is_judged or self.freeze.is_news:
             self._may_work.clear()  # what is adopted would wipe out the traces of what the store forgot
         if self._collecting is None or self._collecting.done():
             self._collecting = asyncio.create_task(self._try_to_collect())
@@ -310,6 +309,7 @@ class Operator:
         """
         await self.freeze.judge()
         if self.freeze.is_news:
+            self._may_work.clear()
             await self._report.tell_at_last()
             self.freeze.is_news = False
         self._may_work.set()
@@ -345,6 +345,7 @@ class Operator:
             key, priority = await self._queue.take()
             try:
                 await self._may_work.wait()
+                await self._report.network_was_tried.wait()
                 await self._turn(key, priority)
             finally:
                 self._queue.done(key)

@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Claims whose Homes the store does not know; and whether it knows nothing, as a new one does."""
+    """Claims whose Homes the store does not know; and whether they are all there is, as for a new store."""
 
     claims: tuple[Claim, ...]
     is_everything: bool
@@ -34,10 +34,13 @@ async def lost_claims(store: Store, directories: Directories) -> Lost:
     known = {home.name for home in homes}
     # Whoever led put that on record. A store without Homes that was led before may still be an old backup.
     is_new = not known and not reports
-    if await directories.claimed() <= known:
+    claimed = await directories.claimed()
+    if claimed <= known:
         return Lost((), is_everything=is_new)
-    missing = (claim for claim in await directories.claims() if claim.home not in known)
-    return Lost(tuple(missing), is_everything=is_new)
+    missing = [claim for claim in await directories.claims() if claim.home not in known]
+    missing.sort(key=lambda claim: claim.tombstoned_at is not None)  # who lives comes before who is gone
+    # A claim that cannot be read is somebody's: what it stands for may not look like nobody's.
+    return Lost(tuple(missing), is_everything=is_new and len(missing) == len(claimed))
 
 
 async def recover_claims(store: Store, lost: Lost, *, project: str, epoch: int, epoch_min: int) -> None:
@@ -50,7 +53,8 @@ async def recover_claims(store: Store, lost: Lost, *, project: str, epoch: int, 
         tx.fence(epoch)
         if epoch_min:
             _raise_epoch(tx, project, epoch_min)
-        return sum(_rebuild(tx, claim) for claim in lost.claims)
+        living = {one.uid for one in tx.list(UserContainer)}
+        return sum(_rebuild(tx, claim, living) for claim in lost.claims)
 
     count = await store.transact(rebuild, actor=ACTOR)
     _log.warning("claims.rebuilt", homes=count, why="the disk knew them, the store did not")
@@ -65,23 +69,36 @@ def _raise_epoch(tx: Tx, project: str, epoch_min: int) -> None:
         tx.update_spec(reconciler.replaced(spec=spec))
 
 
-def _rebuild(tx: Tx, claim: Claim) -> bool:
-    """One Home; a tombstoned one without its owner, who is gone."""
+def _rebuild(tx: Tx, claim: Claim, living: set[str]) -> bool:
+    """One Home with its owner, unless something on record stands against it.
+
+    ``living`` are the uids of user containers that were on record before.
+    """
+    if tx.get(Home, claim.home) is not None:
+        return False  # somebody else led meanwhile, and did it
+    has_another = tx.by_unique_key(Home, owner_key(claim.owner.uid)) is not None
     if claim.tombstoned_at is not None:
-        status = HomeStatus(tombstoned_at=claim.tombstoned_at, retain_until=claim.retain_until)
-        tx.create(_home(claim).replaced(status=status))
+        tx.create(_put_aside(claim, is_owned=not has_another and claim.owner.uid not in living))
         return True
     seats = _who_sits_there(tx, claim)
-    if any(one.uid != claim.owner.uid for one in seats):
-        _log.warning("claim.unrestored", home=claim.home, why="its user container was made anew already")
+    others = {one.name: one for one in seats if one.uid != claim.owner.uid}
+    if has_another or not all(_is_the_same(tx, one, claim) for one in others.values()):
+        _log.warning("claim.unrestored", home=claim.home, why="somebody new has the seat, or another home")
         return False
-    if tx.by_unique_key(Home, owner_key(claim.owner)) is not None:
-        _log.warning("claim.unrestored", home=claim.home, why="its owner has another home already")
-        return False
-    if not seats:
+    for one in others.values():
+        tx.delete(tx.drop_finalizer(one, DATA_FINALIZER) or one)
+    if len(others) == len({one.name for one in seats}):
         tx.create(_user_container(claim))
     tx.create(_home(claim))
     return True
+
+
+def _is_the_same(tx: Tx, seat: UserContainer, claim: Claim) -> bool:
+    """Whether ``seat`` is the owner's own, made anew just now, because the store did not know them."""
+    owner, spec = claim.owner, seat.spec
+    has_the_seat = seat.name == owner.user_container and spec.user == owner.user
+    has_home = tx.by_unique_key(Home, owner_key(seat.uid)) is not None
+    return has_the_seat and spec.template == claim.template and not has_home and not seat.metadata.is_deleted
 
 
 def _who_sits_there(tx: Tx, claim: Claim) -> list[UserContainer]:
@@ -89,6 +106,13 @@ def _who_sits_there(tx: Tx, claim: Claim) -> list[UserContainer]:
     by_name = tx.get(UserContainer, claim.owner.user_container)
     by_seat = tx.by_unique_key(UserContainer, seat_key(claim.owner.user, claim.template))
     return [one for one in (by_name, by_seat) if one is not None]
+
+
+def _put_aside(claim: Claim, *, is_owned: bool) -> Home:
+    """Data whose owner is gone. If the owner is there again, it is nobody's until its time is over."""
+    status = HomeStatus(tombstoned_at=claim.tombstoned_at, retain_until=claim.retain_until)
+    home = _home(claim).replaced(status=status)
+    return home if is_owned else home.replaced(spec=home.spec.model_copy(update={"owner": None}))
 
 
 def _user_container(claim: Claim) -> UserContainer:

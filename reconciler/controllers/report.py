@@ -39,6 +39,7 @@ class Report:
         self._now = now
         self._network_message = ""
         self._renewal = asyncio.Event()
+        self.network_was_tried = asyncio.Event()  # what is created needs it, and waits no longer than this
 
     async def run(self) -> None:
         """Keep the network and tell, for ever. Raises Fenced."""
@@ -64,6 +65,7 @@ class Report:
         if message and message != self._network_message:
             _log.error("network.unusable", why=message)
         self._network_message = message
+        self.network_was_tried.set()
 
     async def tell_at_last(self) -> None:
         """Put on record what holds, however long the store is silent. Raises Fenced."""
@@ -87,7 +89,7 @@ class Report:
             status = ReconcilerStatus(
                 engine=engine or current.status.engine,
                 epoch=epoch,
-                world_epoch=newest,
+                world_epoch=current.status.world_epoch if hands.observer.unknown else newest,
                 conditions=Conditions.merged(current.status.conditions, conditions),
             )
             tx.update_status(current.replaced(status=status))

@@ -11,7 +11,7 @@ from reconciler.core.plan_birth import plan_birth, plan_claim
 from reconciler.core.plan_end import plan_deletion, plan_removal, plan_stopped
 from reconciler.core.plan_life import plan_life
 from reconciler.core.planned import Blocked, Plan, template_missing
-from reconciler.core.world import World, is_running
+from reconciler.core.world import World
 from state.kinds.incarnation import IncarnationState
 from state.kinds.user_container import Power
 
@@ -19,11 +19,11 @@ from state.kinds.user_container import Power
 def plan(world: World) -> Plan:
     """What to do next for one UserContainer.
 
-    While nothing may be removed, nothing that runs is retired: it could not be replaced either.
+    While nothing may be removed, no container is retired: it could not be replaced either.
     """
     decided = _plan(world)
     retired = decided.action.container if isinstance(decided.action, Retire) else None
-    if world.destruction_frozen and is_running(retired):
+    if world.destruction_frozen and retired is not None:
         return Plan(blocked=Blocked("DestructionFrozen", world.destruction_frozen))
     return decided
 

@@ -3,6 +3,8 @@
 Next: :mod:`reconciler.core.plan_health`.
 """
 
+from datetime import timedelta
+
 from reconciler.core.actions import Answer, Retire, RetireReason, Start, Unroute
 from reconciler.core.backoff import pace_after_death
 from reconciler.core.container import ContainerState, ObservedContainer
@@ -11,11 +13,13 @@ from reconciler.core.plan_birth import plan_image, plan_intended
 from reconciler.core.plan_health import plan_health
 from reconciler.core.planned import Blocked, Plan, is_recorded, name_taken, not_allowed
 from reconciler.core.target import failed_hash, target_of
-from reconciler.core.world import World, is_running
+from reconciler.core.world import World
 from state.kinds.home import Home
 from state.kinds.incarnation import Incarnation, IncarnationState
 from state.kinds.request import Outcome
 from state.kinds.template import ContainerTemplate
+
+FROZEN_RESTART_AFTER = timedelta(seconds=10)
 
 
 def plan_life(
@@ -75,6 +79,8 @@ def _plan_existing(
     match container.state:
         case ContainerState.CREATED:
             return Plan(Start(incarnation, container.id))
+        case ContainerState.EXITED if world.destruction_frozen:
+            return _plan_restart_as_is(world, incarnation, container)
         case ContainerState.EXITED:
             return _plan_death(world, incarnation, container)
         case ContainerState.REMOVING:
@@ -98,12 +104,23 @@ def _plan_replacement(
     target = target_of(world, wanted)
     if incarnation.spec.spec_hash == target.hash or not_allowed(world, target) is not None:
         return None
-    if world.destruction_frozen and is_running(container):
+    if world.destruction_frozen:
         return None  # the old one could not be removed, and serves meanwhile
     if not world.image.present:
         plan = plan_image(world, target)
         return plan if plan.action is not None else None
     return Plan(Retire(incarnation, "SpecChanged", container))
+
+
+def _plan_restart_as_is(world: World, incarnation: Incarnation, container: ObservedContainer) -> Plan:
+    """What has ended may not be removed now, so it is started again itself, once in a while."""
+    if world.user_container.status.endpoint is not None:
+        return Plan(Unroute("Ended"))
+    ended_at = container.finished_at
+    if ended_at is not None and ended_at <= world.now < ended_at + FROZEN_RESTART_AFTER:
+        waiting = Blocked("DestructionFrozen", f"it ended, and starts again soon: {world.destruction_frozen}")
+        return Plan(waiting=waiting, look_again_at=ended_at + FROZEN_RESTART_AFTER)
+    return Plan(Start(incarnation, container.id))
 
 
 def _plan_death(world: World, incarnation: Incarnation, container: ObservedContainer) -> Plan:

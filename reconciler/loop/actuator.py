@@ -335,6 +335,7 @@ class Actuator:
         home = world.home
         if home is None or home.spec.owner is None:
             return
+        self._hands.leader.require()  # a successor may have put the data aside
         try:
             await self._hands.directories.record(_claim_of(home, home.spec.owner, world.user_container))
         except ActionError as error:

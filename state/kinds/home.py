@@ -46,12 +46,12 @@ class Home(Resource):
     status: HomeStatus = HomeStatus()
 
     def unique_keys(self) -> tuple[str, ...]:
-        return (owner_key(self.spec.owner),) if self.spec.owner is not None else ()
+        return (owner_key(self.spec.owner.uid),) if self.spec.owner is not None else ()
 
 
-def owner_key(owner: Owner) -> str:
+def owner_key(uid: str) -> str:
     """Whose a Home is: nobody has two."""
-    return f"owner:{owner.uid}"
+    return f"owner:{uid}"
 
 
 def hostname(random_bytes: bytes) -> str:

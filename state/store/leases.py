@@ -1,7 +1,7 @@
 """Who is alive and who leads: gateway workers' leases, the barrier's laggards, the reconciler's epoch.
 
-Decides on rows alone, inside one transaction. Refuses to wait: :mod:`state.store.barrier` does, and
-:mod:`state.store.rowstore` says when a worker's progress is worth a write.
+Decides on rows alone, inside one transaction. Refuses to wait: :mod:`state.store.rowstore` does, and says
+when a worker's progress is worth a write.
 """
 
 from dataclasses import replace

@@ -37,7 +37,7 @@ def test_apply_says_what_came_of_the_folder_and_holds_mass_deletes_back(open_hou
         house.write_manifest("broken.yaml", "kind: [\n")
         done = house.mcpgw("apply")
         assert (done.returncode, done.stdout) == (1, "0 objects written\n")
-        assert done.stderr.startswith("broken.yaml: broken.yaml:1:")
+        assert done.stderr.startswith("broken.yaml:1:")
         (house.manifests / "broken.yaml").unlink()
 
         house.write_manifest("users.yaml", user_manifest(users[0]))

@@ -334,6 +334,51 @@ async def test_who_waits_for_the_lead_takes_over_what_was_found_meanwhile() -> N
 
 
 @pytest.mark.fault(16)
+async def test_what_ends_while_nothing_may_be_removed_is_started_again() -> None:
+    """The machine went down, and an old store was put in place before it came up."""
+    async with town() as here:
+        people, slot = await settled(here, "alice", "bob")
+        await slot.end()
+        backup = copy_of(here.rows)
+        slot.begin()
+        await people.edit()
+        await until_peace(here)
+        ids = {one.id for one in here.machine.containers(PROJECT)}
+        names = [container_name(here, name) for name in ("alice", "bob")]
+        slot.process.kill()
+        for name in names:
+            here.machine.kill(name)
+        await restored(here, backup)
+        await asyncio.sleep(120)
+        assert frozen_condition(here).is_true
+        assert {one.id for one in here.machine.containers(PROJECT)} == ids
+        assert all(one.state is ContainerState.RUNNING for one in here.machine.containers(PROJECT))
+        assert all(user(here, name).status.endpoint is not None for name in ("alice", "bob"))
+
+
+@pytest.mark.fault(16)
+@pytest.mark.parametrize("gates", range(1, 40, 3))
+async def test_a_reconciler_that_dies_anywhere_while_it_finds_out_forgets_nothing(gates: int) -> None:
+    async with town() as here:
+        people, slot = await settled(here, "alice")
+        await slot.end()
+        backup = copy_of(here.rows)
+        slot.begin()
+        await people.edit()
+        await until_peace(here)
+        ids = {one.id for one in here.machine.containers(PROJECT)}
+        await slot.end()
+        await restored(here, backup)
+        dying = here.reconciler()
+        dying.dies_at_gate = gates
+        dying.begin()
+        await asyncio.sleep(300)
+        assert dying.starts >= 2, "it has died on its way"
+        assert frozen_condition(here).is_true
+        assert {one.id for one in here.machine.containers(PROJECT)} == ids
+
+
+@pytest.mark.fault(16)
 async def test_a_backup_from_before_anybody_came_is_old_and_not_new() -> None:
     async with town() as here:
         people = People(here)
@@ -384,6 +429,7 @@ async def test_who_was_stopped_stays_so_when_the_store_is_lost() -> None:
         await until_peace(here)
         powers = {one.name: one.spec.power for one in here.all(UserContainer)}
         assert powers == {"alice": Power.STOPPED, "bob": Power.AUTO}
+        assert not frozen_condition(here).is_true, "nothing is newer than a store that begins anew"
 
 
 def frozen_condition(here: Town) -> Condition:

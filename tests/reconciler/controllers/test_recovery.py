@@ -10,7 +10,13 @@ from reconciler.loop.directories import Claim, HostDirectories
 from state.kinds.home import Home, HomeSpec, Owner
 from state.kinds.report import Reconciler
 from state.kinds.resource import Metadata
-from state.kinds.user_container import Overrides, Power, UserContainer, UserContainerSpec
+from state.kinds.user_container import (
+    DATA_FINALIZER,
+    Overrides,
+    Power,
+    UserContainer,
+    UserContainerSpec,
+)
 from state.store.errors import Fenced
 from state.store.memory import memory_store
 from state.store.port import Store
@@ -115,19 +121,68 @@ async def test_an_old_backup_gets_back_whom_it_does_not_know_and_keeps_its_epoch
     assert reconciler.spec.epoch_min == 8
 
 
-@pytest.mark.fault(16)
-@pytest.mark.parametrize(("uid", "homes"), [("uid-1", 1), ("uid-of-somebody-new", 0)])
-async def test_whoever_was_on_record_before_the_claim_gets_the_home_and_nobody_else_does(
-    store: Store, uid: str, homes: int
-) -> None:
-    """A backup may be of the moment between the two; a user container made anew is another one."""
+async def sits(store: Store, uid: str, *, has_home: bool = False) -> None:
+    """Somebody is on record with alice's seat."""
     made = UserContainer(
-        metadata=Metadata(name="alice", uid=uid), spec=UserContainerSpec(user="github:1", template="demo")
+        metadata=Metadata(name="alice", uid=uid, finalizers=(DATA_FINALIZER,)),
+        spec=UserContainerSpec(user="github:1", template="demo"),
     )
     await store.transact(lambda tx: tx.create(made), actor="t")
+    if has_home:
+        spec = HomeSpec(template="demo", owner=Owner(user_container="alice", uid=uid, user="github:1"))
+        home = Home(metadata=Metadata(name="n" * 26), spec=spec)
+        await store.transact(lambda tx: tx.create(home), actor="t")
+
+
+@pytest.mark.fault(16)
+@pytest.mark.parametrize("uid", ["uid-1", "uid-of-a-sign-in-just-now"])
+async def test_whoever_is_on_record_without_a_home_is_the_owner_of_the_claim(store: Store, uid: str) -> None:
+    """A backup of the moment before the claim; or they came before the reconciler had found them."""
+    await sits(store, uid)
     await recover(store, claim("a"))
-    assert [user.uid for user in await users(store)] == [uid]
-    assert len(await store.read(lambda tx: tx.list(Home))) == homes
+    assert [user.uid for user in await users(store)] == ["uid-1"]
+    [home] = await store.read(lambda tx: tx.list(Home))
+    assert home.spec.owner is not None
+    assert home.spec.owner.uid == "uid-1"
+
+
+@pytest.mark.fault(29)
+async def test_whoever_has_a_home_by_now_keeps_it(store: Store) -> None:
+    await sits(store, "uid-new", has_home=True)
+    await recover(store, claim("a"))
+    assert [user.uid for user in await users(store)] == ["uid-new"]
+    assert [home.name[0] for home in await store.read(lambda tx: tx.list(Home))] == ["n"]
+
+
+@pytest.mark.fault(29)
+@pytest.mark.parametrize("has_home", [True, False])
+async def test_tombstoned_data_of_somebody_who_is_back_is_nobodys(store: Store, has_home: bool) -> None:
+    """Two Homes of one owner would stop everybody's recovery, and attach what was put aside."""
+    await sits(store, "uid-1", has_home=has_home)
+    dead = claim("a", tombstoned_at=NOW, retain_until=NOW + timedelta(days=30))
+    await recover(store, dead, claim("c", "carol", "uid-3", "github:3"))
+    homes = {home.name[0]: home for home in await store.read(lambda tx: tx.list(Home))}
+    assert homes["a"].spec.owner is None
+    assert homes["a"].status.tombstoned_at == NOW
+    assert "c" in homes
+
+
+async def test_a_claim_that_cannot_be_read_makes_the_store_old_and_not_new(
+    store: Store, tmp_path: Path
+) -> None:
+    """Above a raised epoch its container would be nobody's."""
+    directories = HostDirectories(tmp_path)
+    for home in "ab":
+        await directories.record(claim(home))
+    (tmp_path / ("b" * 26) / "claim.json").write_text("{")
+    lost = await lost_claims(store, directories)
+    assert ([one.home[0] for one in lost.claims], lost.is_everything) == (["a"], False)
+
+
+async def test_what_somebody_else_rebuilt_meanwhile_is_left_as_it_is(store: Store) -> None:
+    for _ in range(2):
+        await recover(store, claim("a"), claim("b", "bob", "uid-2", "github:2"))
+    assert sorted(user.name for user in await users(store)) == ["alice", "bob"]
 
 
 async def test_an_owner_who_has_another_home_keeps_it_and_stops_nobody(store: Store) -> None:

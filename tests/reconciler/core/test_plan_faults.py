@@ -19,7 +19,9 @@ from tests.reconciler.core.worlds import (
     OTHER_HASH,
     UID,
     Scene,
+    ago,
     alive,
+    good_hash,
     in_words,
     ours,
     shown,
@@ -228,6 +230,22 @@ def test_a_suspect_prober_does_not_hinder_what_people_want() -> None:
 # --- frozen destruction ---------------------------------------------------------------------------
 
 FROZEN = {
+    "requests leave what has ended": (
+        alive().with_only(shown(EXITED, identity=ours(good_hash()), finished_at=ago(60))),
+        "Unroute(Ended)",
+    ),
+    "what has ended is started again as it is": (
+        Scene().recorded().showing(EXITED, finished_at=ago(60)),
+        "Start",
+    ),
+    "what ended a moment ago is started again in a while": (
+        Scene().recorded().showing(EXITED, finished_at=ago(1)),
+        "waiting: DestructionFrozen",
+    ),
+    "what has ended of an older spec is started again, too": (
+        Scene().recorded().overriding(env={"A": "1"}).showing(EXITED, finished_at=ago(60)),
+        "Start",
+    ),
     "what is retired stays": (Scene().recorded(REMOVING).showing(), "blocked: DestructionFrozen"),
     "a container on no record stays": (
         Scene().seated(last_incarnation=4).showing(),
