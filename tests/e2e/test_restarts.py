@@ -11,6 +11,7 @@ from mcpgw.testing.workload import demo_template
 from state.kinds.report import Reconciler
 from state.kinds.resource import ConditionType
 from state.kinds.template import ContainerTemplate
+from tests.e2e.aside import Aside
 from tests.e2e.conftest import Opener
 from tests.e2e.hand import Hand
 
@@ -66,6 +67,29 @@ def test_a_lost_store_is_rebuilt_from_the_claims_and_no_container_is_touched(
         frozen = report.status.condition(ConditionType.DESTRUCTION_FROZEN)
         assert frozen is not None
         assert not frozen.is_true, "nothing is newer than a store that begins anew"
+
+
+@pytest.mark.fault(16)
+def test_whoever_comes_before_an_old_store_was_completed_finds_their_own_data(open_house: Opener) -> None:
+    """The gateway, up sooner, takes them for somebody new."""
+    with open_house() as house:
+        house.serve("alice")
+        house.stop()
+        backup = shutil.copytree(house.environment["STATE_DIR"], house.folder / "backup")
+        house.start()
+        house.serve("bob")
+        assert house.call("bob", "disk", text="kept by bob").status == 200
+        house.stop()
+        shutil.rmtree(house.environment["STATE_DIR"])
+        shutil.copytree(backup, house.environment["STATE_DIR"])
+        house.gateway.start()
+        house.wait_ready("gateway")
+        early = Aside(lambda: house.call("bob", "disk"))
+        until(lambda: house.user_container("bob"), "bob is on record as somebody new")
+        house.reconciler.start()
+        early.end()
+        house.serve("bob")
+        assert house.call("bob", "disk").result["result"] == "kept by bob"
 
 
 def test_what_is_killed_under_up_comes_back_without_a_hand(open_house: Opener, hand: Hand) -> None:
