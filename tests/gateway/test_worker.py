@@ -25,11 +25,8 @@ T = TypeVar("T")
 BARRIER_S = 20.0
 
 
-@pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
-    """With one worker, to look inside it."""
-    async with gateway() as rig:
-        yield rig
+one_worker = pytest.mark.parametrize("rig", [1], indirect=True)
+"""For what looks inside a worker; the others hold for several, too."""
 
 
 @pytest.fixture
@@ -107,6 +104,7 @@ async def test_after_the_barrier_no_byte_reaches_the_next_holder_of_an_address(r
         await serving
 
 
+@one_worker
 async def test_the_barrier_waits_for_a_worker_that_has_not_applied_it(rig: Rig, alice: Container) -> None:
     await start(rig, "alice")
     reached, go_on = asyncio.Event(), asyncio.Event()
@@ -162,6 +160,7 @@ async def test_a_user_deleted_mid_request_gets_no_bytes_afterwards(rig: Rig, ali
 
 
 @pytest.mark.fault(29)
+@one_worker
 async def test_the_same_name_again_is_another_seat(rig: Rig, alice: Container) -> None:
     key = await start(rig, "alice")
     await rig.give_home("alice", "abcdefghijklmnopqrstuvwx23")
@@ -374,6 +373,7 @@ async def test_a_request_in_flight_across_a_sleep_is_not_repeated_to_the_next_ho
         backend.hangs = False
 
 
+@one_worker
 async def test_a_lost_lease_is_followed_by_a_fresh_reading(rig: Rig, alice: Container) -> None:
     key = await start(rig, "alice")
     await rig.route("alice", alice)
@@ -393,6 +393,7 @@ async def test_a_lost_lease_is_followed_by_a_fresh_reading(rig: Rig, alice: Cont
     await rig.store.barrier(await rig.unroute("alice"), BARRIER_S)
 
 
+@one_worker
 async def test_what_went_away_while_the_lease_was_lost_is_gone_afterwards(rig: Rig, alice: Container) -> None:
     key = await start(rig, "alice", "bob")
     await rig.route("alice", alice)
@@ -463,6 +464,7 @@ async def test_demand_that_could_not_be_written_is_written_later(alice: Containe
         assert [demand.name for demand in await rig.read(lambda tx: tx.list(Demand))] == ["alice"]
 
 
+@one_worker
 async def test_metrics_and_readiness_are_on_the_private_port_alone(rig: Rig, alice: Container) -> None:
     key = await start(rig, "alice")
     await rig.route("alice", alice)
