@@ -31,6 +31,7 @@ from reconciler.core.container import LABEL_PROJECT
 from state.kinds.app import App, AppSpec, key_sha256, mint_key
 from state.kinds.home import Home
 from state.kinds.incarnation import Incarnation, IncarnationNames
+from state.kinds.report import Reconciler
 from state.kinds.resource import ConditionType, Metadata
 from state.kinds.user_container import UserContainer
 from state.store import open_store
@@ -221,6 +222,12 @@ class House:
         owner = self.user_container(user_id)
         condition = owner.status.condition(of) if owner is not None else None
         return f"{condition.status} {condition.reason}" if condition is not None else ""
+
+    def reconcilers_condition(self, of: ConditionType) -> str:
+        """What the reconciler says of itself: ``<status> <reason> <message>``; "" before it says anything."""
+        report = self.read(lambda tx: tx.get(Reconciler, self.project))
+        found = report.status.condition(of) if report is not None else None
+        return f"{found.status} {found.reason} {found.message}" if found is not None else ""
 
     def container_name(self, user_id: str) -> str:
         """The engine's name for a user's container."""

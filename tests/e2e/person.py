@@ -14,8 +14,14 @@ from typing import Any
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from gateway.auth.local import mint_sign_in_link
+from gateway.main import AUTH_FILE
+from mcpgw.testing.house import House
+from state.store.tickets import open_tickets
+
 NAVIGATION = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
 _FORM = re.compile(r'<form method="post" action="([^"]+)">(.*?)</form>', re.DOTALL)
+_SNIPPET = re.compile(r"^python3 - <<'END'\n.*?^END$", re.DOTALL | re.MULTILINE)
 _FIELD = re.compile(r'<input type="hidden" name="([^"]+)" value="([^"]*)">')
 
 
@@ -68,6 +74,22 @@ class Person:
     def websocket(self, origin: str, path: str, **more: Any) -> Any:
         """A WebSocket as a page of ``origin`` opens it."""
         return self.http.ws_connect(f"{origin}{path}", headers={"Origin": origin}, **more)
+
+
+async def sign_in_link(house: House) -> str:
+    """A fresh one for the local developer, as the verb prints it."""
+    tickets = await open_tickets(house.folder / "state" / AUTH_FILE)
+    try:
+        return await mint_sign_in_link(tickets, house.origin)
+    finally:
+        await tickets.close()
+
+
+def printed_snippet(said: str) -> str:
+    """The lines of `mcpgw up` that are to be pasted into another terminal."""
+    found = _SNIPPET.search(said)
+    assert found is not None, said
+    return found[0]
 
 
 @asynccontextmanager

@@ -30,9 +30,3 @@ def live_workers(house: House) -> set[str]:
         rows = connection.execute("SELECT worker, expires_s FROM leases").fetchall()
     now_s = time.clock_gettime(time.CLOCK_BOOTTIME)
     return {worker for worker, expires_s in rows if expires_s > now_s}
-
-
-def end_leadership(house: House) -> None:
-    """As though the dead reconciler's lease had run out: what its successor finds is tested, not the wait."""
-    with closing(sqlite3.connect(state_file(house), timeout=30)) as connection, connection:
-        connection.execute("UPDATE leader SET expires_s = 0")

@@ -15,7 +15,6 @@ import pytest
 
 from mcpgw.testing.house import House, until
 from mcpgw.testing.workload import demo_template
-from state.kinds.report import Reconciler
 from state.kinds.resource import ConditionType
 from tests.e2e.conftest import HOLD_S, Opener, opened
 from tests.e2e.hand import Hand
@@ -159,7 +158,7 @@ def test_no_engine_is_a_condition_and_heals_when_one_comes(open_house: Opener, t
         link = tmp_path / "docker.sock"
         house.environment["DOCKER_HOST"] = f"unix://{link}"
         house.start()
-        said = functools.partial(condition, house, ConditionType.ENGINE_REACHABLE)
+        said = functools.partial(house.reconcilers_condition, ConditionType.ENGINE_REACHABLE)
         until(lambda: said().startswith("Unknown NoAnswer"), "the engine is said not to answer")
         assert "NoAnswer" in house.mcpgw("status").stdout
         link.symlink_to(engine.removeprefix("unix://"))
@@ -189,7 +188,7 @@ def test_a_subnet_that_collides_is_said_and_the_foreign_network_left_alone(
         made = hand.put_foreign_network(foreign, f"{prefix}.0/24")
         try:
             house.start()
-            said = functools.partial(condition, house, ConditionType.DEGRADED)
+            said = functools.partial(house.reconcilers_condition, ConditionType.DEGRADED)
             until(lambda: said().startswith("True"), "the collision is said")
             assert f"{prefix}.0/24" in said()
             assert hand.has_network(foreign)
@@ -197,10 +196,3 @@ def test_a_subnet_that_collides_is_said_and_the_foreign_network_left_alone(
             hand.remove_network(made)
         house.serve("alice")
         assert "Traceback" not in house.log_path.read_text()
-
-
-def condition(house: House, of: ConditionType) -> str:
-    """What the reconciler says of itself: ``<status> <reason> <message>``; "" before it says anything."""
-    report = house.read(lambda tx: tx.get(Reconciler, house.project))
-    found = report.status.condition(of) if report is not None else None
-    return f"{found.status} {found.reason} {found.message}" if found is not None else ""

@@ -4,13 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.auth.local import mint_sign_in_link
-from gateway.main import AUTH_FILE
 from mcpgw.testing.house import House
 from mcpgw.testing.workload import demo_template
-from state.store.tickets import open_tickets
 from tests.e2e.browser import tab
 from tests.e2e.conftest import opened
+from tests.e2e.person import sign_in_link
 from tests.engines import RealEngine
 
 pytestmark = pytest.mark.engine
@@ -28,20 +26,12 @@ def slow_house(docker_engine: RealEngine, tmp_path_factory: pytest.TempPathFacto
         yield house
 
 
-async def link_of(house: House) -> str:
-    tickets = await open_tickets(house.folder / "state" / AUTH_FILE)
-    try:
-        return await mint_sign_in_link(tickets, house.origin)
-    finally:
-        await tickets.close()
-
-
 async def test_somebody_signs_in_waits_and_is_taken_to_their_container_by_the_page_itself(
     slow_house: House,
 ) -> None:
     async with tab() as browser:
         page = browser.page
-        await page.goto(await link_of(slow_house))
+        await page.goto(await sign_in_link(slow_house))
         async with page.expect_navigation():
             await page.get_by_role("button", name="Open").first.click()
         await page.get_by_text("Your container is on its way").wait_for()
@@ -56,7 +46,7 @@ async def test_somebody_signs_in_waits_and_is_taken_to_their_container_by_the_pa
 async def test_the_account_page_shows_by_itself_what_happens_to_the_container(slow_house: House) -> None:
     async with tab() as browser:
         page = browser.page
-        await page.goto(await link_of(slow_house))
+        await page.goto(await sign_in_link(slow_house))
         await page.get_by_text("Ready", exact=True).first.wait_for()
         await page.get_by_role("button", name="Restart").first.click()
         await page.get_by_text("Starting", exact=True).first.wait_for()

@@ -93,7 +93,9 @@ def test_deaths_survive_either_death_at_any_moment(up_house: House, hand: Hand) 
     assert {one.name for one in kept} == homes
     assert all(one.status.tombstoned_at is not None for one in kept)
     assert _directories(house) == homes
-    assert (house.homes / next(iter(homes))).is_dir()
+    written = {f"born-{number}-{one}" for number in range(len(ROUNDS)) for one in range(USERS_A_ROUND)}
+    on_disk = {path.read_text() for path in house.homes.glob("*/data/*") if path.is_file()}
+    assert on_disk >= {*written, "kept"}, "put aside is not lost"
 
 
 def _dice() -> random.Random:

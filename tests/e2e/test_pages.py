@@ -10,14 +10,11 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from gateway.auth.local import mint_sign_in_link
-from gateway.main import AUTH_FILE
 from mcpgw.testing.house import House, until
 from mcpgw.testing.waiting import seen
 from mcpgw.testing.workload import demo_template
-from state.store.tickets import open_tickets
 from tests.e2e.conftest import opened
-from tests.e2e.person import NAVIGATION, Page, Person, person_at
+from tests.e2e.person import NAVIGATION, Page, Person, person_at, printed_snippet, sign_in_link
 from tests.engines import RealEngine
 
 pytestmark = pytest.mark.engine
@@ -45,11 +42,7 @@ def up_house(
 @asynccontextmanager
 async def developer(house: House) -> AsyncIterator[Person]:
     """The local developer, signed in by a link of their own."""
-    tickets = await open_tickets(house.folder / "state" / AUTH_FILE)
-    try:
-        link = await mint_sign_in_link(tickets, house.origin)
-    finally:
-        await tickets.close()
+    link = await sign_in_link(house)
     async with person_at(house.origin) as person:
         assert (await person.visit(link)).url == f"{house.origin}/"
         yield person
@@ -88,10 +81,8 @@ async def follow_until_ready(person: Person, origin: str) -> list[str]:
 def test_the_snippet_lists_the_tools_when_it_is_pasted_as_printed(up_house: House) -> None:
     said = up_house.said()
     assert f"MCP URL:                            {up_house.mcp_url}" in said
-    snippet = re.search(r"^python3 - <<'END'\n.*?^END$", said, re.DOTALL | re.MULTILINE)
-    assert snippet is not None, said
     done = subprocess.run(
-        ("sh", "-c", snippet[0]), capture_output=True, text=True, check=False, timeout=120, cwd="/"
+        ("sh", "-c", printed_snippet(said)), capture_output=True, text=True, check=False, timeout=120, cwd="/"
     )
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.split()) >= TOOLS

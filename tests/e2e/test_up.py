@@ -15,6 +15,7 @@ import pytest
 from mcpgw.bootstrap.engine_api import Engine, remove_labelled
 from mcpgw.testing.house import free_port, until
 from mcpgw.testing.ports import container_ports, subnet_prefix
+from tests.e2e.person import printed_snippet
 from tests.engines import PROJECT_LABEL, RealEngine
 from tests.test_repo import ROOT, tracked
 
@@ -22,7 +23,6 @@ pytestmark = pytest.mark.engine
 
 SET_UP_S_MAX = 600.0  # the packages come over the network
 ENDED_S_MAX = 60.0
-SNIPPET = re.compile(r"^python3 - <<'END'\n.*?^END$", re.DOTALL | re.MULTILINE)
 
 
 @dataclass
@@ -99,15 +99,11 @@ def test_a_fresh_copy_comes_up_and_the_pasted_snippet_lists_the_demos_tools(
 ) -> None:
     """With the manifests, the ceiling and the image that are shipped: nothing here chooses them."""
     with installation.up() as said:
-        snippet = SNIPPET.search(said)
-        assert snippet is not None, said
-        listed = installation.run("sh", "-c", snippet[0])
+        listed = installation.run("sh", "-c", printed_snippet(said))
         assert {"echo", "slow", "big", "whoami", "counter", "disk"} <= set(listed.stdout.split()), (
             listed.stderr
         )
         status = installation.run(".venv/bin/mcpgw", "status").stdout
         assert re.search(r"app:local\.developer +demo +True +True", status), status
     with installation.up() as said:
-        snippet = SNIPPET.search(said)
-        assert snippet is not None, said
-        assert "echo" in installation.run("sh", "-c", snippet[0]).stdout.split(), "and once more"
+        assert "echo" in installation.run("sh", "-c", printed_snippet(said)).stdout.split(), "and once more"

@@ -14,7 +14,6 @@ from state.kinds.user_container import UserContainer
 from state.manifests.schema import manifest_schema
 from tests.e2e.conftest import Opener
 from tests.e2e.hand import Hand
-from tests.e2e.test_bad_input import condition
 
 pytestmark = pytest.mark.engine
 
@@ -83,7 +82,7 @@ def test_an_old_backup_loses_nobody_and_removes_nothing_until_somebody_thaws_it(
         shutil.copytree(backup, house.environment["STATE_DIR"])
         house.write_manifest("demo.yaml", old)
         _up_again(house)
-        frozen = partial(condition, house, ConditionType.DESTRUCTION_FROZEN)
+        frozen = partial(house.reconcilers_condition, ConditionType.DESTRUCTION_FROZEN)
         until(lambda: frozen().startswith("True"), "it says so itself")
         assert "mcpgw thaw" in house.mcpgw("status").stdout
         house.serve("bob")

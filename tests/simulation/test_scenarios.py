@@ -266,13 +266,7 @@ async def test_a_store_from_an_old_backup_removes_nothing_until_it_is_thawed(
     """Also where all is adopted meanwhile, and the reconciler starts anew: the old template is no news."""
     async with town() as here:
         people, slot = await settled(here, "alice", "bob")
-        await slot.end()
-        backup = copy_of(here.rows)
-        slot.begin()
-        await people.edit()
-        for name in newcomers:
-            await people.come(name)
-        await until_peace(here)
+        backup = await outdated(here, people, slot, *newcomers)
         ids = {one.id for one in here.machine.containers(PROJECT)}
         await restored(here, backup)
         await asyncio.sleep(300)
@@ -294,6 +288,18 @@ async def test_a_store_from_an_old_backup_removes_nothing_until_it_is_thawed(
         assert not frozen_condition(here).is_true, "what was thawed stays so"
 
 
+async def outdated(here: Town, people: People, slot: Reconciler, *newcomers: str) -> dict[str, Any]:
+    """A backup, after which everybody's container was replaced, and these came."""
+    await slot.end()
+    backup = copy_of(here.rows)
+    slot.begin()
+    await people.edit()
+    for name in newcomers:
+        await people.come(name)
+    await until_peace(here)
+    return backup
+
+
 async def restored(here: Town, backup: dict[str, Any]) -> None:
     """An old store under processes that were all ended, and begin anew."""
     for process in (
@@ -310,11 +316,7 @@ async def restored(here: Town, backup: dict[str, Any]) -> None:
 async def test_who_waits_for_the_lead_takes_over_what_was_found_meanwhile() -> None:
     async with town() as here:
         people, slot = await settled(here, "alice")
-        await slot.end()
-        backup = copy_of(here.rows)
-        slot.begin()
-        await people.edit()
-        await until_peace(here)
+        backup = await outdated(here, people, slot)
         ids = {one.id for one in here.machine.containers(PROJECT)}
         second = here.reconciler()
         second.begin()
@@ -338,11 +340,7 @@ async def test_what_ends_while_nothing_may_be_removed_is_started_again() -> None
     """The machine went down, and an old store was put in place before it came up."""
     async with town() as here:
         people, slot = await settled(here, "alice", "bob")
-        await slot.end()
-        backup = copy_of(here.rows)
-        slot.begin()
-        await people.edit()
-        await until_peace(here)
+        backup = await outdated(here, people, slot)
         ids = {one.id for one in here.machine.containers(PROJECT)}
         names = [container_name(here, name) for name in ("alice", "bob")]
         slot.process.kill()
@@ -361,11 +359,7 @@ async def test_what_ends_while_nothing_may_be_removed_is_started_again() -> None
 async def test_a_reconciler_that_dies_anywhere_while_it_finds_out_forgets_nothing(gates: int) -> None:
     async with town() as here:
         people, slot = await settled(here, "alice")
-        await slot.end()
-        backup = copy_of(here.rows)
-        slot.begin()
-        await people.edit()
-        await until_peace(here)
+        backup = await outdated(here, people, slot)
         ids = {one.id for one in here.machine.containers(PROJECT)}
         await slot.end()
         await restored(here, backup)
@@ -387,12 +381,7 @@ async def test_a_backup_from_before_anybody_came_is_old_and_not_new() -> None:
         slot = here.reconciler()
         slot.begin()
         await asyncio.sleep(60)
-        await slot.end()
-        backup = copy_of(here.rows)
-        slot.begin()
-        await people.edit()
-        await people.come("alice")
-        await until_peace(here)
+        backup = await outdated(here, people, slot, "alice")
         ids = {one.id for one in here.machine.containers(PROJECT)}
         await restored(here, backup)
         await asyncio.sleep(300)
