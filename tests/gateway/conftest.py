@@ -11,6 +11,8 @@ ALICE_HOME = "abcdefghijklmnopqrstuvwx23"
 BOB_HOME = "bcdefghijklmnopqrstuvwxy34"
 WORKERS = (1, 2)
 """How many a test is run with: what holds for one holds for several, whichever gets a connection."""
+one_worker = pytest.mark.parametrize("rig", [1], indirect=True)
+"""For what looks inside a worker, or rests on what the worker that was asked before remembers."""
 
 
 @dataclass

@@ -95,6 +95,7 @@ async def test_a_second_cookie_that_a_siblings_page_set_does_not_hide_ours(town:
         assert answer.status == 200
 
 
+@one_worker
 async def test_many_planted_cookies_do_not_hide_ours_and_cost_nothing_once_ours_is_known(town: Town) -> None:
     rig = town.rig
     cookie = await enter(rig)
@@ -145,6 +146,7 @@ async def test_the_way_in_leads_nowhere_else(town: Town, to: str) -> None:
         assert (answer.status, answer.headers["Location"]) == (303, "/")
 
 
+@one_worker
 async def test_who_was_in_stays_in_while_nobody_can_be_asked_and_not_for_ever(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,15 +18,11 @@ from state.store.errors import BarrierTimeout, Unavailable
 from state.store.memory import MemoryBackend
 from state.store.rows import Rows
 from state.store.rowstore import RowStore
-from tests.gateway.conftest import ALICE_HOME
+from tests.gateway.conftest import ALICE_HOME, one_worker
 from tests.gateway.rig import PATIENCE_S, Container, Rig, bearer, container, gateway, until, until_true
 
 T = TypeVar("T")
 BARRIER_S = 20.0
-
-
-one_worker = pytest.mark.parametrize("rig", [1], indirect=True)
-"""For what looks inside a worker; the others hold for several, too."""
 
 
 @pytest.fixture
