@@ -18,8 +18,8 @@ from gateway.worker import Worker, stop_on_signals
 from state.logs import configure
 from state.settings import EXIT_SETTINGS, SettingsError
 from state.store import open_store
+from state.store.auth import open_auth
 from state.store.errors import StoreError, Unavailable
-from state.store.tickets import open_tickets
 
 AUTH_FILE = "auth.db"
 
@@ -43,18 +43,18 @@ async def _serve(settings: GatewaySettings, listener: socket.socket, private: so
     """One worker's life, its stores' included."""
     try:
         store = await open_store(settings.store_url.get_secret_value())
-        tickets = await open_tickets(settings.state_dir / AUTH_FILE)
+        auth = await open_auth(settings.state_dir / AUTH_FILE)
     except Unavailable:  # it may answer the next start
         raise
     except StoreError as error:
         raise SettingsError(f"STORE_URL: {error}") from None
     try:
-        worker = Worker(settings, store, tickets, listener, private)
+        worker = Worker(settings, store, auth, listener, private)
         stop_on_signals(worker.stop)
         _stop_with_parent(worker)
         await worker.run()
     finally:
-        await tickets.close()
+        await auth.close()
         await store.close()
 
 

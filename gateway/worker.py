@@ -16,7 +16,7 @@ from uuid import uuid4
 import structlog
 
 from gateway.accesslog import AccessLog
-from gateway.auth.sessions import Sessions, Tickets
+from gateway.auth.sessions import Sessions
 from gateway.demand import DemandWriter
 from gateway.doors import Doorway, GatewayDoor, HomeDoor
 from gateway.follow import Follower
@@ -35,6 +35,7 @@ from gateway.server import GatewayServer, build_server
 from gateway.settings import GatewaySettings
 from gateway.sites import Sites
 from gateway.upstream_heads import UpstreamHeads
+from state.store.auth import AuthDatabase
 from state.store.errors import Replaced, StoreError
 from state.store.port import Store
 
@@ -52,7 +53,7 @@ class Worker:
         self,
         settings: GatewaySettings,
         store: Store,
-        tickets: Tickets,
+        auth: AuthDatabase,
         listener: socket.socket,
         private_listener: socket.socket,
         *,
@@ -66,7 +67,7 @@ class Worker:
         self.log = AccessLog(self.name)
         limits = hold_limits or HoldLimits(timeout_s=settings.hold_timeout_s)
         self._delivery = Delivery(self.proxy, self.table, limits)
-        self._desk = self._set_up_desk(settings, store, tickets, is_local=is_bound_to_loopback(listener))
+        self._desk = self._set_up_desk(settings, store, auth, is_local=is_bound_to_loopback(listener))
         self.front = self._set_up_front()
         self._follower = Follower(store, self.table, self.proxy, self.lease, worker=self.name)
         self._demand = DemandWriter(store, self.table.ledger, worker=self.name)
@@ -77,7 +78,7 @@ class Worker:
         self._add_gauges()
 
     def _set_up_desk(
-        self, settings: GatewaySettings, store: Store, tickets: Tickets, *, is_local: bool
+        self, settings: GatewaySettings, store: Store, auth: AuthDatabase, *, is_local: bool
     ) -> Desk:
         sites = Sites(settings.gateway_origin, workload_domain=settings.workload_domain)
         return Desk(
@@ -85,8 +86,8 @@ class Worker:
             store=store,
             seats=Seats(self.table, store, worker=self.name),
             sites=sites,
-            sessions=Sessions(tickets, is_https=sites.scheme == "https"),
-            tickets=tickets,
+            sessions=Sessions(auth.tickets, is_https=sites.scheme == "https"),
+            auth=auth,
             default_template=settings.default_template,
             local_sign_in=sites.is_local and is_local,
         )

@@ -24,10 +24,10 @@ from state.kinds.app import App, AppSpec, key_sha256, mint_key
 from state.kinds.resource import Metadata
 from state.settings import SettingsError, load_settings, near_misses, setting_names, usable_directory
 from state.store import open_store
+from state.store.auth import open_auth
 from state.store.errors import StoreError
 from state.store.kernel import FOLDER_MODE
 from state.store.port import Tx
-from state.store.tickets import open_tickets
 
 READY_S_MAX = 60.0
 READY_POLL_S = 0.1
@@ -169,11 +169,11 @@ Ctrl-C stops the gateway; containers keep running.
 
 
 async def _sign_in_link(settings: GatewaySettings) -> str:
-    tickets = await open_tickets(settings.state_dir / AUTH_FILE)
+    auth = await open_auth(settings.state_dir / AUTH_FILE)
     try:
-        return await mint_sign_in_link(tickets, settings.gateway_origin)
+        return await mint_sign_in_link(auth.tickets, settings.gateway_origin)
     finally:
-        await tickets.close()
+        await auth.close()
 
 
 async def _until_ready(url: str) -> None:

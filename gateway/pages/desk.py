@@ -12,6 +12,7 @@ from gateway.seats import Seats
 from gateway.sites import Sites
 from state.kinds.request import Outcome, Request, RequestSpec, Verb
 from state.kinds.resource import Metadata
+from state.store.auth import AuthDatabase
 from state.store.port import Store, Tx
 
 FOLLOWERS_MAX = 1000
@@ -26,11 +27,15 @@ class Desk:
     seats: Seats
     sites: Sites
     sessions: Sessions
-    tickets: Tickets
+    auth: AuthDatabase
     default_template: str
     local_sign_in: bool
     followers_count: int = 0  # open event streams of pages
     closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def tickets(self) -> Tickets:
+        return self.auth.tickets
 
     def own_seat(self, user: str, name: str) -> Seat:
         """The user's seat of that name. Raises Problem (404), for another's as for none."""

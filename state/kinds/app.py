@@ -1,7 +1,7 @@
 """App: a first-party program that acts for its own users, with a key that stands hashed in the manifest.
 
 An App's users are ``app:<app>.<id>``; an id of one App never names a user of another, nor a person who
-signed in. Next: :mod:`state.kinds.home`.
+signed in. Next: :mod:`state.kinds.access_policy`.
 """
 
 import hashlib

@@ -5,6 +5,8 @@ A kind not listed here can neither be stored nor stand in a manifest.
 
 from typing import Final
 
+from state.kinds.access_policy import AccessPolicy
+from state.kinds.account import Account
 from state.kinds.app import App
 from state.kinds.demand import Demand
 from state.kinds.home import Home
@@ -15,8 +17,14 @@ from state.kinds.resource import Resource
 from state.kinds.template import ContainerTemplate
 from state.kinds.user_container import UserContainer
 
-WRITTEN_BY_PEOPLE: Final[tuple[type[Resource], ...]] = (ContainerTemplate, UserContainer, App)
+WRITTEN_BY_PEOPLE: Final[tuple[type[Resource], ...]] = (
+    ContainerTemplate,
+    UserContainer,
+    App,
+    AccessPolicy,
+)
 WRITTEN_BY_PROCESSES: Final[tuple[type[Resource], ...]] = (
+    Account,
     Home,
     Incarnation,
     Demand,

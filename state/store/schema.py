@@ -12,8 +12,11 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Float,
+    ForeignKey,
     ForeignKeyConstraint,
+    Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -21,7 +24,7 @@ from sqlalchemy import (
 
 # The newest migration of each file. A file with a newer one was made by a newer program.
 STATE_SCHEMA: Final = "0001"
-AUTH_SCHEMA: Final = "0001"
+AUTH_SCHEMA: Final = "0002"
 
 # Names sort by their bytes everywhere, as they do in Python and in SQLite.
 _Name = Text().with_variant(Text(collation="C"), "postgresql")
@@ -98,4 +101,65 @@ tickets = Table(
     Column("secret_sha256", Text, primary_key=True),
     Column("payload", Text, nullable=False),
     Column("expires_at", Float(53), nullable=False, index=True),  # Unix seconds
+)
+
+clients = Table(
+    "clients",
+    auth,
+    Column("client_id", Text, primary_key=True),
+    Column("document", Text, nullable=False),
+    Column("secret_sha256", Text, nullable=False),  # empty: a public client
+    Column("created_at", Float(53), nullable=False),
+    Column("used_at", Float(53), nullable=False),
+    Column("is_used", Boolean, nullable=False),
+    Index("ix_clients_unused", "is_used", "used_at"),
+)
+
+grants = Table(
+    "grants",
+    auth,
+    Column("grant_id", Text, primary_key=True),
+    Column("user", Text, nullable=False, index=True),
+    Column("client_id", Text, nullable=False, index=True),  # empty: a personal token
+    Column("name", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("token_sha256", Text, nullable=True, unique=True),  # a personal token's
+    Column("created_at", Float(53), nullable=False),
+    Column("used_at", Float(53), nullable=False),
+    Column("expires_at", Float(53), nullable=False, index=True),
+    Column("revoked_at", Float(53), nullable=True),
+    Column("is_announced", Boolean, nullable=False),  # that it was revoked: to every worker
+    Index("ix_grants_announced", "is_announced", "revoked_at"),
+)
+
+codes = Table(
+    "codes",
+    auth,
+    Column("code_sha256", Text, primary_key=True),
+    Column("grant_id", Text, ForeignKey("grants.grant_id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("redirect_uri", Text, nullable=False),
+    Column("challenge", Text, nullable=False),
+    Column("expires_at", Float(53), nullable=False, index=True),
+    Column("used_at", Float(53), nullable=True),
+)
+
+refresh_tokens = Table(
+    "refresh_tokens",
+    auth,
+    Column("token_sha256", Text, primary_key=True),
+    Column("grant_id", Text, ForeignKey("grants.grant_id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("parent_sha256", Text, nullable=True, index=True),
+    Column("is_spent", Boolean, nullable=False),
+    Column("expires_at", Float(53), nullable=False, index=True),
+)
+
+signing_keys = Table(
+    "signing_keys",
+    auth,
+    Column("kid", Text, primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("public", Text, nullable=False),
+    Column("created_at", Float(53), nullable=False),
+    Column("retires_at", Float(53), nullable=True),
 )

@@ -1,15 +1,12 @@
-"""``auth.db``: one-time codes and sessions, which the gateway alone may read.
+"""Tickets of ``auth.db``: one-time codes and sessions.
 
 Decides that a secret never stands in the file (only its SHA-256 does: the secrets are random, so no slow
 hash is needed), that a ticket is taken once, and that the wall clock ends it. Refuses to know what a
 payload means.
 """
 
-import asyncio
 import hashlib
-import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Final
 
 import orjson
@@ -17,12 +14,8 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from state.store.database import Database
 from state.store.errors import AlreadyExists
-from state.store.port import TRANSACT_TIMEOUT_S
 from state.store.schema import tickets
-from state.store.sqlite import SqliteFile
-from state.store.upgrading import AUTH_STEPS
 
-AUTH_FILE_MODE: Final = 0o600
 PAYLOAD_BYTES_MAX: Final = 64 << 10
 SWEEP_ROWS_MAX: Final = 10_000  # a sweep is one transaction; the rest waits for the next
 
@@ -86,16 +79,6 @@ class Tickets:
         """Drop what has ended; how many."""
         now = {"now": self._now()}
         return await self._database.write(lambda connection: connection.execute(_SWEEP, now).rowcount)
-
-    async def close(self) -> None:
-        await self._database.close()
-
-
-async def open_tickets(path: Path, now: Callable[[], float] = time.time) -> Tickets:
-    """Make, upgrade and open ``auth.db``. Raises StoreError with one line. ``now`` is Unix seconds."""
-    product = SqliteFile(path, AUTH_FILE_MODE)
-    await asyncio.to_thread(product.open, AUTH_STEPS)
-    return Tickets(Database(product, TRANSACT_TIMEOUT_S), now)
 
 
 def _put(connection: Connection, row: dict[str, object]) -> None:

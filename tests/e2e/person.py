@@ -17,7 +17,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from gateway.auth.local import mint_sign_in_link
 from gateway.main import AUTH_FILE
 from mcpgw.testing.house import House
-from state.store.tickets import open_tickets
+from state.store.auth import open_auth
 
 NAVIGATION = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
 _FORM = re.compile(r'<form method="post" action="([^"]+)">(.*?)</form>', re.DOTALL)
@@ -78,11 +78,11 @@ class Person:
 
 async def sign_in_link(house: House) -> str:
     """A fresh one for the local developer, as the verb prints it."""
-    tickets = await open_tickets(house.folder / "state" / AUTH_FILE)
+    auth = await open_auth(house.folder / "state" / AUTH_FILE)
     try:
-        return await mint_sign_in_link(tickets, house.origin)
+        return await mint_sign_in_link(auth.tickets, house.origin)
     finally:
-        await tickets.close()
+        await auth.close()
 
 
 def printed_snippet(said: str) -> str:

@@ -10,9 +10,11 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -20,6 +22,7 @@ import uvicorn
 from yarl import URL
 
 from gateway.hold.limits import HoldLimits
+from gateway.main import AUTH_FILE
 from gateway.settings import GatewaySettings
 from gateway.worker import Worker
 from state.kinds.app import App, AppSpec, key_sha256, mint_key
@@ -33,9 +36,11 @@ from state.kinds.user_container import (
     UserContainerSpec,
     UserContainerStatus,
 )
+from state.store.auth import AuthDatabase, open_auth
 from state.store.memory import MemoryBackend
 from state.store.port import Store, Tx
 from state.store.rowstore import RowStore
+from state.store.tickets import Tickets
 
 PATIENCE_S = 20.0
 ROUTES = (
@@ -47,29 +52,6 @@ ROUTES = (
     Route(path="/static", access=Access.ANY),
 )
 MCP_ACCEPT = "application/json, text/event-stream"
-
-
-class MemoryTickets:
-    """Tickets that live as long as the test."""
-
-    def __init__(self) -> None:
-        self.records: dict[tuple[str, str], Mapping[str, str]] = {}
-
-    async def put(self, kind: str, key: str, record: Mapping[str, str], ttl_s: float) -> None:
-        assert ttl_s > 0
-        self.records[kind, key] = record
-
-    async def get(self, kind: str, key: str) -> Mapping[str, str] | None:
-        return self.records.get((kind, key))
-
-    async def take(self, kind: str, key: str) -> Mapping[str, str] | None:
-        return self.records.pop((kind, key), None)
-
-    async def revoke(self, kind: str, key: str) -> None:
-        self.records.pop((kind, key), None)
-
-    async def sweep(self) -> int:
-        return 0
 
 
 @dataclass
@@ -183,11 +165,16 @@ class Rig:
 
     store: Store
     backend: MemoryBackend
-    tickets: MemoryTickets
+    auth: AuthDatabase
     workers: tuple[Worker, ...]
     port: int
     private_port: int  # the first worker's
     client: aiohttp.ClientSession
+    folder: Path  # the state's
+
+    @property
+    def tickets(self) -> Tickets:
+        return self.auth.tickets
 
     @property
     def origin(self) -> str:
@@ -343,32 +330,44 @@ async def gateway(
     **settings: Any,
 ) -> AsyncIterator[Rig]:
     """So many workers that serve, on a port of their own among which the kernel deals out connections."""
-    backend, tickets = backend or MemoryBackend(), MemoryTickets()
-    store = RowStore(backend)
+    backend = backend or MemoryBackend()
     listeners = [loopback()]
     port = listeners[0].getsockname()[1]
     listeners += [loopback(port) for _ in range(workers - 1)]
     privates = [loopback() for _ in listeners]
-    values = GatewaySettings(**{"gateway_origin": f"http://localhost:{port}", **settings})
-    made = tuple(  # each with a store of its own, as processes have
-        Worker(values, RowStore(backend), tickets, listener, private, hold_limits=limits)
-        for listener, private in zip(listeners, privates, strict=True)
-    )
-    running = [asyncio.create_task(worker.run()) for worker in made]
-    connector = aiohttp.TCPConnector(force_close=True)
-    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as client:
-        rig = Rig(store, backend, tickets, made, port, privates[0].getsockname()[1], client)
-        try:
-            for worker, task in zip(made, running, strict=True):
-                await until(lambda worker=worker, task=task: worker._server.started or task.done())
-            yield rig
-        finally:
-            rig.stop()
+    with tempfile.TemporaryDirectory(prefix="mcpgw-rig-") as folder:
+        here = {"gateway_origin": f"http://localhost:{port}", "state_dir": folder}
+        values = GatewaySettings(**{**here, **settings})
+        auth = await open_auth(Path(folder) / AUTH_FILE)
+        made = tuple(  # each with a store of its own, as processes have
+            Worker(values, RowStore(backend), auth, listener, private, hold_limits=limits)
+            for listener, private in zip(listeners, privates, strict=True)
+        )
+        connector = aiohttp.TCPConnector(force_close=True)
+        jar = aiohttp.DummyCookieJar()
+        async with aiohttp.ClientSession(connector=connector, cookie_jar=jar) as client:
+            private_port = privates[0].getsockname()[1]
+            rig = Rig(RowStore(backend), backend, auth, made, port, private_port, client, Path(folder))
             try:
-                await asyncio.wait_for(asyncio.gather(*running), PATIENCE_S)
+                async with _running(made):
+                    yield rig
             finally:
+                await auth.close()
                 for sock in (*listeners, *privates):
                     sock.close()
+
+
+@contextlib.asynccontextmanager
+async def _running(workers: tuple[Worker, ...]) -> AsyncIterator[None]:
+    running = [asyncio.create_task(worker.run()) for worker in workers]
+    try:
+        for worker, task in zip(workers, running, strict=True):
+            await until(lambda worker=worker, task=task: worker._server.started or task.done())
+        yield
+    finally:
+        for worker in workers:
+            worker.stop()
+        await asyncio.wait_for(asyncio.gather(*running), PATIENCE_S)
 
 
 def loopback(port: int = 0) -> socket.socket:

@@ -81,7 +81,7 @@ async def process(tmp_path: Path, workers: int) -> AsyncIterator[Process]:
     )
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as client:
-        rig = Rig(store, None, None, (), port, private, client)  # type: ignore[arg-type]
+        rig = Rig(store, None, None, (), port, private, client, tmp_path)  # type: ignore[arg-type]
         try:
             for index in range(workers):
                 await until_true(

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from state.store.auth import open_auth
 from state.store.errors import AlreadyExists, StoreError
-from state.store.tickets import PAYLOAD_BYTES_MAX, Tickets, open_tickets
+from state.store.tickets import PAYLOAD_BYTES_MAX, Tickets
 
 
 class Clock:
@@ -32,9 +33,9 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def tickets(path: Path, clock: Clock) -> AsyncIterator[Tickets]:
-    tickets = await open_tickets(path, clock)
-    yield tickets
-    await tickets.close()
+    auth = await open_auth(path, clock)
+    yield auth.tickets
+    await auth.close()
 
 
 async def test_a_code_is_taken_once(tickets: Tickets) -> None:
@@ -111,22 +112,22 @@ async def test_nobody_else_may_read_it(tickets: Tickets, path: Path) -> None:
 
 
 async def test_a_session_outlives_the_process(path: Path, clock: Clock) -> None:
-    before = await open_tickets(path, clock)
-    await before.put("session", "secret", {"user": "one"}, ttl_s=60)
+    before = await open_auth(path, clock)
+    await before.tickets.put("session", "secret", {"user": "one"}, ttl_s=60)
     await before.close()
-    after = await open_tickets(path, clock)
-    assert await after.get("session", "secret") == {"user": "one"}
+    after = await open_auth(path, clock)
+    assert await after.tickets.get("session", "secret") == {"user": "one"}
     await after.close()
 
 
 async def test_a_file_that_was_open_to_others_is_closed_to_them(path: Path, clock: Clock) -> None:
     path.parent.mkdir()
     path.touch(0o644)
-    await (await open_tickets(path, clock)).close()
+    await (await open_auth(path, clock)).close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 async def test_a_state_file_is_no_auth_file(path: Path) -> None:
     path.mkdir(parents=True)
     with pytest.raises(StoreError, match=r"auth\.db cannot be opened"):
-        await open_tickets(path)
+        await open_auth(path)
