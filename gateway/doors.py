@@ -5,31 +5,45 @@ for whoever holds a hosted link, or for anyone, as its template says. A user's p
 gateway's origin, and a page's cookie is never good for MCP. Next: :mod:`gateway.hold.delivery`.
 """
 
+import time
 from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from gateway.asked import Asked
-from gateway.auth.app_keys import Caller, Callers
+from gateway.auth.callers import Caller, Callers, NotIdentifiedError
+from gateway.auth.people import People
+from gateway.auth.resources import Resources
 from gateway.auth.sessions import Sessions
+from gateway.auth.throttle import Throttle
+from gateway.cors import Cors
 from gateway.head import Head
 from gateway.hold.delivery import Delivery, OnEnd
 from gateway.hold.manner import Manner, manner_of_call, manner_of_page
 from gateway.hold.reasons import RETRY_AFTER_S
 from gateway.origins import SAFE_METHODS, refuse_embedding, refuse_foreign_origin
-from gateway.problems import Problem, bad_request, forbidden, not_found, unavailable
+from gateway.problems import (
+    Problem,
+    bad_request,
+    forbidden,
+    insufficient_scope,
+    not_found,
+    unauthenticated,
+    unavailable,
+)
 from gateway.proxy import UpstreamHead
 from gateway.proxy.direct import Exchange
 from gateway.routes.match import names_hostname
 from gateway.routes.seat import Seat
 from gateway.routes.table import Table
+from gateway.routes.user_path import USER_PREFIX, split_user_path
 from gateway.seats import Seats
 from gateway.sites import Site, Sites
+from gateway.throttles import refuse_hasty
 from gateway.upstream_heads import UpstreamHeads
-from state.kinds.app import app_user
+from state.kinds.app import APP_PROVIDER, app_user
 from state.kinds.template import Access, Route
 
-USER_PREFIX = "/u/"
 TABLE_WAIT_S = 5.0
 
 
@@ -72,6 +86,8 @@ class Clearance(NamedTuple):
     """What a request's head passed every check for: good for the same head until the table changes."""
 
     version: int  # the table's
+    until: float  # Unix seconds: when the caller's token is over
+    throttle: Throttle | None
     head: Head
     site: Site
     route: Route
@@ -91,61 +107,116 @@ class Passage(NamedTuple):
 class GatewayDoor:
     """MCP routes on the gateway's origin: ``/mcp…`` and ``/u/<user>/mcp…``."""
 
-    def __init__(self, doorway: Doorway, seats: Seats, sites: Sites) -> None:
+    def __init__(
+        self,
+        doorway: Doorway,
+        seats: Seats,
+        sites: Sites,
+        callers: Callers,
+        people: People,
+        resources: Resources,
+        cors: Cors,
+    ) -> None:
         self._doorway = doorway
+        self._cors = cors
         self._table = doorway.table
-        self._callers = Callers(doorway.table)
+        self._callers = callers
+        self._people = people
+        self._resources = resources
         self._seats = seats
         self._sites = sites
 
     async def serve(self, asked: Asked) -> None:
-        """Raises Problem: 403, 401, 400, 404 or 503, in this order of checks."""
+        """Raises Problem: 403, 404, 401, 400 or 503, in this order of checks."""
         if not self._table.is_believed:
             await wait_believed(self._table)
-        passage = self._check(asked)
+        resource = self._resource(asked)
+        if await self._cors.admit(asked):
+            return
+        try:
+            caller = await self._callers.identify(asked.head)
+        except NotIdentifiedError as nobody:
+            raise unidentified(nobody, self._resources, resource) from None
+        refuse_overrun(caller)
+        passage = self._check(asked, caller, resource)
         seat = passage.seat or await self._seats.ensure(passage.user, passage.template)
-        asked.site = self._sites.gateway  # the public name, whichever of our names was used
+        asked.site = self._sites.public(asked.site)
         await self._doorway.deliver(asked, seat, passage.path, manner_of_call(asked))
 
     def clear(self, asked: Asked) -> Clearance | None:
-        """The same checks, for a user who has a seat; None for who has none. Raises as :meth:`serve` does."""
-        version, passage = self._table.version, self._check(asked)
+        """The same checks, for a known caller who has a seat; None where :meth:`serve` has to see."""
+        if self._cors.origin(asked) is not None:
+            return None
+        version, resource = self._table.version, self._resource(asked)
+        try:
+            caller = self._callers.known(asked.head)
+        except NotIdentifiedError:
+            return None
+        if caller is None:
+            return None
+        passage = self._check(asked, caller, resource)
         if passage.seat is None or asked.route is None:
             return None
-        asked.site = self._sites.gateway
+        asked.site = self._sites.public(asked.site)
         upstream = self._doorway.upstream_head(asked, passage.path)
-        return Clearance(version, asked.head, asked.site, asked.route, passage.seat, upstream)
+        head, site, route = asked.head, asked.site, asked.route
+        return Clearance(version, caller.until, caller.throttle, head, site, route, passage.seat, upstream)
 
     def still_clears(self, cleared: Clearance) -> bool:
-        """Whether nothing was taken in since that could decide otherwise."""
-        return cleared.version == self._table.version
+        """Whether nothing was taken in since that could decide otherwise, and the token is not over."""
+        return cleared.version == self._table.version and cleared.until > time.time()
 
     def direct(self, asked: Asked, exchange: Exchange, cleared: Clearance, on_end: OnEnd) -> bool:
         """Forward a cleared request without awaiting anything. False: only :meth:`serve` can."""
+        throttle = cleared.throttle
+        if throttle is not None and throttle.take("", time.monotonic()) is not None:
+            return False  # which refuses it, in words
         return self._doorway.direct(asked, exchange, cleared, on_end)
 
-    def _check(self, asked: Asked) -> Passage:
-        """Everything that is checked of a request, without awaiting. Raises Problem."""
-        refuse_foreign_origin(asked.head, asked.site, guarded=True)
-        named, path = split_user(asked.path)
-        caller = self._caller(asked, path)
-        template = caller.app.spec.template
-        if named is None:
-            user = required_user(caller)
+    def _resource(self, asked: Asked) -> str:
+        """What is asked for. Raises Problem: 403, 404."""
+        refuse_foreign_origin(asked.head, asked.site, guarded=True, listed=self._cors.origins)
+        resource = self._resources.of_path(asked.path, asked.site)
+        if resource is None:
+            raise _no_page(self._sites)  # nobody need sign in to learn that nothing is here
+        return resource
+
+    def _check(self, asked: Asked, caller: Caller, resource: str) -> Passage:
+        """Whether the caller may go there, without awaiting. Raises Problem."""
+        refuse_misused(caller, self._resources, resource)
+        prefix, path = split_user_path(asked.path)
+        if not prefix:
+            user, template = required_user(caller), caller.template
             seat = self._seats.find(user, template)
         else:
-            user = named_user(caller, named, self._table)
+            named = unquote(prefix[len(USER_PREFIX) :])
+            user, template = self._named(caller, named)
             seat = self._named_seat(named, user, template)
         asked.route = self._route(seat.template if seat is not None else template, path)
         return Passage(user, template, seat, path)
 
-    def _caller(self, asked: Asked, path: str) -> Caller:
-        try:
-            return self._callers.identify(asked.head)
-        except Problem:
-            if self._table.is_mcp_path(path):
-                raise
-            raise _no_page(self._sites) from None  # nobody need sign in to learn that nothing is here
+    def _named(self, caller: Caller, named: str) -> tuple[str, str]:
+        """The user that a path names, by its full name or its UserContainer's, and their template.
+
+        Exactly that name, never a part of it. Another's user and nobody are told alike. Raises Problem
+        (403, 404).
+        """
+        short = self._table.seat_named(named)
+        user = short.user if short is not None else named
+        if caller.app:
+            refuse_others_user(caller, user)
+            return user, caller.template
+        if user == caller.user:
+            return user, caller.template
+        if not caller.is_admin:
+            raise _no_user()
+        admitted = self._people.admitted(user)
+        if admitted is not None:
+            return user, admitted.template
+        seats = self._table.seats_of(user)
+        if not seats:
+            raise _no_user()  # an admin's slip of the pen creates nobody
+        return user, seats[0].template
 
     def _named_seat(self, named: str, user: str, template: str) -> Seat | None:
         short = self._table.seat_named(named)
@@ -165,11 +236,15 @@ class GatewayDoor:
 class HomeDoor:
     """A Home's own origin: its template's page routes."""
 
-    def __init__(self, doorway: Doorway, sessions: Sessions, sites: Sites) -> None:
+    def __init__(
+        self, doorway: Doorway, sessions: Sessions, people: People, sites: Sites, throttle: Throttle
+    ) -> None:
         self._doorway = doorway
         self._table = doorway.table
         self._sessions = sessions
+        self._people = people
         self._sites = sites
+        self._throttle = throttle  # for whoever comes without a session
 
     async def serve(self, asked: Asked) -> None:
         """Raises Problem: 404, 403 or 401, in this order of checks."""
@@ -199,24 +274,48 @@ class HomeDoor:
         return route
 
     async def _admit(self, asked: Asked, seat: Seat, route: Route) -> None:
-        """Raises Problem (403, 401) unless the route's access rule lets this request in."""
-        if route.access is Access.ANY:
-            return
-        if route.access is Access.LINK and names_hostname(route, asked.path, asked.site.home):
+        """Raises Problem (403, 401, 429) unless the route's access rule lets this request in."""
+        is_named = route.access is Access.LINK and names_hostname(route, asked.path, asked.site.home)
+        if route.access is Access.ANY or is_named:
+            refuse_hasty(self._throttle, asked)
             return
         refuse_embedding(asked.head)
         visitor = await self._sessions.home_visitor(asked.head, asked.site.home)
-        if visitor is None or visitor.user != seat.user:
+        if visitor is None or visitor.user != seat.user or self._people.admitted(visitor.user) is None:
             raise _enter_first(self._sites)
         asked.is_owners = True
 
 
-def split_user(path: str) -> tuple[str | None, str]:
-    """The user that ``/u/<user>/…`` names, and the path that is left; (None, path) for any other path."""
-    if not path.startswith(USER_PREFIX):
-        return None, path
-    named, slash, rest = path[len(USER_PREFIX) :].partition("/")
-    return unquote(named), slash + rest
+def unidentified(nobody: NotIdentifiedError, resources: Resources, resource: str) -> Problem:
+    """401, and where a client learns how to come by a token for ``resource``."""
+    return unauthenticated(nobody.detail, resources.challenge(resource, nobody.error, nobody.detail))
+
+
+def refuse_misused(caller: Caller, resources: Resources, resource: str) -> None:
+    """Raises Problem (401, 403) unless the caller's token is for ``resource`` and for this use of it."""
+    if caller.resource is None:
+        return
+    if caller.resource != resource:
+        detail = f"The token is for {caller.resource}, and good nowhere else."
+        raise unauthenticated(detail, resources.challenge(resource, "invalid_token", detail))
+    if caller.user is not None and not resources.lets_in(resource, caller.user):
+        raise forbidden("Your identity provider is not one of those for this address.", "OtherProvider")
+    if resources.scope_of(resource) not in caller.scopes:
+        detail = f"The token lacks the scope {resources.scope_of(resource)}."
+        raise insufficient_scope(detail, resources.challenge(resource, "insufficient_scope", detail))
+
+
+def refuse_overrun(caller: Caller) -> None:
+    """Raises Problem (429) where an App calls more often than its manifest allows."""
+    wait_s = None if caller.throttle is None else caller.throttle.take("", time.monotonic())
+    if wait_s is not None:
+        raise Problem(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            "The App calls too often",
+            f"The App {caller.app} has used up its limits.requestsPerMinute; wait a moment.",
+            reason="TooManyRequests",
+            retry_after_s=wait_s,
+        )
 
 
 def required_user(caller: Caller) -> str:
@@ -226,19 +325,13 @@ def required_user(caller: Caller) -> str:
     return caller.user
 
 
-def named_user(caller: Caller, named: str, table: Table) -> str:
-    """The user that a path names, by its full name or its UserContainer's. Raises Problem (403, 404).
-
-    Exactly that name, never a part of it. Another's user and nobody are told alike.
-    """
-    short = table.seat_named(named)
-    user = short.user if short is not None else named
-    prefix = f"app:{caller.app.name}."
-    if app_user(caller.app.name, user.removeprefix(prefix)) != user:
-        raise not_found("You have no such user.")
+def refuse_others_user(caller: Caller, user: str) -> None:
+    """Raises Problem (403, 404) unless ``user`` is one of the App's, and the one it said it asks for."""
+    prefix = f"{APP_PROVIDER}:{caller.app}."
+    if app_user(caller.app, user.removeprefix(prefix)) != user:
+        raise _no_user()
     if caller.user is not None and caller.user != user:
         raise forbidden("The path and X-App-User name different users.", "UserMismatch")
-    return user
 
 
 def discreet(problem: Problem) -> Problem:
@@ -254,6 +347,10 @@ def _no_page(sites: Sites) -> Problem:
         "MCP is spoken at /mcp. A container's pages have an address of their own: open them from "
         f"{sites.gateway.origin}/."
     )
+
+
+def _no_user() -> Problem:
+    return not_found("You have no such user.")
 
 
 def _enter_first(sites: Sites) -> Problem:

@@ -14,6 +14,8 @@ import structlog
 
 from gateway.accesslog import AccessLog
 from gateway.asked import Asked
+from gateway.auth.resources import METADATA_PATH
+from gateway.cors import Cors
 from gateway.doors import Clearance, GatewayDoor, HomeDoor
 from gateway.head import read_head
 from gateway.hold.held import WaitingPageError
@@ -22,7 +24,16 @@ from gateway.metrics import Metrics
 from gateway.origins import SAFE_METHODS, refuse_foreign_origin
 from gateway.own_paths import HEALTH, is_gateways, is_homes_own
 from gateway.pages.serve import Pages
-from gateway.problems import Problem, bad_request, deny_websocket, send_answer, send_problem, store_silent
+from gateway.peers import Peers
+from gateway.problems import (
+    Problem,
+    bad_request,
+    deny_websocket,
+    not_found,
+    send_answer,
+    send_problem,
+    store_silent,
+)
 from gateway.proxy import Outcome
 from gateway.proxy.client import Message, Receive, Scope, Send
 from gateway.proxy.direct import Exchange
@@ -44,6 +55,8 @@ class Front:
         sites: Sites,
         gateway: GatewayDoor,
         home: HomeDoor,
+        cors: Cors,
+        peers: Peers,
         pages: Pages,
         log: AccessLog,
         metrics: Metrics,
@@ -51,6 +64,8 @@ class Front:
         self._sites = sites
         self._gateway = gateway
         self._home = home
+        self._cors = cors
+        self._peers = peers
         self._pages = pages
         self._log = log
         self._metrics = metrics
@@ -59,6 +74,7 @@ class Front:
         if scope["type"] == "lifespan":
             await _live(receive, send)
             return
+        scope = self._peers.seen_through(scope)
         asked = Asked(scope, receive, send, read_head(scope["headers"]), _NOWHERE, "")
         try:
             await self._serve(asked)
@@ -91,6 +107,7 @@ class Front:
 
     def _clear(self, scope: Scope) -> Clearance | None:
         """What the head of a request is good for; None where only the ASGI way can tell."""
+        scope = self._peers.seen_through(scope)
         asked = Asked(scope, _never, _never, read_head(scope["headers"]), _NOWHERE, "")
         try:
             path = _path(scope)
@@ -124,6 +141,8 @@ class Front:
             else:
                 await self._home.serve(asked)
         elif is_gateways(path):
+            if site.is_extra and not path.startswith(METADATA_PATH) and path != HEALTH:
+                raise _elsewhere_at(self._sites)
             await self._own(asked)
         else:
             await self._gateway.serve(asked)
@@ -131,7 +150,12 @@ class Front:
     async def _own(self, asked: Asked) -> None:
         if asked.is_websocket:
             raise _no_websocket()
-        refuse_foreign_origin(asked.head, asked.site, guarded=asked.scope["method"] not in SAFE_METHODS)
+        is_programs = not asked.site.home and self._cors.is_programs(asked.path)
+        listed = self._cors.origins if is_programs else frozenset()
+        changes = asked.scope["method"] not in SAFE_METHODS
+        refuse_foreign_origin(asked.head, asked.site, guarded=changes, listed=listed)
+        if is_programs and await self._cors.admit(asked):
+            return
         await self._pages.serve(asked)
 
     async def _elsewhere(self, asked: Asked, path: str) -> None:
@@ -182,6 +206,11 @@ def _misdirected(sites: Sites) -> Problem:
         f"The gateway answers at {sites.gateway.origin}; set GATEWAY_ORIGIN if it should be another.",
         reason="UnknownHost",
     )
+
+
+def _elsewhere_at(sites: Sites) -> Problem:
+    """Extra origins have no pages, no cookies and no authorization server of their own."""
+    return not_found(f"Only MCP is spoken here. Everything else is at {sites.gateway.origin}/.")
 
 
 def _no_websocket() -> Problem:

@@ -17,15 +17,20 @@ _FOREIGN = frozenset(
 )  # Homes are siblings of each other, so "same-site" is foreign
 
 
-def refuse_foreign_origin(head: Head, site: Site, *, guarded: bool) -> None:
-    """Raises Problem (403) where ``guarded`` and the request comes from a page of another origin."""
+def refuse_foreign_origin(
+    head: Head, site: Site, *, guarded: bool, listed: frozenset[str] = frozenset()
+) -> None:
+    """Raises Problem (403) where ``guarded`` and the request comes from a page of another origin.
+
+    ``listed``: other origins whose pages may ask all the same, without cookies.
+    """
     if not guarded:
         return
     origin = head.values.get(b"origin")
     if origin is None:
         if head.values.get(b"sec-fetch-site") in _FOREIGN:
             raise _foreign()
-    elif b"origin" in head.doubled or origin.decode("latin-1") != site.origin:
+    elif b"origin" in head.doubled or origin.decode("latin-1") not in (site.origin, *listed):
         raise _foreign()
 
 

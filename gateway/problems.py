@@ -13,8 +13,6 @@ from gateway.proxy.client import Send
 
 Header = tuple[bytes, bytes]
 
-CHALLENGE = b'Bearer realm="mcp-gateway"'
-
 
 class Problem(Exception):
     """One refusal. ``reason`` is CamelCase like a condition's; ``detail`` says what to do next."""
@@ -82,14 +80,24 @@ async def deny_websocket(scope_extensions: object, send: Send, problem: Problem)
     await send({"type": "websocket.http.response.body", "body": body, "more_body": False})
 
 
-def unauthenticated(detail: str, *, error: bool) -> Problem:
-    """401. Source: RFC 6750 section 3: no ``error`` when no credentials were sent."""
-    challenge = CHALLENGE + (b', error="invalid_token"' if error else b"")
+def unauthenticated(detail: str, challenge: bytes) -> Problem:
+    """401. ``challenge``: what WWW-Authenticate says."""
     return Problem(
         HTTPStatus.UNAUTHORIZED,
         "Who is asking?",
         detail,
-        reason="InvalidToken" if error else "Unauthenticated",
+        reason="InvalidToken" if b"error=" in challenge else "Unauthenticated",
+        headers=((b"www-authenticate", challenge),),
+    )
+
+
+def insufficient_scope(detail: str, challenge: bytes) -> Problem:
+    """403, and what a token would need. Source: RFC 6750 section 3.1."""
+    return Problem(
+        HTTPStatus.FORBIDDEN,
+        "This token may not do that",
+        detail,
+        reason="InsufficientScope",
         headers=((b"www-authenticate", challenge),),
     )
 

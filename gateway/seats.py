@@ -7,9 +7,10 @@ Next: :mod:`gateway.hold.delivery`.
 
 import asyncio
 
-from gateway.problems import Problem, store_silent, unavailable
+from gateway.problems import Problem, forbidden, store_silent, unavailable
 from gateway.routes.seat import Seat
 from gateway.routes.table import Table
+from state.kinds.app import App, app_of
 from state.kinds.resource import Metadata
 from state.kinds.template import ContainerTemplate
 from state.kinds.user_container import (
@@ -18,6 +19,7 @@ from state.kinds.user_container import (
     UserContainerSpec,
     derived_name,
     seat_key,
+    seat_key_prefix,
 )
 from state.store.errors import AlreadyExists, StoreError
 from state.store.port import Store, Tx
@@ -25,6 +27,10 @@ from state.store.port import Store, Tx
 CREATIONS_AT_ONCE_MAX = 16
 CREATIONS_WAITING_MAX = 512
 _RETRY_AFTER_S = 5.0
+
+
+class TooManyUsersError(Exception):
+    """The App has as many users as it may have; ``str(error)`` says how many that is."""
 
 
 class TemplateMissingError(Exception):
@@ -74,6 +80,8 @@ class Seats:
                 obj = await self._store.transact(lambda tx: _created(tx, user, template), actor=self._actor)
         except TemplateMissingError:
             raise _no_template(template) from None
+        except TooManyUsersError as error:
+            raise forbidden(str(error), "TooManyUsers") from None
         except AlreadyExists as error:
             raise unavailable("The container's name is taken", f"{error}.", "NameTaken", 60.0) from None
         except StoreError as error:
@@ -91,11 +99,24 @@ def _created(tx: Tx, user: str, template: str) -> UserContainer:
         return existing
     if tx.get(ContainerTemplate, template) is None:
         raise TemplateMissingError
+    if app := app_of(user):
+        _refuse_beyond_limit(tx, app)
     name = derived_name(user, template)
     if tx.get(UserContainer, name) is not None:
         raise AlreadyExists(f"UserContainer {name} is another's; rename it in its manifest")
     metadata = Metadata(name=name, finalizers=(DATA_FINALIZER,))
     return tx.create(UserContainer(metadata=metadata, spec=UserContainerSpec(user=user, template=template)))
+
+
+def _refuse_beyond_limit(tx: Tx, name: str) -> None:
+    """Raises TooManyUsersError. Those that are being deleted count until they are gone."""
+    app = tx.get(App, name)
+    limit = None if app is None else app.spec.limits.users
+    if limit is not None and tx.count_unique_keys(UserContainer, seat_key_prefix(name)) >= limit:
+        raise TooManyUsersError(
+            f"The App {name} has {limit} users, as many as it may have. Delete some, or raise limits.users "
+            "in its manifest."
+        )
 
 
 def _no_template(template: str) -> Problem:

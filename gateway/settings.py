@@ -1,28 +1,82 @@
-"""The gateway's settings: where it listens and how long it holds. Nothing of the engine.
+"""The gateway's settings: where it listens, how long it holds, and who may sign in. Nothing of the engine.
 
 Next: :mod:`gateway.main`.
 """
 
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from gateway.auth.providers.settings import (
+    ProviderSettings,
+    families,
+    family_place,
+    missing_in_family,
+    provider_variables,
+)
 from state.kinds.resource import NAME_PATTERN
-from state.setting_values import HostPort, Listen
-from state.settings import SharedSettings
+from state.setting_values import (
+    Emails,
+    ExtraOrigins,
+    HostPort,
+    Listen,
+    Location,
+    Lower,
+    Networks,
+    Origins,
+)
+from state.settings import Place, SharedSettings
+
+INSPECTOR_ORIGIN = "http://localhost:6274"  # where the MCP Inspector runs
 
 
 class GatewaySettings(SharedSettings):
     """What the gateway is told."""
+
+    family_fields: ClassVar[frozenset[str]] = frozenset({"oauth_providers"})
+    family_variables: ClassVar[tuple[str, ...]] = provider_variables()
 
     gateway_bind: Listen = HostPort("127.0.0.1", 9000)
     gateway_private_bind: Listen = HostPort("127.0.0.1", 9001)
     gateway_workers: Annotated[int, Field(ge=1, le=64)] = 1
     hold_timeout_s: Annotated[float, Field(ge=1, le=600)] = 60.0
     default_template: Annotated[str, Field(pattern=NAME_PATTERN, description="a template's name")] = "demo"
+    oauth_providers: dict[str, ProviderSettings] = Field(default_factory=dict)
+    admin_emails: Emails = ()
+    unmatched_users: Annotated[Literal["refuse", "pending"], Lower] = "refuse"
+    secret_key_file: Location | None = None
+    cors_origins: Origins = (INSPECTOR_ORIGIN,)
+    extra_origins: ExtraOrigins = ()
+    trusted_proxies: Networks = ()
+
+    @classmethod
+    def gathered(cls, given: Mapping[str, str]) -> dict[str, Any]:
+        return {"oauth_providers": families(given)}
+
+    @classmethod
+    def place(cls, loc: tuple[str | int, ...]) -> Place:
+        return family_place(loc) if loc[0] in cls.family_fields else super().place(loc)
+
+    @classmethod
+    def missing(cls, loc: tuple[str | int, ...], given: Mapping[str, Any]) -> str:
+        return missing_in_family(loc, given)
 
     @model_validator(mode="after")
     def _ports_differ(self) -> Self:
         if self.gateway_bind.port == self.gateway_private_bind.port:
             raise ValueError("GATEWAY_PRIVATE_BIND has the port of GATEWAY_BIND; choose another")
+        return self
+
+    @model_validator(mode="after")
+    def _origins_have_their_providers(self) -> Self:
+        for extra in self.extra_origins:
+            if extra.origin == self.gateway_origin:
+                raise ValueError("EXTRA_ORIGINS has the GATEWAY_ORIGIN among them; leave it out")
+            for name in extra.providers:
+                if name not in self.oauth_providers:
+                    raise ValueError(
+                        f'EXTRA_ORIGINS names the provider "{name}", which is not configured; set its '
+                        "OAUTH_… settings, or leave it out"
+                    )
         return self

@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from state.kinds.home import HOSTNAME_PATTERN
+from state.setting_values import ExtraOrigin
 
 HOSTS_CACHED_MAX = 4096
 HOST_BYTES_MAX = 262  # a DNS name of 253 characters, a colon, a port, and room for a final dot
@@ -20,17 +21,21 @@ _HOSTNAME = re.compile(HOSTNAME_PATTERN)
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One origin. ``home`` is the Home's hostname, or empty for the gateway's own."""
+    """One origin. ``home`` is the Home's hostname, or empty for the gateway's own and the extra ones."""
 
     origin: str
     host: bytes  # as X-Forwarded-Host says it: the origin's authority
     home: str = ""
+    is_extra: bool = False  # a further resource of the gateway: MCP alone, no pages and no cookies
+    providers: tuple[str, ...] = ()  # whose people may use an extra origin; none named: all
 
 
 class Sites:
     """Every origin that this gateway answers for."""
 
-    def __init__(self, gateway_origin: str, *, workload_domain: str = "") -> None:
+    def __init__(
+        self, gateway_origin: str, *, workload_domain: str = "", extras: Iterable[ExtraOrigin] = ()
+    ) -> None:
         parts = urlsplit(gateway_origin)
         assert parts.scheme in _DEFAULT_PORTS and parts.hostname, "settings hold a checked origin"
         self.scheme = parts.scheme
@@ -41,6 +46,8 @@ class Sites:
         own = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         self._gateways = {name: self._site(name) for name in (*names, own.lower())}
         self.gateway = self._gateways[own.lower()]
+        self.extras = tuple(_extra(extra) for extra in extras)
+        self._extras = {_split(site.host): site for site in self.extras}
         self._cached: dict[bytes, Site | None] = {}
 
     def find(self, host: bytes) -> Site | None:
@@ -67,11 +74,30 @@ class Sites:
 
     def _parsed(self, host: bytes) -> Site | None:
         name, port = _split(host)
+        if (extra := self._extra_named(name, port)) is not None:
+            return extra
         if port is None and self._port != _DEFAULT_PORTS[self.scheme]:
             return None
         if port is not None and port != self._port:
             return None
         return self._gateways.get(name) or self._home_named(name)
+
+    def public(self, site: Site) -> Site:
+        """The site by the name that is for others: any of the gateway's own names stands for its origin."""
+        return site if site.is_extra else self.gateway
+
+    def resource_site(self, origin: str) -> Site | None:
+        """The gateway's site, or an extra one, whose origin this is."""
+        return next((site for site in (self.gateway, *self.extras) if site.origin == origin), None)
+
+    def _extra_named(self, name: str, port: int | None) -> Site | None:
+        """An extra origin, whose Host may leave out its scheme's port, or say it."""
+        found = self._extras.get((name, port))
+        if found is not None or port is None:
+            return found
+        portless = self._extras.get((name, None))
+        is_default = portless is not None and _DEFAULT_PORTS[urlsplit(portless.origin).scheme] == port
+        return portless if is_default else None
 
     def _home_named(self, name: str) -> Site | None:
         for suffix in self._suffixes:
@@ -96,6 +122,11 @@ def is_loopback_name(name: str) -> bool:
         return ip_address(name.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def _extra(extra: ExtraOrigin) -> Site:
+    authority = urlsplit(extra.origin).netloc.lower()
+    return Site(extra.origin, authority.encode("ascii"), is_extra=True, providers=extra.providers)
 
 
 def _suffixes(is_local: bool, workload_domain: str) -> Iterable[str]:

@@ -16,7 +16,19 @@ from uuid import uuid4
 import structlog
 
 from gateway.accesslog import AccessLog
+from gateway.auth.accounts import Accounts, Announcer
+from gateway.auth.admission import House
+from gateway.auth.callers import Callers
+from gateway.auth.login import Logins
+from gateway.auth.oauth.documents import FetchedDocuments
+from gateway.auth.oauth.server import AuthorizationServer
+from gateway.auth.oauth.terms import Terms
+from gateway.auth.people import People
+from gateway.auth.providers.build import build_providers, close_providers
+from gateway.auth.resources import Resources
+from gateway.auth.secret_key import load_secret_key
 from gateway.auth.sessions import Sessions
+from gateway.cors import Cors
 from gateway.demand import DemandWriter
 from gateway.doors import Doorway, GatewayDoor, HomeDoor
 from gateway.follow import Follower
@@ -27,13 +39,16 @@ from gateway.lease import LeaseKeeper
 from gateway.metrics import Metrics
 from gateway.pages.desk import Desk
 from gateway.pages.serve import Pages
+from gateway.peers import Peers
 from gateway.private import build_private_server
+from gateway.problems import Problem
 from gateway.proxy import Proxy
 from gateway.routes.table import Table
 from gateway.seats import Seats
 from gateway.server import GatewayServer, build_server
 from gateway.settings import GatewaySettings
 from gateway.sites import Sites
+from gateway.throttles import Throttles
 from gateway.upstream_heads import UpstreamHeads
 from state.store.auth import AuthDatabase
 from state.store.errors import Replaced, StoreError
@@ -67,8 +82,10 @@ class Worker:
         self.log = AccessLog(self.name)
         limits = hold_limits or HoldLimits(timeout_s=settings.hold_timeout_s)
         self._delivery = Delivery(self.proxy, self.table, limits)
+        self._documents = FetchedDocuments()
+        self._providers = build_providers(settings)
         self._desk = self._set_up_desk(settings, store, auth, is_local=is_bound_to_loopback(listener))
-        self.front = self._set_up_front()
+        self.front = self._set_up_front(settings)
         self._follower = Follower(store, self.table, self.proxy, self.lease, worker=self.name)
         self._demand = DemandWriter(store, self.table.ledger, worker=self.name)
         self._server: GatewayServer = build_server(self.front, listener, direct=self.front.direct)
@@ -80,25 +97,55 @@ class Worker:
     def _set_up_desk(
         self, settings: GatewaySettings, store: Store, auth: AuthDatabase, *, is_local: bool
     ) -> Desk:
-        sites = Sites(settings.gateway_origin, workload_domain=settings.workload_domain)
+        sites = Sites(
+            settings.gateway_origin,
+            workload_domain=settings.workload_domain,
+            extras=settings.extra_origins,
+        )
+        origin, is_https, table = sites.gateway.origin, sites.scheme == "https", self.table
+        emails = frozenset(settings.admin_emails)
+        keeps_unmatched = settings.unmatched_users == "pending"
+        people = People(table, House(emails, settings.default_template, keeps_unmatched))
+        resources = Resources(table, sites)
+        announcer = Announcer(auth, store, worker=self.name)
+        terms = Terms(
+            issuer=origin,
+            canonical_resource=resources.canonical,
+            scope_of=resources.scope_of,
+            may_issue=lambda user: people.admitted(user) is not None,
+            announce=announcer.announce,
+        )
+        secret_key = load_secret_key(settings.state_dir, settings.secret_key_file)
+        oauth = AuthorizationServer(auth, secret_key, terms, self._documents)
         return Desk(
-            table=self.table,
+            table=table,
             store=store,
-            seats=Seats(self.table, store, worker=self.name),
+            seats=Seats(table, store, worker=self.name),
             sites=sites,
-            sessions=Sessions(auth.tickets, is_https=sites.scheme == "https"),
+            sessions=Sessions(auth.tickets, table.account, is_https=is_https),
             auth=auth,
+            people=people,
+            accounts=Accounts(store, worker=self.name),
+            logins=Logins(table, auth.tickets, self._providers, origin=origin, is_https=is_https),
+            oauth=oauth,
+            callers=Callers(table, auth, people, oauth.verified, workers_count=settings.gateway_workers),
+            resources=resources,
+            announcer=announcer,
+            throttles=Throttles(),
             default_template=settings.default_template,
-            local_sign_in=sites.is_local and is_local,
+            local_sign_in=sites.is_local and is_local and not self._providers,
         )
 
-    def _set_up_front(self) -> Front:
-        desk = self._desk
+    def _set_up_front(self, settings: GatewaySettings) -> Front:
+        desk, cors = self._desk, Cors(settings.cors_origins)
         doorway = Doorway(self.table, self._delivery, UpstreamHeads(desk.sites.scheme))
+        door = GatewayDoor(doorway, desk.seats, desk.sites, desk.callers, desk.people, desk.resources, cors)
         return Front(
             sites=desk.sites,
-            gateway=GatewayDoor(doorway, desk.seats, desk.sites),
-            home=HomeDoor(doorway, desk.sessions, desk.sites),
+            gateway=door,
+            home=HomeDoor(doorway, desk.sessions, desk.people, desk.sites, desk.throttles.link),
+            cors=cors,
+            peers=Peers(settings.trusted_proxies),
             pages=Pages(desk),
             log=self.log,
             metrics=self.metrics,
@@ -145,6 +192,8 @@ class Worker:
                 await self._demand.flush()
                 await self.lease.leave()  # after its keeper: a renewal would take it again
         await self.proxy.close()
+        await self._documents.close()
+        await close_providers(self._providers)
         self.log.flush()
         _log.info("worker.stopped", worker=self.name)
 
@@ -158,15 +207,18 @@ class Worker:
         ]
 
     async def _sweep(self) -> None:
-        """Sessions and codes that are over take up no room."""
+        """What is over takes up no room, keys are there, and what was withdrawn is known everywhere."""
+        desk = self._desk
         while True:
-            await asyncio.sleep(SWEEP_EVERY_S)
             try:
-                await self._desk.tickets.sweep()
+                await desk.oauth.sweep()
+                await desk.tickets.sweep()
+                await desk.announcer.announce()
             except Replaced:
                 raise
-            except StoreError as error:
-                _log.warning("sessions.unswept", why=str(error))
+            except (StoreError, Problem) as error:  # which the next round mends
+                _log.warning("sign_in.unswept", why=str(error))
+            await asyncio.sleep(SWEEP_EVERY_S)
 
     def _add_gauges(self) -> None:
         gauge = self.metrics.gauge

@@ -1,7 +1,7 @@
 """`mcpgw`: the two processes, their supervisor, and the operator's verbs.
 
 Decides which verb runs and how an error reaches a person: one line on standard error and an exit code.
-:mod:`mcpgw.up` is `./run up`; :mod:`mcpgw.verbs` is what operators ask.
+:mod:`mcpgw.up` is `./run up`; :mod:`mcpgw.verbs` is what operators ask, and :mod:`mcpgw.people` of whom.
 """
 
 import argparse
@@ -54,6 +54,13 @@ def _parser() -> argparse.ArgumentParser:
     _add(verbs, "status", _status, "every user container, and why one is not ready")
     explain = _add(verbs, "explain", _explain, "all that is known of one user container")
     explain.add_argument("name", help="its name, or its user (github:583231)")
+    _add(verbs, "users", _users, "everybody who signed in, and whether the policy lets them in now")
+    for name, verb, help_ in (
+        ("approve", _approve, "let somebody in though no rule matches them"),
+        ("ban", _ban, "keep somebody out whatever the rules say, at once"),
+        ("unban", _unban, "leave it to the rules again"),
+    ):
+        _add(verbs, name, verb, help_).add_argument("user", help="as `mcpgw users` lists it (github:583231)")
     _add(verbs, "app-key", _app_key, "mint a key for an App; the manifest holds only its hash")
     apply = _add(verbs, "apply", _apply, "read the manifests folder once and say what came of it")
     apply.add_argument(
@@ -120,6 +127,30 @@ def _explain(options: argparse.Namespace) -> int:
     from mcpgw.verbs import explain  # noqa: PLC0415 (see above)
 
     return explain(ENV_FILE, options.name)
+
+
+def _users(_options: argparse.Namespace) -> int:
+    from mcpgw.people import users  # noqa: PLC0415 (see above)
+
+    return users(ENV_FILE)
+
+
+def _approve(options: argparse.Namespace) -> int:
+    from mcpgw.people import approve  # noqa: PLC0415 (see above)
+
+    return approve(ENV_FILE, options.user)
+
+
+def _ban(options: argparse.Namespace) -> int:
+    from mcpgw.people import ban  # noqa: PLC0415 (see above)
+
+    return ban(ENV_FILE, options.user)
+
+
+def _unban(options: argparse.Namespace) -> int:
+    from mcpgw.people import unban  # noqa: PLC0415 (see above)
+
+    return unban(ENV_FILE, options.user)
 
 
 def _app_key(_options: argparse.Namespace) -> int:

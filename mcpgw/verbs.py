@@ -38,7 +38,7 @@ def status(env_file: Path) -> int:
         env_file, lambda tx: (tx.list(UserContainer), tx.list(ManifestFile), tx.list(Reconciler))
     )
     rows = [("NAME", "USER", "TEMPLATE", "READY", "ROUTED", "REASON"), *map(_row, users)]
-    print(_aligned(rows) if users else "no user containers yet")
+    print(aligned(rows) if users else "no user containers yet")
     for one in (*reconcilers, *files):
         for condition in one.status.conditions:
             if _is_bad(condition):
@@ -61,7 +61,7 @@ def _explained(user: UserContainer, home: Home | None, incarnations: list[Incarn
     spec = user.spec
     yield f"{user.name}: {spec.user} by template {spec.template}, managed by {user.metadata.managed_by}"
     for condition in user.status.conditions:
-        since = f"since {_local(condition.since)}"
+        since = f"since {local(condition.since)}"
         yield f"  {condition.type:<16} {condition.status:<8} {since}  {condition.reason}  {condition.message}"
     if home is not None:
         yield f"  home {home.name}, {home.status.last_incarnation} containers so far"
@@ -71,11 +71,11 @@ def _explained(user: UserContainer, home: Home | None, incarnations: list[Incarn
     last = user.status.last_termination
     if last is not None:
         code = "" if last.exit_code is None else f", exit code {last.exit_code}"
-        yield f"  last end: {last.reason}{code}, at {_local(last.at)}"
+        yield f"  last end: {last.reason}{code}, at {local(last.at)}"
         yield from (f"    | {line}" for line in last.log_tail.splitlines())
 
 
-def _local(at: datetime) -> str:
+def local(at: datetime) -> str:
     return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
@@ -99,7 +99,7 @@ def apply(env_file: Path, *, allow_deletes: bool) -> int:
     async def write(store: Store) -> Plan:
         return await apply_folder(store, folder, allow_deletes=allow_deletes)
 
-    done = _with_store(env_file, write)
+    done = with_store(env_file, write)
     print(f"{len(done.writes)} objects written")
     troubles = [report for report in done.reports if report.problem is not None]
     for report in troubles:
@@ -127,17 +127,17 @@ def _read(env_file: Path, fn: Callable[[Tx], T]) -> T:
     async def read(store: Store) -> T:
         return await store.read(fn)
 
-    return _with_store(env_file, read)
+    return with_store(env_file, read)
 
 
 def _write(env_file: Path, fn: Callable[[Tx], T]) -> T:
     async def write(store: Store) -> T:
         return await store.transact(fn, actor="mcpgw")
 
-    return _with_store(env_file, write)
+    return with_store(env_file, write)
 
 
-def _with_store(env_file: Path, fn: Callable[[Store], Awaitable[T]]) -> T:
+def with_store(env_file: Path, fn: Callable[[Store], Awaitable[T]]) -> T:
     configure("critical", "mcpgw")  # a verb says in words what came of it
 
     async def run() -> T:
@@ -189,7 +189,7 @@ def _is_bad(condition: Condition) -> bool:
     return condition.is_true if bad_when_true else condition.status is not Truth.TRUE
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
+def aligned(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)

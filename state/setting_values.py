@@ -12,9 +12,16 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator
 
+from state.kinds.access_policy import PROVIDER_PATTERN
+from state.kinds.account import folded
+from state.manifests.problem import shown
+
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9.-]+)):(?P<port>[0-9]{1,5})")
 _DOMAIN_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 PORT_UNPRIVILEGED_FIRST = 1024
+_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
+_PROVIDER = re.compile(PROVIDER_PATTERN)
+_URL = re.compile(r"https?://[^\s?#\\\x00-\x20\x7f]{1,2000}")
 SUBNET_PREFIX_LENGTHS = range(16, 28)  # wide enough for an engine's own addresses, no wider than one site's
 
 
@@ -51,6 +58,17 @@ class PortRange:
 
     def __contains__(self, port: int) -> bool:
         return self.first <= port <= self.last
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraOrigin:
+    """A further origin, and the only providers to sign in with there; none named: all of them."""
+
+    origin: str
+    providers: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.origin}={'+'.join(self.providers)}" if self.providers else self.origin
 
 
 def _host_port(value: Any) -> Any:
@@ -134,8 +152,105 @@ def _comma_list(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
+def _space_list(value: Any) -> Any:
+    return tuple(value.split()) if isinstance(value, str) else value
+
+
 def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
+
+
+def _emails(value: Any) -> Any:
+    """Folded as claims are, so that they compare."""
+    if not isinstance(value, str):
+        return value
+    addresses = tuple(map(folded, _comma_list(value)))
+    for address in addresses:
+        if not _EMAIL.fullmatch(address):
+            raise ValueError(
+                f"holds {shown(address)}, which is no address; write ann@example.com,bob@example.com"
+            )
+    return addresses
+
+
+def _origins(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return tuple(dict.fromkeys(_origin_among(one) for one in _comma_list(value)))
+
+
+def _extra_origins(value: Any) -> Any:
+    """``origin`` or ``origin=provider+provider``, with commas between."""
+    if not isinstance(value, str):
+        return value
+    extras = []
+    for one in _comma_list(value):
+        origin, equals, names = one.partition("=")
+        providers = tuple(name.strip().lower() for name in names.split("+") if name.strip())
+        if equals and not (providers and all(map(_PROVIDER.fullmatch, providers))):
+            raise ValueError(
+                f"holds {shown(one)}, which names no providers; write origin=github+google or the origin"
+            )
+        extras.append(ExtraOrigin(_origin_among(origin), tuple(dict.fromkeys(providers))))
+    if len({extra.origin for extra in extras}) < len(extras):
+        raise ValueError("holds an origin twice; write each once, with all of its providers")
+    return tuple(extras)
+
+
+def _origin_among(written: str) -> str:
+    try:
+        return str(_origin(written))
+    except ValueError:
+        mend = "write scheme://host[:port] and no more, like https://mcp.example.com"
+        raise ValueError(f"holds {shown(written)}, which is no origin; {mend}") from None
+
+
+def _networks(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    networks = []
+    for one in _comma_list(value):
+        try:
+            network = ipaddress.ip_network(one)
+        except ValueError:
+            raise ValueError(
+                f"holds {shown(one)}, which is no address and no network; write 10.0.0.5 or 10.0.0.0/24"
+            ) from None
+        if network.prefixlen == 0:
+            raise ValueError(f"holds {shown(one)}, which is everybody; write your proxies' own addresses")
+        networks.append(network)
+    return tuple(dict.fromkeys(networks))
+
+
+def _secure_url(value: Any) -> Any:
+    """Kept as it is written: an issuer's address is compared byte for byte."""
+    if not isinstance(value, str):
+        return value
+    url = value.strip()
+    if not is_secure_url(url):
+        raise ValueError(
+            "is no address to trust; write it like https://sso.example.com, http on loopback only"
+        )
+    return url
+
+
+def is_secure_url(url: str, *, loopback_too: bool = True) -> bool:
+    """Whether ``url`` is https, or (if ``loopback_too``) http and on this machine; without a query.
+
+    Nothing that reaches beyond the path: no credentials, no query, no fragment, no white space.
+    """
+    if not _URL.fullmatch(url):
+        return False
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if not host or port == 0 or "@" in parts.netloc:
+        return False
+    return parts.scheme == "https" or (
+        parts.scheme == "http" and loopback_too and HostPort(host, port or 80).is_loopback
+    )
 
 
 Listen = Annotated[HostPort, BeforeValidator(_host_port)]
@@ -145,4 +260,10 @@ Location = Annotated[Path, BeforeValidator(_location)]
 Origin = Annotated[str, BeforeValidator(_origin)]
 Domain = Annotated[str, BeforeValidator(_domain)]
 CommaList = Annotated[tuple[str, ...], BeforeValidator(_comma_list)]
+SpaceList = Annotated[tuple[str, ...], BeforeValidator(_space_list)]
+Emails = Annotated[tuple[str, ...], BeforeValidator(_emails)]
+Origins = Annotated[tuple[str, ...], BeforeValidator(_origins)]
+ExtraOrigins = Annotated[tuple[ExtraOrigin, ...], BeforeValidator(_extra_origins)]
+Networks = Annotated[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], BeforeValidator(_networks)]
+SecureUrl = Annotated[str, BeforeValidator(_secure_url)]
 Lower = BeforeValidator(_lower)

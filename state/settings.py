@@ -8,9 +8,9 @@ what only the other may know. A variable's name is its field's in capitals; an e
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -26,6 +26,10 @@ PROJECT_NAME_CHARS_MAX = 32  # "<project>-<home>" must stay a DNS label of 63 wi
 EXIT_SETTINGS = 78  # Source: sysexits.h, EX_CONFIG: no other start helps before somebody mends it
 STORE_SCHEMES = ("sqlite", "postgresql")
 
+# The variables of a family that begin so stand for the same with any other name in the place of OIDC.
+ANY_NAMED = "OAUTH_OIDC_"
+
+_FAMILY_STEM = "OAUTH_"
 _FOLLOWS_FROM_ANOTHER = "default_factory_not_called"
 S = TypeVar("S", bound="SharedSettings")
 Environment = Mapping[str, str]
@@ -35,10 +39,21 @@ class SettingsError(Exception):
     """What is wrong with the settings: one line for each, with its mend. Never a secret's value."""
 
 
+class Place(NamedTuple):
+    """Where a setting is written, and which field of which model it becomes."""
+
+    variable: str
+    model: type[BaseModel]
+    field: str
+
+
 class SharedSettings(BaseSettings):
     """What gateway and reconciler both have to know."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    family_fields: ClassVar[frozenset[str]] = frozenset()  # made of several variables, and read by `gathered`
+    family_variables: ClassVar[tuple[str, ...]] = ()
 
     container_project_name: Annotated[
         str, Field(pattern=NAME_PATTERN, max_length=PROJECT_NAME_CHARS_MAX, description="a DNS label")
@@ -55,6 +70,23 @@ class SharedSettings(BaseSettings):
         if url.get_secret_value().partition("://")[0] not in STORE_SCHEMES:
             raise ValueError("is no store; write sqlite:///<path> or postgresql://<user>@<host>/<database>")
         return url
+
+    @classmethod
+    def gathered(cls, given: Environment) -> dict[str, Any]:
+        """``family_fields`` from the variables that make them up."""
+        del given
+        return {}
+
+    @classmethod
+    def place(cls, loc: tuple[str | int, ...]) -> Place:
+        """Where a person finds what is at ``loc``."""
+        return Place(str(loc[0]).upper(), cls, str(loc[0]))
+
+    @classmethod
+    def missing(cls, loc: tuple[str | int, ...], given: Mapping[str, Any]) -> str:
+        """What to say of a setting that is not there beside ``given``."""
+        del loc, given
+        return "is not set; set it"
 
     @classmethod
     def settings_customise_sources(
@@ -86,9 +118,10 @@ def load_settings(
     """
     layers = (below or {}, _env_file(env_file), os.environ if environ is None else environ)
     given = {name: value for layer in layers for name, value in layer.items() if value.strip()}
-    fields = {name: given[name.upper()] for name in cls.model_fields if name.upper() in given}
+    plain = [name for name in cls.model_fields if name not in cls.family_fields]
+    fields = {name: given[name.upper()] for name in plain if name.upper() in given}
     try:
-        return cls.model_validate(fields)
+        return cls.model_validate({**fields, **cls.gathered(given)})
     except ValidationError as error:
         details = error.errors(include_url=False)
         lines = [_line(cls, detail) for detail in details if detail["type"] != _FOLLOWS_FROM_ANOTHER]
@@ -97,23 +130,45 @@ def load_settings(
 
 def setting_names(*classes: type[SharedSettings]) -> tuple[str, ...]:
     """Every variable that the classes read, each once."""
-    return tuple(dict.fromkeys(name.upper() for cls in classes for name in cls.model_fields))
+    return tuple(dict.fromkeys(name for cls in classes for name in _names(cls)))
+
+
+def _names(cls: type[SharedSettings]) -> list[str]:
+    plain = [name.upper() for name in cls.model_fields if name not in cls.family_fields]
+    return [*plain, *cls.family_variables]
 
 
 def near_misses(env_file: Path | None, names: Iterable[str]) -> list[str]:
     """A warning for each variable in ``env_file`` that nobody reads but that looks like one of ``names``."""
+    written = _env_file(env_file)
     known = tuple(names)
-    unread = [name for name in _env_file(env_file) if name not in known]
+    known += _of_any_name(written, known)
+    unread = [name for name in written if name not in known]
     meant = [(name, did_you_mean(name, known, cutoff=0.8)) for name in unread]
     return [f"{name} in {env_file} is not read; did you mean {known}?" for name, known in meant if known]
 
 
+def _of_any_name(written: Iterable[str], known: tuple[str, ...]) -> tuple[str, ...]:
+    """The variables of the families that are written under names of their own."""
+    parts = [name.removeprefix(ANY_NAMED) for name in known if name.startswith(ANY_NAMED)]
+    stems = {
+        name.removesuffix(part)
+        for name in written
+        for part in parts
+        if name.startswith(_FAMILY_STEM) and name.endswith(f"_{part}")
+    }
+    own = [stem for stem in sorted(stems) if not any(name.startswith(stem) for name in known)]
+    return tuple(stem + part for stem in own for part in parts)
+
+
 def manifest_variables(settings: SharedSettings) -> dict[str, str]:
-    """What ``${VAR}`` in a manifest may name: the settings that are set and no secret."""
+    """What ``${VAR}`` in a manifest may name: the settings that are set, no secret and no family."""
     return {
         name.upper(): _written(value)
         for name, value in settings
-        if not isinstance(value, SecretStr) and value not in (None, "", ())
+        if name not in settings.family_fields
+        and not isinstance(value, SecretStr)
+        and value not in (None, "", ())
     }
 
 
@@ -137,22 +192,24 @@ def _line(cls: type[SharedSettings], detail: Any) -> str:
     """``NAME="value" what; mend``. A check that spans settings names them itself."""
     if not detail["loc"]:
         return str(detail["ctx"]["error"])
-    field = str(detail["loc"][0])
-    name = field.upper()
-    if cls.model_fields[field].annotation not in (SecretStr, SecretStr | None):
-        name += f"={shown(str(detail['input']))}"
-    return f"{name} {_what_and_mend(cls, field, detail)}"
+    place = cls.place(detail["loc"])
+    if detail["type"] == "missing":
+        return f"{place.variable} {cls.missing(detail['loc'], detail['input'])}"
+    field = place.model.model_fields[place.field]
+    name = place.variable
+    if isinstance(detail["input"], str) and field.annotation not in (SecretStr, SecretStr | None):
+        name += f"={shown(detail['input'])}"
+    return f"{name} {_what_and_mend(field.description, detail)}"
 
 
-def _what_and_mend(cls: type[SharedSettings], field: str, detail: Any) -> str:
+def _what_and_mend(description: str | None, detail: Any) -> str:
     match detail["type"]:
         case "value_error":
             return str(detail["ctx"]["error"]).removeprefix(f"{detail['input']!r} ")
         case "literal_error" | "enum":
             return f"is not one of its values; write {detail['ctx']['expected']}"
         case "string_pattern_mismatch":
-            hint = cls.model_fields[field].description or detail["ctx"]["pattern"]
-            return f"does not fit; write {hint}"
+            return f"does not fit; write {description or detail['ctx']['pattern']}"
     return f"is not accepted; {detail['msg'][:1].lower()}{detail['msg'][1:]}".replace("input", "it", 1)
 
 

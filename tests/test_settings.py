@@ -4,7 +4,7 @@ import os
 import re
 import stat
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from gateway.auth.providers.settings import GitHubSettings, OidcSettings
 from gateway.settings import GatewaySettings
 from reconciler.settings import EPHEMERAL_FIRST_DEFAULT, ReconcilerSettings, ephemeral_first
-from state.setting_values import HostPort, PortRange
+from state.setting_values import ExtraOrigin, HostPort, PortRange
 from state.settings import (
     SettingsError,
     SharedSettings,
@@ -28,6 +29,12 @@ from state.settings import (
 ROOT = Path(__file__).parents[1]
 CLASSES = (GatewaySettings, ReconcilerSettings)
 PASSWORD = "correct-horse-battery"
+GITHUB = {"OAUTH_GITHUB_CLIENT_ID": "i", "OAUTH_GITHUB_CLIENT_SECRET": "s"}
+ACME = {
+    "OAUTH_ACME_ISSUER": "https://sso.acme.example",
+    "OAUTH_ACME_CLIENT_ID": "a",
+    "OAUTH_ACME_CLIENT_SECRET": "s",
+}
 
 
 @pytest.mark.parametrize("cls", CLASSES)
@@ -94,6 +101,217 @@ def test_is_read(case: Read) -> None:
     assert getattr(settings, case.name.lower()) == case.value
 
 
+READ_BY_THE_GATEWAY = [
+    Read("addresses fold", "ADMIN_EMAILS", "Ann@Example.com, bob@b.c,", ("ann@example.com", "bob@b.c")),
+    Read("a letter that only looks like one stays", "ADMIN_EMAILS", "\u212aim@b.c", ("\u212aim@b.c",)),
+    Read("pending in capitals", "UNMATCHED_USERS", "Pending", "pending"),
+    Read("a key's file", "SECRET_KEY_FILE", "./key", Path.cwd() / "key"),
+    Read(
+        "origins",
+        "CORS_ORIGINS",
+        "https://A.example/,http://b.example:80",
+        ("https://a.example", "http://b.example"),
+    ),
+    Read(
+        "an extra origin",
+        "EXTRA_ORIGINS",
+        "https://A.example/, http://b.example:81",
+        (ExtraOrigin("https://a.example"), ExtraOrigin("http://b.example:81")),
+    ),
+    Read(
+        "proxies",
+        "TRUSTED_PROXIES",
+        "10.0.0.5, 10.1.0.0/16,::1",
+        (IPv4Network("10.0.0.5/32"), IPv4Network("10.1.0.0/16"), IPv6Network("::1/128")),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", READ_BY_THE_GATEWAY, ids=[case.because for case in READ_BY_THE_GATEWAY])
+def test_is_read_by_the_gateway(case: Read) -> None:
+    settings = load_settings(GatewaySettings, {case.name: case.written})
+    assert getattr(settings, case.name.lower()) == case.value
+
+
+def test_an_extra_origin_may_have_providers_of_its_own() -> None:
+    environ = {**GITHUB, **ACME, "EXTRA_ORIGINS": "https://a.example=github+Acme+github"}
+    settings = load_settings(GatewaySettings, environ)
+    assert settings.extra_origins == (ExtraOrigin("https://a.example", ("github", "acme")),)
+    assert str(settings.extra_origins[0]) == "https://a.example=github+acme"
+
+
+# Providers
+
+
+def test_github_and_google_need_an_id_and_a_secret() -> None:
+    environ = {**GITHUB, "OAUTH_GOOGLE_CLIENT_ID": "g", "OAUTH_GOOGLE_CLIENT_SECRET": "s"}
+    providers = load_settings(GatewaySettings, environ).oauth_providers
+    github, google = providers["github"], providers["google"]
+    assert isinstance(github, GitHubSettings)
+    assert (github.url, github.api_url) == ("https://github.com", "https://api.github.com")
+    assert isinstance(google, OidcSettings)
+    assert (google.issuer, google.label) == ("https://accounts.google.com", "Google")
+    assert google.scopes == ("openid", "email", "profile")
+
+
+@pytest.mark.parametrize(
+    ("url", "api_url"),
+    [
+        ("https://git.example.com/", "https://git.example.com/api/v3"),
+        ("https://acme.ghe.com", "https://api.acme.ghe.com"),
+        ("http://127.0.0.1:4000", "http://127.0.0.1:4000/api/v3"),
+    ],
+)
+def test_a_github_of_ones_own_has_its_own_api(url: str, api_url: str) -> None:
+    """github.com's API is never shown its tokens."""
+    github = load_settings(GatewaySettings, {**GITHUB, "OAUTH_GITHUB_URL": url}).oauth_providers["github"]
+    assert isinstance(github, GitHubSettings)
+    assert (github.url, github.api_url) == (url.removesuffix("/"), api_url)
+
+
+def test_any_other_name_is_an_issuer() -> None:
+    environ = {
+        **ACME,
+        "OAUTH_OIDC_ISSUER": "https://sso.example.com/",
+        "OAUTH_OIDC_CLIENT_ID": " padded ",
+        "OAUTH_OIDC_CLIENT_SECRET": "s",
+        "OAUTH_BIG_CORP_2_ISSUER": "http://localhost:4000",
+        "OAUTH_BIG_CORP_2_CLIENT_ID": "b",
+        "OAUTH_BIG_CORP_2_CLIENT_SECRET": "s",
+        "OAUTH_BIG_CORP_2_LABEL": "Big",
+        "OAUTH_BIG_CORP_2_SCOPES": "openid  groups",
+    }
+    providers = load_settings(GatewaySettings, environ).oauth_providers
+    assert list(providers) == ["acme", "big-corp-2", "oidc"]
+    acme, big, oidc = providers.values()
+    assert isinstance(acme, OidcSettings)
+    assert isinstance(big, OidcSettings)
+    assert isinstance(oidc, OidcSettings)
+    assert (acme.label, big.label, oidc.label) == ("Acme", "Big", "Single sign-on")
+    assert big.scopes == ("openid", "groups")
+    assert (oidc.issuer, oidc.client_id) == ("https://sso.example.com/", "padded"), "kept byte for byte"
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"OAUTH_GITHUB_URL": "https://github.com", "OAUTH_OIDC_SCOPES": "openid email profile"},
+        {"OAUTH_GOOGLE_ISSUER": "https://accounts.google.com"},
+        {"OAUTH_DEBUG": "1", "OAUTH_CLIENT_ID": "of another program", "oauth_github_client_id": "small"},
+        {"OAUTH_PROVIDERS": "github"},
+    ],
+    ids=["defaults", "Google's default", "another program's", "the field's name"],
+)
+def test_what_begins_no_family_configures_nobody(environ: dict[str, str]) -> None:
+    assert load_settings(GatewaySettings, environ).oauth_providers == {}
+
+
+@dataclass(frozen=True)
+class WrongFamily:
+    because: str
+    environ: dict[str, str]
+    begins: str
+    mend: str
+
+
+WRONG_FAMILIES = [
+    WrongFamily(
+        "an id alone",
+        {"OAUTH_GITHUB_CLIENT_ID": "i"},
+        "OAUTH_GITHUB_CLIENT_SECRET is missing beside OAUTH_GITHUB_CLIENT_ID",
+        "set it too",
+    ),
+    WrongFamily(
+        "a secret alone",
+        {"OAUTH_GOOGLE_CLIENT_SECRET": PASSWORD},
+        "OAUTH_GOOGLE_CLIENT_ID is missing beside OAUTH_GOOGLE_CLIENT_SECRET",
+        "set it too",
+    ),
+    WrongFamily(
+        "no issuer",
+        {"OAUTH_ACME_CLIENT_ID": "i", "OAUTH_ACME_CLIENT_SECRET": PASSWORD},
+        "OAUTH_ACME_ISSUER is missing beside OAUTH_ACME_CLIENT_ID and OAUTH_ACME_CLIENT_SECRET",
+        "set it too",
+    ),
+    WrongFamily(
+        "a name that is nearly one",
+        {"OAUTH_GITHB_CLIENT_ID": "i", "OAUTH_GITHB_CLIENT_SECRET": PASSWORD},
+        "OAUTH_GITHB_ISSUER is missing",
+        "did you mean OAUTH_GITHUB_CLIENT_ID?",
+    ),
+    WrongFamily("http", {"OAUTH_ACME_ISSUER": "http://sso.example.com"}, "OAUTH_ACME_ISSUER=", "https://"),
+    WrongFamily("no URL", {"OAUTH_ACME_ISSUER": "sso.example.com"}, "OAUTH_ACME_ISSUER=", "https://"),
+    WrongFamily("a query", {"OAUTH_ACME_ISSUER": "https://a.b/?c"}, "OAUTH_ACME_ISSUER=", "https://"),
+    WrongFamily("a password", {"OAUTH_ACME_ISSUER": "https://u:p@a.b"}, "OAUTH_ACME_ISSUER=", "https://"),
+    WrongFamily(
+        "a look-alike of loopback",
+        {"OAUTH_GITHUB_URL": "http://localhost.example.com"},
+        "OAUTH_GITHUB_URL=",
+        "loopback",
+    ),
+    WrongFamily("ftp", {"OAUTH_GITHUB_API_URL": "ftp://api.github.com"}, "OAUTH_GITHUB_API_URL=", "https://"),
+    WrongFamily("an id of words", {"OAUTH_ACME_CLIENT_ID": "a b"}, "OAUTH_ACME_CLIENT_ID=", "one word"),
+    WrongFamily(
+        "a secret of lines",
+        {"OAUTH_ACME_CLIENT_SECRET": f"{PASSWORD}\nx"},
+        "OAUTH_ACME_CLIENT_SECRET ",
+        "one word",
+    ),
+    WrongFamily("no openid", {"OAUTH_ACME_SCOPES": "email"}, "OAUTH_ACME_SCOPES=", "openid email profile"),
+    WrongFamily("a long label", {"OAUTH_ACME_LABEL": "l" * 61}, "OAUTH_ACME_LABEL=", "at most 60"),
+    WrongFamily("a reserved name", {"OAUTH_APP_ISSUER": "https://a.b"}, "OAUTH_APP_*=", "another name"),
+    WrongFamily("another reserved name", {"OAUTH_ANY_ISSUER": "https://a.b"}, "OAUTH_ANY_*=", "another name"),
+    WrongFamily("no name", {"OAUTH_2_ISSUER": "https://a.b"}, "OAUTH_2_*=", "letter first"),
+    WrongFamily("a long name", {f"OAUTH_{'A' * 33}_ISSUER": "https://a.b"}, "OAUTH_AAA", "at most 32"),
+]
+
+
+@pytest.mark.parametrize("case", WRONG_FAMILIES, ids=[case.because for case in WRONG_FAMILIES])
+def test_a_family_that_is_wrong_is_refused_by_the_variable_that_is(case: WrongFamily) -> None:
+    whole = {} if "missing" in case.begins else {**GITHUB, **ACME}
+    with pytest.raises(SettingsError) as refusal:
+        load_settings(GatewaySettings, {**whole, **case.environ})
+    lines = [line for line in str(refusal.value).splitlines() if line.startswith(case.begins)]
+    assert lines, str(refusal.value)
+    assert case.mend in lines[0].partition("; ")[2]
+    assert PASSWORD not in str(refusal.value)
+
+
+def test_a_providers_secret_is_shown_nowhere() -> None:
+    environ = {**ACME, "OAUTH_ACME_CLIENT_SECRET": PASSWORD}
+    settings = load_settings(GatewaySettings, environ)
+    assert settings.oauth_providers["acme"].client_secret.get_secret_value() == PASSWORD
+    assert PASSWORD not in f"{settings!r} {settings} {settings.model_dump_json()} {settings.model_dump()}"
+    variables = manifest_variables(settings)
+    assert PASSWORD not in str(variables)
+    assert not any(name.startswith("OAUTH") for name in variables)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("OAUTH_GITHUB_CLIENT_SECERT", "OAUTH_GITHUB_CLIENT_SECRET"),
+        ("OAUTH_GOOGLE_CLIENTID", "OAUTH_GOOGLE_CLIENT_ID"),
+        ("OAUTH_OIDC_ISUER", "OAUTH_OIDC_ISSUER"),
+        ("OAUTH_ACME_ISUER", "OAUTH_ACME_ISSUER"),
+        ("ADMIN_EMAIL", "ADMIN_EMAILS"),
+    ],
+)
+def test_a_providers_name_misspelt_in_the_file_is_pointed_out(
+    tmp_path: Path, written: str, meant: str
+) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text(f"{written}=x\nOAUTH_ACME_CLIENT_ID=i\nOAUTH_ACME_CLIENT_SECRET=s\n")
+    (warning,) = near_misses(env_file, setting_names(*CLASSES))
+    assert warning == f"{written} in {env_file} is not read; did you mean {meant}?"
+
+
+def test_a_family_of_ones_own_name_is_no_misspelling(tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text("".join(f"{name}=x\n" for name in (*ACME, "OAUTH_ACME_LABEL", "OAUTH_ACME_SCOPES")))
+    assert near_misses(env_file, setting_names(*CLASSES)) == []
+
+
 @dataclass(frozen=True)
 class Wrong:
     name: str
@@ -141,6 +359,22 @@ WRONG = [
     Wrong("HOLD_TIMEOUT_S", "forever", "valid number", GatewaySettings),
     Wrong("HOLD_TIMEOUT_S", "inf", "less than or equal to 600", GatewaySettings),
     Wrong("DEFAULT_TEMPLATE", "Demo!", "template's name", GatewaySettings),
+    Wrong("ADMIN_EMAILS", "ann@example.com, bob", "ann@example.com,bob@example.com", GatewaySettings),
+    Wrong("ADMIN_EMAILS", "ann@@example.com", "ann@example.com,bob@example.com", GatewaySettings),
+    Wrong("UNMATCHED_USERS", "allow", "'refuse' or 'pending'", GatewaySettings),
+    Wrong("SECRET_KEY_FILE", "~nobody-of-that-name/key", "in full", GatewaySettings),
+    Wrong("CORS_ORIGINS", "https://a.example, *", "https://mcp.example.com", GatewaySettings),
+    Wrong("CORS_ORIGINS", "https://a.example/path", "https://mcp.example.com", GatewaySettings),
+    Wrong("EXTRA_ORIGINS", "mcp.example.org", "https://mcp.example.com", GatewaySettings),
+    Wrong("EXTRA_ORIGINS", "https://a.example=", "origin=github+google", GatewaySettings),
+    Wrong("EXTRA_ORIGINS", "https://a.example=git hub", "origin=github+google", GatewaySettings),
+    Wrong("EXTRA_ORIGINS", "https://a.example,https://A.example:443", "each once", GatewaySettings),
+    Wrong("EXTRA_ORIGINS", "http://localhost:9000/", "leave it out", GatewaySettings),
+    Wrong("EXTRA_ORIGINS", "https://a.example=github", "OAUTH_", GatewaySettings),
+    Wrong("TRUSTED_PROXIES", "proxy.example", "10.0.0.0/24", GatewaySettings),
+    Wrong("TRUSTED_PROXIES", "10.0.0.1/24", "10.0.0.0/24", GatewaySettings),
+    Wrong("TRUSTED_PROXIES", "0.0.0.0/0", "own addresses", GatewaySettings),
+    Wrong("TRUSTED_PROXIES", "::/0", "own addresses", GatewaySettings),
 ]
 
 
@@ -180,7 +414,9 @@ def test_any_value_is_taken_or_refused_by_name(name: str, value: str) -> None:
         try:
             load_settings(cls, {name: value})
         except SettingsError as error:
-            assert all(line.startswith(name) and "; " in line for line in str(error).split("\n"))
+            for line in str(error).split("\n"):
+                assert line.startswith(name) or f"is missing beside {name}; " in line
+                assert "; " in line
 
 
 def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:

@@ -5,12 +5,19 @@ The local developer is the user ``developer`` of the App named ``local``, whose 
 carries: the page and the pasted snippet reach the same container.
 """
 
+from gateway.auth.identity import Identity
 from gateway.auth.sessions import TicketKind, Tickets, key_of, mint_secret
-from state.kinds.app import app_user
+from state.kinds.account import Claims
+from state.kinds.app import APP_PROVIDER, app_user
 
 LOCAL_APP = "local"
 LOCAL_USER_ID = "developer"
 LINK_S = 15 * 60.0
+
+
+def local_identity() -> Identity:
+    """Whom the link signs in: there is no provider to say more of them."""
+    return Identity(APP_PROVIDER, f"{LOCAL_APP}.{LOCAL_USER_ID}", Claims(name="Local developer"))
 
 
 def local_user() -> str:

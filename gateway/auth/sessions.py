@@ -11,12 +11,14 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from gateway.head import Head, cookies
+from state.kinds.account import Account
 from state.store.errors import Replaced, StoreError
 
 SECRET_BYTES = 32
@@ -58,6 +60,7 @@ class TicketKind(StrEnum):
     HOME_SESSION = "home-session"
     SIGN_IN_CODE = "sign-in-code"
     HOME_CODE = "home-code"
+    LOGIN_STATE = "login-state"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +70,30 @@ class Visitor:
     user: str
     key: str  # of the session's record
     csrf: str
+    opened_at: float  # Unix seconds
     home: str = ""
 
 
 class Sessions:
-    """One a worker."""
+    """One a worker. ``account``: a user's Account, as the table has it."""
 
-    def __init__(self, tickets: Tickets, *, is_https: bool) -> None:
+    def __init__(self, tickets: Tickets, account: Callable[[str], Account | None], *, is_https: bool) -> None:
         self._tickets = tickets
+        self._account = account
         self._is_https = is_https
         self._cached: dict[tuple[TicketKind, str], tuple[Visitor | None, float]] = {}
 
     async def open(self, user: str) -> str:
         """A new session at the gateway's origin; returns the Set-Cookie value."""
         secret = mint_secret()
-        await self._tickets.put(TicketKind.SESSION, key_of(secret), {"user": user}, SESSION_S)
+        record = {"user": user, "opened_at": repr(time.time())}
+        await self._tickets.put(TicketKind.SESSION, key_of(secret), record, SESSION_S)
         return self._cookie(TicketKind.SESSION, secret, SESSION_S)
 
     async def open_home(self, user: str, home: str, opened_by: str) -> str:
         """A new session at one Home's origin; returns the Set-Cookie value."""
         secret = mint_secret()
-        record = {"user": user, "home": home, "opened_by": opened_by}
+        record = {"user": user, "home": home, "opened_by": opened_by, "opened_at": repr(time.time())}
         await self._tickets.put(TicketKind.HOME_SESSION, key_of(secret), record, HOME_SESSION_S)
         return self._cookie(TicketKind.HOME_SESSION, secret, HOME_SESSION_S)
 
@@ -101,7 +107,7 @@ class Sessions:
         """Who comes to the gateway's origin."""
         for secret in self._secrets(head, TicketKind.SESSION):
             found = await self._find(TicketKind.SESSION, secret)
-            if found is not None:
+            if found is not None and self._stands(found):
                 return found
         return None
 
@@ -109,9 +115,19 @@ class Sessions:
         """Who comes to this Home's origin; a session of another Home is none."""
         for secret in self._secrets(head, TicketKind.HOME_SESSION):
             found = await self._find(TicketKind.HOME_SESSION, secret)
-            if found is not None and found.home == home:
+            if found is not None and found.home == home and self._stands(found):
                 return found
         return None
+
+    def _stands(self, visitor: Visitor) -> bool:
+        """Whether the account is there still, and was not signed out everywhere since."""
+        account = self._account(visitor.user)
+        if account is None:
+            return False
+        made_at, out_at = account.metadata.created_at, account.spec.signed_out_at
+        if made_at is not None and visitor.opened_at < made_at.timestamp():
+            return False  # opened for an account of the same user that was deleted since
+        return out_at is None or visitor.opened_at > out_at.timestamp()
 
     def _secrets(self, head: Head, kind: TicketKind) -> list[str]:
         if b"cookie" not in head.values:
@@ -152,7 +168,13 @@ class Sessions:
         opened_by = record.get("opened_by")
         if opened_by is not None and await self._tickets.get(TicketKind.SESSION, opened_by) is None:
             return None
-        return Visitor(record["user"], key, csrf_token(secret), record.get("home", ""))
+        return Visitor(
+            record["user"],
+            key,
+            csrf_token(secret),
+            float(record.get("opened_at", "0")),
+            record.get("home", ""),
+        )
 
     def _name(self, kind: TicketKind) -> str:
         name = "mcpgw-home" if kind is TicketKind.HOME_SESSION else "mcpgw"

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from gateway.asked import Asked
+from gateway.auth.oauth.answers import Answer
 from gateway.pages.render import draw_problem, page_headers
 from gateway.problems import Problem, not_found, store_silent
 from state.store.errors import StoreError
@@ -25,6 +26,13 @@ def asked_of(request: Request) -> Asked:
 def page(body: bytes, *, status: int = 200, form_targets: str = "") -> Response:
     response = Response(body, status)
     response.raw_headers.extend(page_headers(form_targets))
+    return response
+
+
+def answered(answer: Answer) -> Response:
+    """What the authorization server answers, as it is."""
+    response = Response(answer.body, answer.status)
+    response.raw_headers.extend(answer.headers)
     return response
 
 

@@ -1,14 +1,15 @@
 """The gateway's API under ``/-/api/v1``: what one's own container is like, and a restart.
 
-For Apps by key, for people by their session; a session needs the CSRF token in a header for what changes
-something. Next: :mod:`gateway.pages.view`.
+For Apps by key, for people by a token or their session; a session needs the CSRF token in a header for what
+changes something. Next: :mod:`gateway.pages.view`.
 """
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
-from gateway.auth.app_keys import identify
-from gateway.doors import required_user, wait_believed
+from gateway.auth.callers import NotIdentifiedError
+from gateway.auth.resources import API_PATH
+from gateway.doors import refuse_misused, required_user, unidentified, wait_believed
 from gateway.pages.answers import asked_of
 from gateway.pages.desk import Desk
 from gateway.pages.forms import CSRF_HEADER, refuse_forged
@@ -16,15 +17,13 @@ from gateway.pages.view import phase_of
 from gateway.problems import unauthenticated
 from gateway.routes.seat import Seat
 
-PREFIX = "/-/api/v1"
-
 
 def add_api(app: FastAPI, desk: Desk) -> None:
     api = Api(desk)
-    app.add_api_route(f"{PREFIX}/containers", api.containers, methods=["GET"], response_model=None)
-    app.add_api_route(f"{PREFIX}/containers/{{name}}", api.container, methods=["GET"], response_model=None)
+    app.add_api_route(f"{API_PATH}/containers", api.containers, methods=["GET"], response_model=None)
+    app.add_api_route(f"{API_PATH}/containers/{{name}}", api.container, methods=["GET"], response_model=None)
     app.add_api_route(
-        f"{PREFIX}/containers/{{name}}/restart", api.restart, methods=["POST"], response_model=None
+        f"{API_PATH}/containers/{{name}}/restart", api.restart, methods=["POST"], response_model=None
     )
 
 
@@ -49,13 +48,20 @@ class Api:
 
     async def _user(self, request: Request, *, changes: bool) -> str:
         """Who asks. Raises Problem: 503, 401, 400, 403."""
-        await wait_believed(self._desk.table)
-        head = asked_of(request).head
+        desk, head = self._desk, asked_of(request).head
+        await wait_believed(desk.table)
+        resource = desk.sites.gateway.origin + API_PATH
         if b"authorization" in head.values:
-            return required_user(identify(self._desk.table, head))
-        visitor = await self._desk.sessions.visitor(head)
-        if visitor is None:
-            raise unauthenticated("Send an App's key and X-App-User, or sign in.", error=False)
+            try:
+                caller = await desk.callers.identify(head)
+            except NotIdentifiedError as nobody:
+                raise unidentified(nobody, desk.resources, resource) from None
+            refuse_misused(caller, desk.resources, resource)
+            return required_user(caller)
+        visitor = await desk.sessions.visitor(head)
+        if visitor is None or desk.people.admitted(visitor.user) is None:
+            detail = "Send an App's key and X-App-User, a token for this API, or sign in."
+            raise unauthenticated(detail, desk.resources.challenge(resource))
         if changes:
             refuse_forged(visitor, request.headers.get(CSRF_HEADER, ""))
         return visitor.user

@@ -1,15 +1,25 @@
 """What the pages work with: one object a worker, handed to the applications when they are built."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-from gateway.auth.sessions import Sessions, Tickets
-from gateway.problems import Problem, not_found, unavailable
+from gateway.auth.accounts import Accounts, Announcer
+from gateway.auth.callers import Callers
+from gateway.auth.login import Logins
+from gateway.auth.oauth.server import AuthorizationServer
+from gateway.auth.people import People
+from gateway.auth.resources import Resources
+from gateway.auth.sessions import Sessions, Tickets, Visitor
+from gateway.doors import wait_believed
+from gateway.head import Head
+from gateway.problems import Problem, forbidden, not_found, unavailable
 from gateway.routes.seat import Seat
 from gateway.routes.table import Table
 from gateway.seats import Seats
 from gateway.sites import Sites
+from gateway.throttles import Throttles
 from state.kinds.request import Outcome, Request, RequestSpec, Verb
 from state.kinds.resource import Metadata
 from state.store.auth import AuthDatabase
@@ -28,6 +38,14 @@ class Desk:
     sites: Sites
     sessions: Sessions
     auth: AuthDatabase
+    people: People
+    accounts: Accounts
+    logins: Logins
+    oauth: AuthorizationServer
+    callers: Callers
+    resources: Resources
+    announcer: Announcer
+    throttles: Throttles
     default_template: str
     local_sign_in: bool
     followers_count: int = 0  # open event streams of pages
@@ -44,11 +62,21 @@ class Desk:
             raise not_found("You have no container of this name.")
         return seat
 
-    def template_for(self, user: str) -> str:
-        """What a new container of this user is made of."""
-        provider, _, subject = user.partition(":")
-        app = self.table.app(subject.partition(".")[0]) if provider == "app" else None
-        return app.spec.template if app is not None else self.default_template
+    async def signed_in(self, head: Head) -> Visitor:
+        """Whoever is signed in and may come in. Raises Problem (403, 503), StoreError."""
+        await wait_believed(self.table)
+        visitor = await self.sessions.visitor(head)
+        if visitor is None or self.people.admitted(visitor.user) is None:
+            raise forbidden("Sign in first.", "NotSignedIn")
+        return visitor
+
+    async def ensure_seat(self, user: str) -> None:
+        """A first container for somebody who has none; what stands in its way, their page says."""
+        admitted = self.people.admitted(user)
+        if admitted is None or self.table.seats_of(user):
+            return
+        with suppress(Problem):  # the account page offers to start one, and tells what is wrong
+            await self.seats.ensure(user, admitted.template)
 
     async def restart(self, seat: Seat, asked_by: str) -> None:
         """Ask for a restart, once: a request that still waits is not doubled. Raises StoreError."""

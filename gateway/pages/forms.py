@@ -10,7 +10,7 @@ from fastapi import Request
 from gateway.auth.sessions import Visitor, is_csrf_token
 from gateway.problems import Problem, bad_request, forbidden
 
-BODY_BYTES_MAX = 8192
+BODY_BYTES_MAX = 32768
 FIELDS_MAX = 16
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
@@ -18,7 +18,7 @@ CSRF_HEADER = "x-csrf-token"
 
 async def read_form(request: Request, visitor: Visitor) -> dict[str, str]:
     """The fields. Raises Problem (400, 403, 413)."""
-    fields = await _fields(request)
+    fields = await read_fields(request)
     refuse_forged(visitor, fields.pop(CSRF_FIELD, ""))
     return fields
 
@@ -29,7 +29,8 @@ def refuse_forged(visitor: Visitor, token: str) -> None:
         raise forbidden("The form is not from this session. Reload the page and try again.", "BadCsrfToken")
 
 
-async def _fields(request: Request) -> dict[str, str]:
+async def read_fields(request: Request) -> dict[str, str]:
+    """The fields, whoever sent them. Raises Problem (400, 413)."""
     body = bytearray()
     async for piece in request.stream():
         body += piece

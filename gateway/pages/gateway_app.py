@@ -10,18 +10,24 @@ from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 
+from gateway.auth.admission import Pending, Refused, SignInAgain
 from gateway.auth.home_entry import mint_entry_code
-from gateway.auth.local import redeem_sign_in_code
 from gateway.auth.sessions import Visitor
 from gateway.doors import wait_believed
+from gateway.pages.access import LIFETIMES_DAYS, AccessPages, grant_views, token_resources
 from gateway.pages.answers import answer_problems, asked_of, page, see_other
 from gateway.pages.api import add_api
+from gateway.pages.consent import ConsentPages
 from gateway.pages.desk import Desk
 from gateway.pages.events import follow
 from gateway.pages.forms import read_form
+from gateway.pages.oauth import add_oauth
 from gateway.pages.render import STATIC_DIR, draw
+from gateway.pages.set_up import set_ups
+from gateway.pages.sign_in import SignInPages
 from gateway.pages.view import SeatView, seat_view
-from gateway.problems import Problem, forbidden, not_found
+from gateway.pages.welcome import name_of
+from gateway.problems import forbidden, not_found
 
 
 def build_gateway_app(desk: Desk) -> FastAPI:
@@ -29,21 +35,31 @@ def build_gateway_app(desk: Desk) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     answer_problems(app, desk.sites.gateway.origin + "/")
     app.mount("/-/static", StaticFiles(directory=STATIC_DIR))
-    pages = GatewayPages(desk)
+    pages, consent = GatewayPages(desk), ConsentPages(desk)
+    sign_in, access = SignInPages(desk, consent), AccessPages(desk)
     get, post = ["GET", "HEAD"], ["POST"]
     for path, endpoint, methods in (
         ("/health", health, get),
         ("/", pages.account, get),
         ("/account", pages.account, get),
-        ("/signin", pages.sign_in, get),
-        ("/signout", pages.sign_out, post),
+        ("/signin", sign_in.show, get),
+        ("/signin", sign_in.leave_for_provider, post),
+        ("/signout", sign_in.sign_out, post),
+        ("/auth/callback", sign_in.come_back, ["GET"]),
+        ("/authorize", consent.ask, ["GET"]),
+        ("/authorize", consent.answer, post),
         ("/-/start", pages.start, post),
         ("/-/restart", pages.restart, post),
         ("/-/open", pages.open, post),
         ("/-/events", pages.events, ["GET"]),
+        ("/-/revoke", access.revoke, post),
+        ("/-/token", access.make_token, post),
+        ("/-/signout-everywhere", access.sign_out_everywhere, post),
+        ("/-/delete-account", access.delete_account, post),
     ):
         app.add_api_route(path, endpoint, methods=methods, response_model=None)
     add_api(app, desk)
+    add_oauth(app, desk)
     return app
 
 
@@ -60,52 +76,52 @@ class GatewayPages:
         self._form_targets = _form_targets(desk)
 
     async def account(self, request: Request) -> Response:
-        visitor = await self._visitor(request)
-        if visitor is None:
-            return see_other("/signin")
         await wait_believed(self._desk.table)
-        body = draw("account.html", visitor=visitor, seats=self._views(visitor), have_homes=self._have_homes)
+        visitor = await self._visitor(request)
+        account = None if visitor is None else self._desk.table.account(visitor.user)
+        if visitor is None or account is None:
+            return see_other("/signin")
+        match self._desk.people.admission(account):
+            case SignInAgain():
+                return see_other("/signin")
+            case Refused(why):
+                raise forbidden(why, "NotAdmitted")
+            case Pending():
+                return page(
+                    draw("pending.html", visitor=visitor, who=name_of(self._desk, visitor.user)), status=403
+                )
+        body = draw(
+            "account.html",
+            visitor=visitor,
+            who=name_of(self._desk, visitor.user),
+            seats=self._views(visitor),
+            have_homes=self._have_homes,
+            mcp_url=self._desk.resources.default,
+            set_ups=set_ups(self._desk.resources.default or ""),
+            grants=await grant_views(self._desk, visitor.user),
+            token_resources=token_resources(self._desk),
+            lifetimes_days=LIFETIMES_DAYS,
+        )
         return page(body, form_targets=self._form_targets)
-
-    async def sign_in(self, request: Request, code: str | None = None) -> Response:
-        """Without a code: how to come by one. With one: in, unless the browser only looks ahead."""
-        if await self._visitor(request) is not None:
-            return see_other("/")
-        if code is None:
-            return page(draw("signin.html", local=self._desk.local_sign_in, failed=False))
-        if not self._desk.local_sign_in:
-            raise not_found("Links do not sign in here: an identity provider does.")
-        if request.method != "GET" or b"prefetch" in asked_of(request).head.values.get(b"sec-purpose", b""):
-            raise Problem(425, "Not yet", "The link is for a person who follows it.", reason="Prefetch")
-        await wait_believed(self._desk.table)  # before the code is used up
-        user = await redeem_sign_in_code(self._desk.tickets, code)
-        if user is None:
-            return page(draw("signin.html", local=True, failed=True), status=403)
-        await self._ensure_seat(user)
-        return see_other("/", set_cookie=await self._desk.sessions.open(user))
-
-    async def sign_out(self, request: Request) -> Response:
-        visitor = await self._signed_in(request)
-        await read_form(request, visitor)
-        return see_other("/signin", set_cookie=await self._desk.sessions.close(visitor))
 
     async def start(self, request: Request) -> Response:
         """A first container for somebody who has none."""
-        visitor = await self._signed_in(request)
+        visitor = await self._desk.signed_in(asked_of(request).head)
         await read_form(request, visitor)
-        if not self._desk.table.seats_of(visitor.user):
-            await self._desk.seats.ensure(visitor.user, self._desk.template_for(visitor.user))
+        admitted = self._desk.people.admitted(visitor.user)
+        if admitted is not None and not self._desk.table.seats_of(visitor.user):
+            await self._desk.seats.ensure(visitor.user, admitted.template)
         return see_other("/")
 
     async def restart(self, request: Request) -> Response:
-        visitor = await self._signed_in(request)
+        visitor = await self._desk.signed_in(asked_of(request).head)
         fields = await read_form(request, visitor)
         await self._desk.restart(self._desk.own_seat(visitor.user, fields.get("name", "")), visitor.user)
         return see_other("/")
 
     async def open(self, request: Request) -> Response:
         """Into the container's own origin, with a code that is good once."""
-        visitor = await self._signed_in(request)
+        visitor = await self._desk.signed_in(asked_of(request).head)
         fields = await read_form(request, visitor)
         seat = self._desk.own_seat(visitor.user, fields.get("name", ""))
         routes = self._desk.table.routes(seat.template)
@@ -118,7 +134,7 @@ class GatewayPages:
         return see_other(f"{self._desk.sites.home(seat.home).origin}/-/enter?code={code}&to={path}")
 
     async def events(self, request: Request) -> Response:
-        visitor = await self._signed_in(request)
+        visitor = await self._desk.signed_in(asked_of(request).head)
         seats = self._desk.table.seats_of(visitor.user)
 
         def state() -> object:
@@ -143,22 +159,6 @@ class GatewayPages:
 
     async def _visitor(self, request: Request) -> Visitor | None:
         return await self._desk.sessions.visitor(asked_of(request).head)
-
-    async def _signed_in(self, request: Request) -> Visitor:
-        visitor = await self._visitor(request)
-        if visitor is None:
-            raise forbidden("Sign in first.", "NotSignedIn")
-        await wait_believed(self._desk.table)
-        return visitor
-
-    async def _ensure_seat(self, user: str) -> None:
-        """The local developer has a container from the first sign-in on; if it fails, the page says why."""
-        if self._desk.table.seats_of(user):
-            return
-        try:
-            await self._desk.seats.ensure(user, self._desk.template_for(user))
-        except Problem:
-            return  # the account page offers to start one, and tells what is wrong
 
 
 def _form_targets(desk: Desk) -> str:

@@ -55,7 +55,8 @@ class HomePages:
 
         async def is_in() -> bool:
             visitor = await self._desk.sessions.home_visitor(asked.head, asked.site.home)
-            return visitor is not None and visitor.user == seat.user
+            is_theirs = visitor is not None and visitor.user == seat.user
+            return is_theirs and self._desk.people.admitted(seat.user) is not None
 
         if not await is_in():
             raise forbidden("Open the page anew from the account page.", "NotEntered")

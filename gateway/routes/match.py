@@ -33,6 +33,13 @@ def covers(route: Route, path: str) -> bool:
     return route.match == "prefix" and path.startswith(base + "-")
 
 
+def base_path(route: Route, path: str) -> str:
+    """The server of a ``prefix`` route that ``path`` belongs to: ``/mcp-maps`` of ``/mcp-maps/x``."""
+    base = route.path.rstrip("/")
+    beside = path[len(base) :].partition("/")[0]  # empty, or "-maps"
+    return (base + beside) or "/"
+
+
 class RouteSet:
     """A template's rules, ordered so that the first that covers is the one that counts."""
 

@@ -1,4 +1,4 @@
-"""The in-memory table that the data path reads: seats by user, by name and by Home; rules; App keys.
+"""The in-memory table that the data path reads: seats by user, by name and by Home; rules; who is known.
 
 Fed by the store's watch, O(1) a change. Decides nothing about access; refuses to know the store, so a test
 feeds it batches. It may be believed from the first batch on, for as long as the worker's lease stands.
@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gateway.proxy import Endpoint
-from gateway.routes.match import RouteSet, covers
+from gateway.routes.match import RouteSet, base_path, covers
 from gateway.routes.seat import Seat
 from gateway.use import Ledger
+from state.kinds.access_policy import AccessPolicy
+from state.kinds.account import Account
 from state.kinds.app import App
 from state.kinds.home import Home
 from state.kinds.resource import Key, Resource
@@ -22,7 +24,7 @@ from state.kinds.template import ContainerTemplate, Route
 from state.kinds.user_container import UserContainer
 from state.store.port import Batch
 
-KINDS: tuple[type[Resource], ...] = (UserContainer, ContainerTemplate, App, Home)
+KINDS: tuple[type[Resource], ...] = (UserContainer, ContainerTemplate, App, Home, Account, AccessPolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,12 @@ class Table:
         self._apps: dict[str, App] = {}
         self._keys: dict[str, App] = {}
         self._homes: dict[str, str] = {}  # hostname → its owner's uid
+        self._accounts: dict[str, Account] = {}  # by user
+        self._account_users: dict[str, str] = {}  # an Account's name → its user
+        self._policies: dict[str, AccessPolicy] = {}
+        self.policies: tuple[
+            AccessPolicy, ...
+        ] = ()  # by name; another tuple when one changes
 
     # What the data path asks
 
@@ -113,9 +121,21 @@ class Table:
     def app_with_key(self, sha256: str) -> App | None:
         return self._keys.get(sha256)
 
-    def is_mcp_path(self, path: str) -> bool:
-        """Whether any template speaks MCP there: who asks without a token is told to bring one."""
-        return any(covers(route, path) for routes in self._mcp.values() for route in routes)
+    def account(self, user: str) -> Account | None:
+        """Somebody who signed in once; the same object for as long as nothing of it changes."""
+        return self._accounts.get(user)
+
+    def mcp_base(self, path: str) -> str | None:
+        """The path of the MCP server that ``path`` belongs to, if any template speaks MCP there."""
+        routes = (route for routes in self._mcp.values() for route in routes if covers(route, path))
+        longest = max(routes, key=lambda route: len(route.path), default=None)
+        return None if longest is None else base_path(longest, path)
+
+    @property
+    def mcp_paths(self) -> tuple[str, ...]:
+        """Where any template speaks MCP, the plainest first."""
+        paths = {route.path.rstrip("/") or "/" for routes in self._mcp.values() for route in routes}
+        return tuple(sorted(paths, key=lambda path: (len(path), path)))
 
     def __iter__(self) -> Iterator[Seat]:
         return iter(self._seats.values())
@@ -178,6 +198,11 @@ class Table:
                 self._take_app(obj)
             case Home():
                 self._take_home(obj)
+            case Account():
+                self._take_account(obj)
+            case AccessPolicy():
+                self._policies[obj.name] = obj
+                self._order_policies()
             case _:
                 raise AssertionError(f"the table does not watch {obj.kind}")
         return None
@@ -239,6 +264,22 @@ class Table:
         else:
             self._homes[home.name] = home.spec.owner.uid
 
+    def _take_account(self, account: Account) -> None:
+        if account.metadata.is_deleted:
+            self._drop_account(account.name)
+            return
+        self._accounts[account.spec.user] = account
+        self._account_users[account.name] = account.spec.user
+
+    def _drop_account(self, name: str) -> None:
+        user = self._account_users.pop(name, None)
+        if user is not None:
+            del self._accounts[user]
+
+    def _order_policies(self) -> None:
+        live = (policy for policy in self._policies.values() if not policy.metadata.is_deleted)
+        self.policies = tuple(sorted(live, key=lambda policy: policy.name))
+
     def _forget(self, key: Key) -> Retirement | None:
         match key.kind:
             case UserContainer.kind:
@@ -250,6 +291,11 @@ class Table:
                 self._drop_app(key.name)
             case Home.kind:
                 self._homes.pop(key.name, None)
+            case Account.kind:
+                self._drop_account(key.name)
+            case AccessPolicy.kind:
+                self._policies.pop(key.name, None)
+                self._order_policies()
         return None
 
     def _keys_held(self) -> list[Key]:
@@ -258,6 +304,8 @@ class Table:
             (ContainerTemplate, self._templates),
             (App, self._apps),
             (Home, self._homes),
+            (Account, self._account_users),
+            (AccessPolicy, self._policies),
         ]
         return [Key(kind=kind.kind, name=name) for kind, names in held for name in names]
 

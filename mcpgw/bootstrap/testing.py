@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mcpgw.bootstrap import debian
 from mcpgw.bootstrap.checks import check
+from mcpgw.bootstrap.client_env import ensure_python_env
 from mcpgw.bootstrap.command import environment, found
 from mcpgw.bootstrap.demo_image import ensure_demo_image
 from mcpgw.bootstrap.docker import ensure_docker
@@ -41,8 +42,18 @@ def _postgres_folders() -> list[Path]:
 
 
 def ensure_conformance_suite() -> Path:
-    """The `node_modules` with the MCP conformance suite and a Node for it."""
+    """The `node_modules` with the MCP conformance suite, identity providers, and a Node for all of them."""
     return ensure_npm_packages(PROJECT_DIR / "tests" / "npm")
+
+
+def ensure_npm_clients() -> Path:
+    """The `node_modules` with the MCP and OAuth clients of Node."""
+    return ensure_npm_packages(PROJECT_DIR / "tests" / "npm-clients")
+
+
+def ensure_client_env() -> Path:
+    """The Python that has the official client of the major before ours."""
+    return ensure_python_env(PROJECT_DIR / "tests" / "clients" / "mcp1-requirements.lock")
 
 
 def ensure_chromium() -> Path:
@@ -64,7 +75,9 @@ STEPS: Sequence[tuple[str, Callable[[], object]]] = (
     ("Podman", ensure_podman),
     ("the demo image on both", _images),
     ("PostgreSQL", ensure_postgres),
-    ("the MCP conformance suite", ensure_conformance_suite),
+    ("the MCP conformance suite, and identity providers", ensure_conformance_suite),
+    ("MCP clients from npm", ensure_npm_clients),
+    ("the MCP client of an older major", ensure_client_env),
     ("a browser", ensure_chromium),
 )
 

@@ -7,10 +7,11 @@ from it (:mod:`gateway.auth.admission`). Users of Apps have none. Next: :mod:`st
 import base64
 import hashlib
 import re
+import string
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from state.kinds.resource import Resource, Shape, Spec, User
 
@@ -18,13 +19,28 @@ CLAIM_VALUES_MAX = 256
 # The subject's alphabet of resource.USER_PATTERN.
 _PLAIN_SUBJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,159}")
 _HASHED = "sha256."
-Words = Annotated[tuple[Annotated[str, Field(max_length=320)], ...], Field(max_length=CLAIM_VALUES_MAX)]
+_ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+def folded(text: str) -> str:
+    """As it compares with another: without regard to the case of ASCII's letters, and of no others.
+
+    Unicode's case folds characters together that are not the same: ``str.lower`` of the Kelvin sign is ``k``,
+    so whoever registers an address with it would be whoever has the one with the letter.
+    """
+    return text.translate(_ASCII_LOWER)
+
+
+Words = Annotated[
+    tuple[Annotated[str, Field(max_length=320), AfterValidator(folded)], ...],
+    Field(max_length=CLAIM_VALUES_MAX),
+]
 
 
 class Claims(Shape):
     """What a provider said. None: it was not asked, or gave no answer; an empty tuple: there are none.
 
-    Compared without regard to case, so all of it is kept in lower case but for ``login`` and ``name``.
+    Compared without regard to case (:func:`folded`), and kept so but for ``login`` and ``name``.
     """
 
     login: Annotated[str, Field(max_length=320)] = ""  # to show; it may pass to somebody else
@@ -47,6 +63,7 @@ class AccountSpec(Spec):
     claims: Claims
     claims_at: AwareDatetime  # when they signed in last
     decision: Decision = Decision.NONE
+    signed_out_at: AwareDatetime | None = None  # sessions that were opened until then are over
     epoch: int = 0  # rises when something that was issued to them is withdrawn: ask again before believing it
 
 

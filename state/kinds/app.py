@@ -11,8 +11,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from state.kinds.resource import Name, Resource, Spec
+from state.kinds.resource import Name, Resource, Shape, Spec
 
+APP_PROVIDER = "app"  # of users: reserved, no identity provider may have this name
 KEY_PREFIX = "mcpgw_app_"
 KEY_BYTES = 32
 # The subject's alphabet of resource.USER_PATTERN: nothing that a path or a header could bend.
@@ -23,9 +24,19 @@ Sha256 = Annotated[
 ]
 
 
+class AppLimits(Shape):
+    """How much one App may ask for; None: as much as there is."""
+
+    users: Annotated[int | None, Field(ge=1, le=10**6, description="How many users it may have.")] = None
+    requests_per_minute: Annotated[
+        int | None, Field(ge=1, le=10**7, description="How often all its users together may call.")
+    ] = None
+
+
 class AppSpec(Spec):
     key_sha256: Annotated[Sha256, Field(alias="keySha256")]
     template: Annotated[Name, Field(description="The template of its users' containers.")]
+    limits: AppLimits = AppLimits()
     persistent: Annotated[bool, Field(description="Whether its users' data outlive their containers.")] = True
 
 
@@ -48,6 +59,12 @@ def key_sha256(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
+def app_of(user: str) -> str:
+    """The App whose user this is; empty for a person of an identity provider."""
+    provider, _, subject = user.partition(":")
+    return subject.partition(".")[0] if provider == APP_PROVIDER else ""
+
+
 def app_user(app: str, user_id: str) -> str | None:
     """The user that an App means by ``user_id``, or None where that is no well-formed id."""
-    return f"app:{app}.{user_id}" if _APP_USER_ID.fullmatch(user_id) else None
+    return f"{APP_PROVIDER}:{app}.{user_id}" if _APP_USER_ID.fullmatch(user_id) else None

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AwareDatetime, Field
 
+from state.kinds.app import APP_PROVIDER
 from state.kinds.quantity import Bytes
 from state.kinds.resource import Metadata, Name, Resource, Shape, Spec, Status, User
 from state.kinds.template import ENV_COUNT_MAX, EnvName, EnvValue, Image, Port
@@ -99,6 +100,11 @@ def new_user_container(name: str, spec: UserContainerSpec, *, managed_by: str) -
 def seat_key(user: str, template: str) -> str:
     """The unique key of a UserContainer: one per user and template."""
     return f"seat:{user}/{template}"
+
+
+def seat_key_prefix(app: str) -> str:
+    """What the unique keys of all UserContainers of an App's users begin with."""
+    return f"seat:{APP_PROVIDER}:{app}."
 
 
 def derived_name(user: str, template: str) -> str:

@@ -1,7 +1,7 @@
 """What the models refuse → problems with a line, in the words of whoever wrote the manifest.
 
-Decides where a pydantic error stands in the file and how it reads; it never quotes a value of ``env``
-or a user's name, which may be a secret or an e-mail address and would stand in the log.
+Decides where a pydantic error stands in the file and how it reads; it never quotes a value of ``env``, nor
+who somebody is: these may be a secret or an e-mail address, and would stand in the log.
 Used by :mod:`state.manifests.parse`.
 """
 
@@ -27,6 +27,8 @@ _WANTED = {
     "dict_type": "a mapping",
     "model_type": "a mapping",
 }
+# A domain too: somebody may have written a whole address there.
+_PRIVATE = frozenset({"env", "email", "emailDomain", "users"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,9 @@ def _words(kind: str, spot: _Spot, detail: Any) -> tuple[str, str]:
         case "string_pattern_mismatch":
             like = _like(schema) or f" that matches {detail['ctx']['pattern']}"
             return f"{name}: {_quoted(spot)} does not fit", f"write one{like}{_meaning(schema)}"
+        case "too_long":
+            count, most = detail["ctx"]["actual_length"], detail["ctx"]["max_length"]
+            return f"{name} has {count} entries", f"{most} at most; split it, or write fewer"
         case "value_error":
             what, _, mend = str(detail["ctx"]["error"]).partition("; ")
             return f"{name}: {what}", mend or "correct it"
@@ -173,7 +178,7 @@ def _kind_of(spot: _Spot) -> str:
 
 
 def _is_private(path: Path) -> bool:
-    return "env" in path or path == ("spec", "user")
+    return path == ("spec", "user") or not _PRIVATE.isdisjoint(path)
 
 
 def _dotted(path: Path) -> str:

@@ -26,7 +26,7 @@ from state.manifests.problem import (
 from state.manifests.text import decoded
 from state.manifests.tree import documents
 from state.manifests.values import value_of
-from state.manifests.written import KINDS_TO_COME, WRITTEN, Written
+from state.manifests.written import WRITTEN, Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +87,6 @@ def _kind(document: Mapping) -> str:
     kind = entry.node.text
     if kind in WRITTEN:
         return kind
-    if kind in KINDS_TO_COME:
-        what = f"{kind} is not understood by this version yet"
-        raise refusal(entry.node.place, what, "remove the document until a later version brings it")
     if kind in KINDS:
         raise refusal(entry.node.place, f"{kind} is written by the processes alone", "remove the document")
     meant = did_you_mean(kind, WRITTEN)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
+from state.kinds.access_policy import AccessPolicy
 from state.kinds.app import App
 from state.kinds.resource import Resource
 from state.kinds.template import ContainerTemplate
@@ -92,13 +93,23 @@ def _templates_in_use(
 def _users_by_template(
     ready: Iterable[Resource], standing: Standing, wanted: Mapping[ObjectKey, Declared]
 ) -> dict[str, set[str]]:
-    """Apps go at once, UserContainers only when their container is gone and their data is put away."""
-    leaving_apps = {key_of(obj) for obj in ready if isinstance(obj, App)}
+    """UserContainers go only when their container is gone and their data is put away, all others at once."""
+    leaving = {key_of(obj) for obj in ready if not isinstance(obj, UserContainer)}
     users: dict[str, set[str]] = defaultdict(set)
     for obj in (*standing.objects, *(one.resource for one in wanted.values())):
-        if isinstance(obj, UserContainer | App) and key_of(obj) not in leaving_apps:
-            users[obj.spec.template].add(f"{obj.kind} {obj.name}")
+        if key_of(obj) not in leaving:
+            for template in _templates_of(obj):
+                users[template].add(f"{obj.kind} {obj.name}")
     return users
+
+
+def _templates_of(obj: Resource) -> set[str]:
+    match obj:
+        case UserContainer() | App():
+            return {obj.spec.template}
+        case AccessPolicy():
+            return {rule.template for rule in obj.spec.rules if rule.template is not None}
+    return set()
 
 
 def _in_use(template: Resource, users: list[str]) -> Held:

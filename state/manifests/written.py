@@ -9,14 +9,12 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from state.kinds.access_policy import AccessPolicy, AccessPolicySpec
 from state.kinds.app import App, AppSpec
 from state.kinds.resource import Metadata, Name, Resource, Shape
 from state.kinds.template import ContainerTemplate, ContainerTemplateSpec
 from state.kinds.user_container import UserContainerSpec, new_user_container
 from state.manifests.ownership import by_file
-
-# Named in the design, not here yet: whoever writes one is told so, instead of "unknown kind".
-KINDS_TO_COME: Final = ("AccessPolicy",)
 
 
 class WrittenMetadata(Shape):
@@ -68,6 +66,16 @@ class WrittenApp(Written):
         return App(metadata=_metadata(self, file), spec=self.spec)
 
 
+class WrittenAccessPolicy(Written):
+    """Who may come in, and as what. Of several, the rules of the one whose name sorts first come first."""
+
+    kind: Literal["AccessPolicy"]
+    spec: AccessPolicySpec
+
+    def declared_in(self, file: str) -> Resource:
+        return AccessPolicy(metadata=_metadata(self, file), spec=self.spec)
+
+
 def _metadata(written: Written, file: str) -> Metadata:
     return Metadata(name=written.metadata.name, managed_by=by_file(file))
 
@@ -76,4 +84,5 @@ WRITTEN: Final[dict[str, type[Written]]] = {
     "ContainerTemplate": WrittenContainerTemplate,
     "UserContainer": WrittenUserContainer,
     "App": WrittenApp,
+    "AccessPolicy": WrittenAccessPolicy,
 }

@@ -133,6 +133,9 @@ class MemoryRows:
     def holder(self, kind: str, unique_key: str) -> str | None:
         return self._holders.get((kind, unique_key))
 
+    def count_unique_keys(self, kind: str, prefix: str) -> int:
+        return sum(of == kind and key.startswith(prefix) for of, key in self._holders)
+
     def take_unique_key(self, key: Key, unique_key: str) -> None:
         self._wrote(lambda: self._let_go(key, unique_key))
         self._hold(key, unique_key)

@@ -90,6 +90,10 @@ class Tx(Protocol):
         """All objects of a kind, by name."""
         ...
 
+    def count_unique_keys(self, kind: type[R], prefix: str) -> int:
+        """How many unique keys that begin with ``prefix`` (not empty) objects of the kind hold."""
+        ...
+
     def create(self, obj: R) -> R:
         """Store a new object: fresh uid (unless it brings one, for recovery), generation 1.
 

@@ -34,6 +34,11 @@ _REMOVE = delete(objects).where(_IS_OBJECT)
 _HOLDER = select(unique_keys.c.name).where(
     unique_keys.c.kind == bindparam("k"), unique_keys.c.unique_key == bindparam("u")
 )
+_COUNT = select(func.count()).where(
+    unique_keys.c.kind == bindparam("k"),
+    unique_keys.c.unique_key >= bindparam("first"),
+    unique_keys.c.unique_key < bindparam("after"),
+)
 _TAKE = insert(unique_keys)
 _FREE = delete(unique_keys).where(
     unique_keys.c.kind == bindparam("k"), unique_keys.c.unique_key == bindparam("u")
@@ -126,6 +131,11 @@ class SqlRows:
 
     def holder(self, kind: str, unique_key: str) -> str | None:
         return self._connection.execute(_HOLDER, {"k": kind, "u": unique_key}).scalar()
+
+    def count_unique_keys(self, kind: str, prefix: str) -> int:
+        after = prefix[:-1] + chr(ord(prefix[-1]) + 1)  # a range, so that the index serves
+        named = {"k": kind, "first": prefix, "after": after}
+        return self._connection.execute(_COUNT, named).scalar_one()
 
     def take_unique_key(self, key: Key, unique_key: str) -> None:
         self._write(_TAKE, {"kind": key.kind, "unique_key": unique_key, "name": key.name})

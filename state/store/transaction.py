@@ -45,6 +45,10 @@ class ReadTransaction:
     def list(self, kind: type[R]) -> list[R]:
         return self._rows.list(kind)
 
+    def count_unique_keys(self, kind: type[R], prefix: str) -> int:
+        assert prefix, "a prefix of nothing counts everything, which nobody needs"
+        return self._rows.count_unique_keys(kind.kind, prefix)
+
     def fence(self, epoch: int) -> None:
         newest = self._rows.leader().epoch
         if epoch != newest:

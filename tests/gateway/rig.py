@@ -21,10 +21,13 @@ import aiohttp
 import uvicorn
 from yarl import URL
 
+from gateway.auth.identity import Identity
 from gateway.hold.limits import HoldLimits
 from gateway.main import AUTH_FILE
 from gateway.settings import GatewaySettings
 from gateway.worker import Worker
+from state.kinds.access_policy import AccessPolicy, AccessPolicySpec, Rule
+from state.kinds.account import Account, Claims
 from state.kinds.app import App, AppSpec, key_sha256, mint_key
 from state.kinds.home import Home, HomeSpec, Owner
 from state.kinds.resource import Condition, ConditionType, Metadata, Truth
@@ -196,8 +199,17 @@ class Rig:
     def followers_count(self) -> int:
         return sum(worker._desk.followers_count for worker in self.workers)
 
-    async def session(self, user: str) -> str:
+    async def signed_in(self, user: str, claims: Claims | None = None) -> Account:
+        """Somebody whom a provider (or the link, for an App's user) has just vouched for."""
+        provider, _, subject = user.partition(":")
+        accounts = self.workers[0]._desk.accounts
+        account = await accounts.remember(Identity(provider, subject, claims or Claims()))
+        await self.applied()
+        return account
+
+    async def session(self, user: str, claims: Claims | None = None) -> str:
         """The cookie of a user who has just signed in, at whichever worker."""
+        await self.signed_in(user, claims)
         return (await self.workers[-1]._desk.sessions.open(user)).partition(";")[0]
 
     def forget_sessions(self) -> None:
@@ -232,6 +244,12 @@ class Rig:
         spec = AppSpec(key_sha256=key_sha256(key), template=template)
         await self.write(lambda tx: tx.create(App(metadata=Metadata(name=name), spec=spec)))
         return key
+
+    async def add_policy(self, *rules: Rule, name: str = "default", **more: Any) -> AccessPolicy:
+        spec = AccessPolicySpec(rules=rules, **more)
+        policy = await self.write(lambda tx: tx.create(AccessPolicy(metadata=Metadata(name=name), spec=spec)))
+        await self.applied()
+        return policy
 
     async def add_user(self, name: str, user: str, template: str = "demo", **spec: Any) -> UserContainer:
         metadata = Metadata(name=name, managed_by="file:users.yaml", finalizers=(DATA_FINALIZER,))
@@ -331,30 +349,26 @@ async def gateway(
 ) -> AsyncIterator[Rig]:
     """So many workers that serve, on a port of their own among which the kernel deals out connections."""
     backend = backend or MemoryBackend()
-    listeners = [loopback()]
-    port = listeners[0].getsockname()[1]
-    listeners += [loopback(port) for _ in range(workers - 1)]
-    privates = [loopback() for _ in listeners]
-    with tempfile.TemporaryDirectory(prefix="mcpgw-rig-") as folder:
+    async with contextlib.AsyncExitStack() as stack:
+        listeners = [stack.enter_context(loopback())]
+        port = listeners[0].getsockname()[1]
+        listeners += [stack.enter_context(loopback(port)) for _ in range(workers - 1)]
+        privates = [stack.enter_context(loopback()) for _ in listeners]
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mcpgw-rig-"))
         here = {"gateway_origin": f"http://localhost:{port}", "state_dir": folder}
         values = GatewaySettings(**{**here, **settings})
         auth = await open_auth(Path(folder) / AUTH_FILE)
+        stack.push_async_callback(auth.close)
         made = tuple(  # each with a store of its own, as processes have
             Worker(values, RowStore(backend), auth, listener, private, hold_limits=limits)
             for listener, private in zip(listeners, privates, strict=True)
         )
         connector = aiohttp.TCPConnector(force_close=True)
-        jar = aiohttp.DummyCookieJar()
-        async with aiohttp.ClientSession(connector=connector, cookie_jar=jar) as client:
-            private_port = privates[0].getsockname()[1]
-            rig = Rig(RowStore(backend), backend, auth, made, port, private_port, client, Path(folder))
-            try:
-                async with _running(made):
-                    yield rig
-            finally:
-                await auth.close()
-                for sock in (*listeners, *privates):
-                    sock.close()
+        session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        client = await stack.enter_async_context(session)
+        await stack.enter_async_context(_running(made))
+        private_port = privates[0].getsockname()[1]
+        yield Rig(RowStore(backend), backend, auth, made, port, private_port, client, Path(folder))
 
 
 @contextlib.asynccontextmanager

@@ -345,9 +345,7 @@ async def test_progress_is_shown_no_longer_than_the_session_lasts(town: Town) ->
     cookie = await enter(rig)
     async with page(rig, "/-/events", cookie) as answer:
         assert b"ready" in await _event(answer)
-        await rig.tickets.revoke(
-            TicketKind.HOME_SESSION, key_of(cookie.partition("=")[2])
-        )  # elsewhere
+        await rig.tickets.revoke(TicketKind.HOME_SESSION, key_of(cookie.partition("=")[2]))  # elsewhere
         rig.forget_sessions()  # and some time went by
         await rig.unroute("alice")
         assert b"data: " not in await asyncio.wait_for(answer.content.read(), PATIENCE_S)

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from state.kinds.access_policy import AccessPolicy
+from state.kinds.account import Account
 from state.kinds.app import App
 from state.kinds.catalog import KINDS, WRITTEN_BY_PEOPLE, WRITTEN_BY_PROCESSES
 from state.kinds.demand import Demand
@@ -91,6 +93,14 @@ SAMPLES: list[tuple[type[Resource], dict[str, Any]]] = [
                                 "endpoint": {"host": "127.0.0.1", "port": 21000, "incarnation": f"{HOME}-1"},
                                 "lastTermination": {"reason": "OOMKilled", "exitCode": 137, "at": NOW}}}),
     (App, {"spec": {"keySha256": "a" * 64, "template": "demo"}}),
+    (AccessPolicy, {"spec": {"reverifyAfter": "12h", "rules": [
+        {"email": "a@example.com", "role": "admin"},
+        {"provider": "github", "emailDomain": "example.com", "organization": "acme", "team": "acme/a",
+         "users": ["github:1"], "template": "demo"},
+        {"provider": "any", "allow": False},
+    ]}}),
+    (Account, {"spec": {"user": "github:1", "claims": {"login": "Alice", "emails": ["a@example.com"]},
+                        "claimsAt": NOW, "decision": "Approved", "signedOutAt": NOW, "epoch": 3}}),
     (Home, {"spec": {"template": "demo", "owner": {"userContainer": "a", "uid": "1", "user": "local:a"}},
             "status": {"tombstonedAt": NOW}}),
     (Incarnation, {"spec": {"home": HOME, "userContainer": "1", "number": 1, "specHash": "x", "port": 80,

@@ -37,6 +37,10 @@ def app(name: str, *, key: str = "a", template: str = "demo") -> str:
     return f"kind: App\nmetadata: {{name: {name}}}\nspec: {spec}\n"
 
 
+def policy(*rules: str, name: str = "default") -> str:
+    return f"kind: AccessPolicy\nmetadata: {{name: {name}}}\nspec:\n  rules: [{', '.join(rules)}]\n"
+
+
 def together(*documents: str) -> str:
     return "---\n".join(documents)
 

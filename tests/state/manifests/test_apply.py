@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from state.kinds.access_policy import AccessPolicy
 from state.kinds.app import App
 from state.kinds.report import ManifestFile
 from state.kinds.resource import Truth
@@ -22,7 +23,17 @@ from state.manifests.folder import FolderReader
 from state.manifests.ownership import refuse_foreign_edit
 from state.manifests.text import FILE_BYTES_MAX
 from state.store.errors import Conflict, Fenced, ManagedElsewhere
-from tests.state.manifests.rig import ALIAS_BOMB, VARIABLES, Desk, app, template, together, user, users
+from tests.state.manifests.rig import (
+    ALIAS_BOMB,
+    VARIABLES,
+    Desk,
+    app,
+    policy,
+    template,
+    together,
+    user,
+    users,
+)
 
 
 @pytest.fixture
@@ -54,6 +65,24 @@ async def test_objects_of_all_files_come_into_the_store(desk: Desk) -> None:
     assert alice.metadata.finalizers == (DATA_FINALIZER,)
     condition = await desk.applied("a.yaml")
     assert (condition.status, condition.reason, condition.message) == (Truth.TRUE, "Applied", "2 objects")
+
+
+async def test_a_policy_of_a_file_comes_changes_and_goes(desk: Desk) -> None:
+    desk.save(a=policy("{provider: github, organization: acme}"), b=app("shop"))
+    await desk.apply()
+    before = await desk.get(AccessPolicy, "default")
+    assert before.metadata.managed_by == "file:a.yaml"
+    assert [rule.organization for rule in before.spec.rules] == ["acme"]
+    revision = await desk.store.revision()
+    await desk.apply()
+    assert await desk.store.revision() == revision, "what stands is not written again"
+    desk.save(a=policy("{provider: github, organization: other}", "{provider: any, allow: false}"))
+    await desk.apply()
+    after = await desk.get(AccessPolicy, "default")
+    assert (after.uid, after.metadata.generation) == (before.uid, before.metadata.generation + 1)
+    desk.remove("a")
+    await desk.apply()
+    assert await desk.names(AccessPolicy) == []
 
 
 async def test_an_edit_raises_the_generation_and_keeps_the_uid(desk: Desk) -> None:
@@ -135,6 +164,16 @@ BROKEN = {
     "an alias bomb": (f"{WHOLE}---\n{ALIAS_BOMB}", 18, "200000 values"),
     "too large": (WHOLE + "# filler\n" * (FILE_BYTES_MAX // 9), LARGE_LINE, "larger than 1 MiB"),
     "too deep": (f"{WHOLE}---\nkind: {'[' * 2000}{']' * 2000}\n", 13, "deep"),
+    "a rule misspelt": (together(WHOLE, policy("{provider: any, alow: false}")), 16, "alow"),
+    "a rule for whomever": (together(WHOLE, policy("{role: admin}")), 16, "everybody"),
+    "an organization without GitHub": (together(WHOLE, policy("{organization: a}")), 16, "GitHub's"),
+    "a refusal with a role": (
+        together(WHOLE, policy("{provider: any, allow: false, role: admin}")),
+        16,
+        "allow: false",
+    ),
+    "a domain with its @": (together(WHOLE, policy("{emailDomain: '@a.b'}")), 16, "emailDomain"),
+    "too many rules": (together(WHOLE, policy(*["{provider: any}"] * 257)), 16, "257 entries"),
     "a tag": (WHOLE.replace("port: 8080", "port: !!python/object:os.system 8080"), 3, "tag"),
 }
 """What may be wrong with a file: its text, the line that is named, and a word of what is said."""
@@ -502,6 +541,20 @@ async def test_a_template_of_others_is_not_deleted_under_them(desk: Desk) -> Non
     await desk.apply()
     assert await desk.names(ContainerTemplate) == ["demo", "other"]
     assert seat.name in (await desk.applied("a.yaml")).message
+
+
+async def test_a_template_that_a_policy_gives_stays_as_long_as_the_policy_does(desk: Desk) -> None:
+    rule = "{provider: any, template: demo}"
+    desk.save(a=template(), b=together(policy(rule), template("other")))
+    await desk.apply()
+    desk.remove("a")
+    await desk.apply()
+    assert "demo" in await desk.names(ContainerTemplate)
+    assert "AccessPolicy default" in (await desk.applied("a.yaml")).message
+    desk.save(b=together(policy("{provider: any, allow: false}"), template("other")))
+    assert (await desk.apply()).retry
+    await desk.apply()
+    assert await desk.names(ContainerTemplate) == ["other"]
 
 
 # Writing beside others

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,12 +10,14 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from state.kinds.access_policy import RULES_COUNT_MAX, AccessPolicy, Role
 from state.kinds.app import App
 from state.kinds.template import ContainerTemplate
 from state.kinds.user_container import DATA_FINALIZER, Power, UserContainer
+from state.manifests.folder import FolderReader
 from state.manifests.parse import parse_manifest
 from state.manifests.problem import ManifestError
-from tests.state.manifests.rig import ALIAS_BOMB, app, parsed, problems, template, together, user
+from tests.state.manifests.rig import ALIAS_BOMB, app, parsed, policy, problems, template, together, user
 
 DESIGN = """
     apiVersion: mcp-gateway/v1
@@ -43,11 +46,19 @@ DESIGN = """
     kind: UserContainer
     metadata: {name: alice}
     spec: {user: "github:583231", template: getgather, power: Auto, overrides: {resources: {memory: 2Gi}}}
+    ---
+    kind: AccessPolicy
+    metadata: {name: default}
+    spec:
+      rules:
+        - {provider: google, emailDomain: example.com, template: getgather, role: admin}
+        - {provider: github, organization: acme, template: getgather}
+        - {provider: any, allow: false}
 """
 
 
 def test_the_designs_manifest_is_understood() -> None:
-    getgather, alice = (one.resource for one in parsed(DESIGN))
+    getgather, alice, default = (one.resource for one in parsed(DESIGN))
     assert isinstance(getgather, ContainerTemplate)
     assert isinstance(alice, UserContainer)
     assert getgather.spec.image == "demo:1"
@@ -55,6 +66,9 @@ def test_the_designs_manifest_is_understood() -> None:
     assert getgather.spec.idle.stop_after == 3600
     assert alice.spec.overrides.resources.memory == 2 << 30
     assert alice.metadata.managed_by == "file:team.yaml"
+    assert isinstance(default, AccessPolicy)
+    assert [rule.allow for rule in default.spec.rules] == [True, True, False]
+    assert default.spec.rules[0].role is Role.ADMIN
 
 
 def test_a_user_container_of_a_file_has_the_finalizer_that_keeps_its_data() -> None:
@@ -128,8 +142,8 @@ REFUSED = [
     Refused("a kind that is a list", "kind: [App]\n", 1, "kind takes a word", "App"),
     Refused("a kind misspelt", "kind: UserContainers\n", 1, "unknown kind", "did you mean UserContainer?"),
     Refused("a kind of something else", "kind: Deployment\n", 1, "unknown kind", "write one of"),
-    Refused("a kind that comes later", "kind: AccessPolicy\n", 1, "not understood by this version", "later"),
     Refused("a kind of the processes", "kind: Home\n", 1, "by the processes alone", "remove"),
+    Refused("an account", "kind: Account\n", 1, "by the processes alone", "remove"),
     Refused("another version", "apiVersion: v1\n" + user("a"), 1, "apiVersion", "'mcp-gateway/v1'"),
     Refused("no spec", "kind: App\nmetadata: {name: a}\n", 1, "spec is missing", "add it"),
     Refused("a name that is no label", user("Alice"), 2, "metadata.name", "DNS label"),
@@ -200,6 +214,42 @@ REFUSED = [
         "keep one",
     ),
     Refused("two of a key", together(app("a"), app("b")), 5, "its key", "keep one"),
+    Refused(
+        "a policy without rules", policy().replace("  rules: []", "  {}"), 4, "rules is missing", "add it"
+    ),
+    Refused(
+        "a condition misspelt", policy("{provider: github, orgnization: a}"), 4, "rules[0]", '"organization"?'
+    ),
+    Refused("an organization of nobody's", policy("{organization: a}"), 4, "GitHub's", "provider: github"),
+    Refused(
+        "a refusal that gives a role",
+        policy("{provider: any}", "{provider: any, allow: false, role: admin}"),
+        4,
+        "rules[1]: a rule with allow: false",
+        "leave them out",
+    ),
+    Refused("a rule for whomever", policy("{template: demo}"), 4, "speaks of everybody", "provider: any"),
+    Refused(
+        "a condition left blank",
+        policy("{provider: github, organization: }"),
+        4,
+        "organization is left blank",
+        "remove it",
+    ),
+    Refused("a list without users", policy("{provider: any, users: []}"), 4, "users is left blank", "remove"),
+    Refused("a domain with its @", policy("{emailDomain: '@a.b'}"), 4, "emailDomain", "like example.com"),
+    Refused("a team alone", policy("{provider: github, team: a}"), 4, '"a" does not', "acme/developers"),
+    Refused(
+        "a role that nobody has", policy("{provider: any, role: root}"), 4, '"root"', "'user' or 'admin'"
+    ),
+    Refused(
+        "more rules than there may be",
+        policy(*["{provider: any}"] * (RULES_COUNT_MAX + 1)),
+        4,
+        f"has {RULES_COUNT_MAX + 1} entries",
+        f"{RULES_COUNT_MAX} at most",
+    ),
+    Refused("a policy twice", together(policy(), policy()), 6, "first in line 1", "keep one"),
 ]
 
 
@@ -228,6 +278,14 @@ def test_pyyamls_own_parser_understands_the_same(monkeypatch: pytest.MonkeyPatch
     assert parsed(DESIGN) == fast
 
 
+def test_the_example_of_a_policy_is_understood_and_read_by_nobody_yet() -> None:
+    path = Path(__file__).parents[3] / "manifests" / "access.yaml.example"
+    (one,) = parse_manifest("access.yaml", path.read_bytes(), {})
+    assert isinstance(one.resource, AccessPolicy)
+    read = FolderReader(path.parent, {"CONTAINER_IMAGE": "demo:1"}).read()
+    assert not any(file.path.startswith("access.") for file in read.files)
+
+
 def test_every_problem_of_every_document_is_told_at_once() -> None:
     found = problems(together(user("Alice"), "kind: Nothing\n", template(), user("bob", power="off")))
     assert [problem.place.line for problem in found] == [2, 5, 13]
@@ -242,6 +300,15 @@ def test_what_a_problem_quotes_is_never_a_value_of_env_or_a_user() -> None:
     found = problems(together(_spec("env: {TOKEN: 1234567890}"), user("a", of="who@example.com!")))
     assert len(found) == 2
     assert not any("1234567890" in str(problem) or "example.com" in str(problem) for problem in found)
+
+
+@pytest.mark.parametrize(
+    "field", ["email: carol", "emailDomain: carol@b.c", "users: [carol]", "users: carol"]
+)
+def test_what_a_problem_quotes_is_never_whom_a_rule_is_about(field: str) -> None:
+    (found,) = problems(policy(f"{{provider: any, {field}}}"))
+    assert field.partition(":")[0] in found.what
+    assert "carol" not in str(found)
 
 
 @dataclass(frozen=True)

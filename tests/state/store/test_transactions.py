@@ -176,6 +176,21 @@ async def test_a_unique_key_has_one_holder(store: Store) -> None:
     assert found == other
 
 
+async def test_unique_keys_are_counted_by_what_they_begin_with(store: Store) -> None:
+    async def count(prefix: str) -> int:
+        return await store.read(lambda tx: tx.count_unique_keys(UserContainer, prefix))
+
+    await store.transact(lambda tx: [tx.create(user(name)) for name in ("al", "alice", "bob")], actor=ACTOR)
+    await store.transact(lambda tx: tx.create(app("shop", "a")), actor=ACTOR)
+    assert [await count(prefix) for prefix in ("seat:github:al", "seat:github:al/", "s", "t", "key:")] == [
+        *(2, 1, 3, 0, 0)
+    ]
+    bob = await stored(store, "bob")
+    await store.transact(lambda tx: tx.delete(bob), actor=ACTOR)
+    still = await store.read(lambda tx: tx.get(UserContainer, "bob"))
+    assert await count("seat:") == (2 if still is None else 3), "what has finalizers holds its keys still"
+
+
 async def test_a_unique_key_follows_the_spec(store: Store) -> None:
     shop = await store.transact(lambda tx: tx.create(app("shop", "a")), actor=ACTOR)
     await store.transact(lambda tx: tx.update_spec(shop.replaced(spec=app("shop", "b").spec)), actor=ACTOR)

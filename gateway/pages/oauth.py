@@ -1,0 +1,121 @@
+"""What programs ask of the gateway: metadata, keys, registration, tokens. JSON, without cookies.
+
+Decides the HTTP around it: bounds on bodies, how often, who may read it; what is answered is
+:mod:`gateway.auth.oauth`'s. Next: :mod:`gateway.pages.consent`, the one step that is a person's.
+"""
+
+from typing import Final
+from urllib.parse import parse_qsl
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+
+from gateway.auth.resources import METADATA_PATH
+from gateway.doors import wait_believed
+from gateway.pages.answers import answered, asked_of
+from gateway.pages.desk import Desk
+from gateway.problems import Problem, bad_request, not_found
+from gateway.routes.path import AmbiguousPathError, normalized
+from gateway.throttles import refuse_hasty
+
+BODY_BYTES_MAX: Final = 64 << 10
+FIELDS_MAX: Final = 64
+METADATA_S: Final = 300  # how long a client may keep what rarely changes
+FORM: Final = "application/x-www-form-urlencoded"
+
+
+def add_oauth(app: FastAPI, desk: Desk) -> None:
+    programs = OAuthPages(desk)
+    get, post = ["GET", "HEAD"], ["POST"]
+    for path, endpoint, methods in (
+        ("/.well-known/oauth-authorization-server", programs.server_metadata, get),
+        ("/.well-known/openid-configuration", programs.server_metadata, get),
+        ("/.well-known/jwks.json", programs.keys, get),
+        (METADATA_PATH, programs.resource_metadata, get),
+        (METADATA_PATH + "/{path:path}", programs.resource_metadata, get),
+        ("/register", programs.register, post),
+        ("/token", programs.token, post),
+        ("/revoke", programs.revoke, post),
+    ):
+        app.add_api_route(path, endpoint, methods=methods, response_model=None)
+
+
+class OAuthPages:
+    """The endpoints, over one desk."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def server_metadata(self, request: Request) -> Response:
+        is_openid = asked_of(request).path.endswith("openid-configuration")
+        oauth = self._desk.oauth
+        return _cacheable(oauth.openid_metadata() if is_openid else oauth.metadata())
+
+    async def keys(self, request: Request) -> Response:
+        del request
+        return _cacheable(await self._desk.oauth.jwks())
+
+    async def resource_metadata(self, request: Request, path: str = "") -> Response:
+        """Of the MCP address whose path follows; of the plainest one where none does."""
+        del path
+        await wait_believed(self._desk.table)
+        asked, resources = asked_of(request), self._desk.resources
+        named = asked.path.removeprefix(METADATA_PATH)
+        origin = self._desk.sites.public(asked.site).origin
+        resource = resources.canonical(origin + named) if _is_plain(named) else None
+        if resource is None:
+            raise not_found("No MCP server has this address.")
+        return _cacheable(self._desk.oauth.resource_metadata(resource))
+
+    async def register(self, request: Request) -> Response:
+        refuse_hasty(self._desk.throttles.register, asked_of(request))
+        content_type = request.headers.get("content-type", "")
+        return answered(await self._desk.oauth.register(await _body(request), content_type))
+
+    async def token(self, request: Request) -> Response:
+        refuse_hasty(self._desk.throttles.token, asked_of(request))
+        await wait_believed(self._desk.table)
+        return answered(await self._desk.oauth.token(await _pairs(request), _headers(request)))
+
+    async def revoke(self, request: Request) -> Response:
+        refuse_hasty(self._desk.throttles.token, asked_of(request))
+        return answered(await self._desk.oauth.revoke(await _pairs(request), _headers(request)))
+
+
+def _headers(request: Request) -> dict[bytes, bytes]:
+    """Raises Problem (400) where credentials stand twice."""
+    head = asked_of(request).head
+    if b"authorization" in head.doubled:
+        raise bad_request("Send exactly one Authorization header.", "DoubledAuthorization")
+    return head.values
+
+
+def _is_plain(path: str) -> bool:
+    try:
+        return not path or normalized(path.encode()) == path
+    except (AmbiguousPathError, UnicodeEncodeError):
+        return False
+
+
+def _cacheable(content: object) -> Response:
+    return JSONResponse(content, headers={"cache-control": f"public, max-age={METADATA_S}"})
+
+
+async def _pairs(request: Request) -> list[tuple[str, str]]:
+    """A form's fields, doubled ones too. Raises Problem (400, 413)."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+        raise bad_request(f"Send the parameters as {FORM}.", "NotAForm")
+    try:
+        body = (await _body(request)).decode()
+        return parse_qsl(body, keep_blank_values=True, max_num_fields=FIELDS_MAX)
+    except ValueError:
+        raise bad_request("The form cannot be read.", "MalformedForm") from None
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > BODY_BYTES_MAX:
+            raise Problem(413, "The request is too large", "Send less.", reason="BodyTooLarge")
+    return bytes(body)

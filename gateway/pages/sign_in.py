@@ -1,0 +1,127 @@
+"""Signing in and out at pages: the choice of a provider, the way back from it, and the developer's link.
+
+Decides where a person goes next; whether they may come in is :mod:`gateway.auth.people`'s. Never a loop: who
+comes back without a session gets a page that says why. Who left for a program's
+sake comes back to :mod:`gateway.pages.consent`.
+"""
+
+from typing import Final
+
+from fastapi import Request
+from fastapi.responses import Response
+
+from gateway.asked import Asked
+from gateway.auth.browser import BrowserCookie, form_token, is_form_token
+from gateway.auth.identity import Identity
+from gateway.auth.local import local_identity, redeem_sign_in_code
+from gateway.doors import wait_believed
+from gateway.pages.answers import asked_of, page, see_other
+from gateway.pages.consent import ConsentPages
+from gateway.pages.desk import Desk
+from gateway.pages.forms import CSRF_FIELD, read_fields, read_form
+from gateway.pages.render import draw
+from gateway.pages.welcome import PROVIDER_TARGETS, refuse_unwelcome
+from gateway.problems import Problem, bad_request, forbidden, not_found
+from gateway.throttles import refuse_hasty
+from state.kinds.account import Account
+
+_MEANT: Final = "signin"
+
+
+class SignInPages:
+    """The endpoints, over one desk."""
+
+    def __init__(self, desk: Desk, consent: ConsentPages) -> None:
+        self._desk = desk
+        self._consent = consent
+        self._cookie = BrowserCookie("mcpgw-browser", is_https=desk.sites.scheme == "https")
+
+    async def show(self, request: Request, code: str | None = None) -> Response:
+        """Without a code: how to come in. With one: in, unless the browser only looks ahead."""
+        asked = asked_of(request)
+        if code is not None:
+            return await self._by_link(asked, request.method, code)
+        visitor = await self._desk.sessions.visitor(asked.head)
+        if visitor is not None and self._desk.people.admitted(visitor.user) is not None:
+            return see_other("/")
+        return self._page(asked)
+
+    async def leave_for_provider(self, request: Request) -> Response:
+        """The form of a provider's button."""
+        asked = asked_of(request)
+        refuse_hasty(self._desk.throttles.sign_in, asked)
+        fields = await read_fields(request)
+        if not is_form_token(self._cookie.secrets(asked.head), fields.get(CSRF_FIELD, ""), _MEANT):
+            raise forbidden(
+                "This form is older than ten minutes, or the browser keeps no cookies. Allow cookies for "
+                "this address, reload the sign-in page and try again.",
+                "BadCsrfToken",
+            )
+        departed = await self._desk.logins.depart(fields.get("provider", ""), asked.head, {"for": "account"})
+        return see_other(departed.url, set_cookie=departed.set_cookie)
+
+    async def come_back(self, request: Request) -> Response:
+        """Where every provider sends people back to."""
+        asked = asked_of(request)
+        refuse_hasty(self._desk.throttles.sign_in, asked)
+        await wait_believed(self._desk.table)
+        params = _single(request)
+        returned = await self._desk.logins.arrive(params, asked.head)
+        account = await self.remember(returned.identity)
+        if returned.purpose.get("for") == "program":
+            return await self._consent.go_on(account, returned.purpose)
+        return await self._enter(account)
+
+    async def sign_out(self, request: Request) -> Response:
+        visitor = await self._desk.signed_in(asked_of(request).head)
+        await read_form(request, visitor)
+        return see_other("/signin", set_cookie=await self._desk.sessions.close(visitor))
+
+    # Leaves
+
+    async def remember(self, identity: Identity) -> Account:
+        """What the provider said is on record, and known to every worker, before anything follows from it."""
+        return await self._desk.accounts.remember(identity)
+
+    async def _enter(self, account: Account) -> Response:
+        """A session under a new id, whatever the browser brought along."""
+        refuse_unwelcome(self._desk, account)
+        cookie = await self._desk.sessions.open(account.spec.user)
+        return see_other("/", set_cookie=cookie)
+
+    async def _by_link(self, asked: Asked, method: str, code: str) -> Response:
+        if not self._desk.local_sign_in:
+            raise not_found("Links do not sign in here: an identity provider does.")
+        if await self._desk.sessions.visitor(asked.head) is not None:
+            return see_other("/")
+        if method != "GET" or b"prefetch" in asked.head.values.get(b"sec-purpose", b""):
+            raise Problem(425, "Not yet", "The link is for a person who follows it.", reason="Prefetch")
+        await wait_believed(self._desk.table)  # before the code is used up
+        user = await redeem_sign_in_code(self._desk.tickets, code)
+        if user is None:
+            return self._page(asked, status=403, link_failed=True)
+        account = await self.remember(local_identity())
+        await self._desk.ensure_seat(account.spec.user)
+        return await self._enter(account)
+
+    def _page(self, asked: Asked, *, status: int = 200, link_failed: bool = False) -> Response:
+        secret = self._cookie.kept_or_new(asked.head)
+        body = draw(
+            "signin.html",
+            local=self._desk.local_sign_in,
+            failed=link_failed,
+            providers=self._desk.logins.choices,
+            csrf=form_token(secret, _MEANT),
+        )
+        response = page(body, status=status, form_targets=PROVIDER_TARGETS)
+        response.headers["set-cookie"] = self._cookie.set(secret)
+        return response
+
+
+def _single(request: Request) -> dict[str, str]:
+    """The query of a provider's answer. Raises Problem (400) where a parameter stands twice."""
+    pairs = request.query_params.multi_items()
+    params = dict(pairs)
+    if len(params) != len(pairs):
+        raise bad_request("The provider's answer has a parameter twice. Begin anew.", "DoubledParameter")
+    return params

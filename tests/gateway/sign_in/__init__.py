@@ -1,0 +1,1 @@
+"""Signing in, and what it is good for, on the wire."""

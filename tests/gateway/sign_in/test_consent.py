@@ -1,0 +1,211 @@
+"""What a program asks of a person: shown before anything else, answered in that browser, each time anew."""
+
+import html
+from typing import Any
+
+import pytest
+
+from tests.gateway.rig import bearer
+from tests.gateway.sign_in.browser import CALLBACK, Browser, Program, Seen, program
+from tests.gateway.sign_in.conftest import ANN_USER, Place
+
+
+async def connected(place: Place, browser: Browser | None = None) -> tuple[Program, dict[str, Any]]:
+    """A program that Ann has just allowed, and its tokens."""
+    asking = await program(place.rig)
+    browser = browser or Browser(place.rig)
+    page = await browser.visit(asking.url())
+    answer = await browser.submit(page, "/authorize", provider="github")
+    status, tokens = await asking.redeem(answer)
+    assert status == 200, tokens
+    return asking, tokens
+
+
+async def call(
+    place: Place, token: str, path: str = "/mcp", **headers: str
+) -> tuple[int, Any, dict[str, str]]:
+    async with place.rig.request("POST", path, headers=bearer(token, None, **headers), data=b"{}") as answer:
+        return answer.status, await answer.json(), dict(answer.headers)
+
+
+async def test_a_program_is_connected_and_reaches_the_persons_own_container(place: Place) -> None:
+    _, tokens = await connected(place)
+    assert tokens["token_type"] == "Bearer"
+    assert tokens["scope"] == "mcp"
+    status, seen, _ = await call(place, tokens["access_token"])
+    assert (status, seen["container"]) == (200, "ann")
+
+
+async def test_the_page_says_who_asks_for_what_and_where_the_answer_goes(place: Place) -> None:
+    asking = await program(place.rig, "Sheet <b>Bot</b>")
+    page = await Browser(place.rig).visit(asking.url())
+    text = html.unescape(page.text)
+    assert "Sheet <b>Bot</b>" in text
+    assert f"{place.rig.origin}/mcp" in text
+    assert "127.0.0.1" in text
+    assert "Allow, and sign in with GitHub" in text
+    assert "Allow, and sign in with Example ID" in text
+
+
+@pytest.mark.negative(8)
+async def test_html_in_a_programs_name_is_text_wherever_it_is_shown(place: Place) -> None:
+    asking = await program(place.rig, "<script>alert(1)</script>")
+    browser = Browser(place.rig)
+    page = await browser.visit(asking.url())
+    assert "<script>alert" not in page.text
+    answer = await browser.submit(page, "/authorize", provider="github")
+    await asking.redeem(answer)
+    account = await browser.visit("/")
+    assert "alert(1)" in account.text
+    assert "<script>alert" not in account.text
+
+
+async def test_nobody_is_sent_to_a_provider_before_they_consented(place: Place) -> None:
+    asking = await program(place.rig)
+    browser = Browser(place.rig)
+    page = await browser.visit(asking.url())
+    assert not place.github.broken.asked
+    assert "mcpgw-state" not in browser.cookies[f"localhost:{place.rig.port}"], "only after approval"
+    left = await browser.depart(page, "/authorize", provider="github")
+    assert left.headers["Location"].startswith(place.github.url)
+    assert "mcpgw-state" in browser.cookies[f"localhost:{place.rig.port}"]
+
+
+async def test_who_does_not_allow_it_sends_the_program_away_with_an_error(place: Place) -> None:
+    asking = await program(place.rig)
+    browser = Browser(place.rig)
+    answer = await browser.submit(await browser.visit(asking.url()), "/authorize", decision="deny")
+    assert answer.url.startswith(CALLBACK)
+    assert answer.query["error"] == "access_denied"
+    assert answer.query["state"] == asking.state
+    assert answer.query["iss"] == place.rig.origin
+    assert not place.github.broken.asked
+
+
+async def test_who_is_signed_in_goes_nowhere_else(place: Place) -> None:
+    browser = Browser(place.rig)
+    await browser.sign_in("github")
+    place.github.broken.asked.clear()
+    asking = await program(place.rig)
+    page = await browser.visit(asking.url())
+    assert 'value="allow"' in page.text
+    answer = await browser.submit(page, "/authorize", decision="allow")
+    assert answer.query["iss"] == place.rig.origin
+    status, tokens = await asking.redeem(answer)
+    assert status == 200
+    assert not place.github.broken.asked
+    assert (await call(place, tokens["access_token"]))[1]["container"] == "ann"
+
+
+@pytest.mark.negative(20)
+async def test_what_an_attacker_allowed_a_victim_does_not_complete(place: Place) -> None:
+    asking = await program(place.rig)
+    attacker, victim = Browser(place.rig), Browser(place.rig)
+    left = await attacker.depart(await attacker.visit(asking.url()), "/authorize", provider="github")
+    seen = await victim.visit(left.headers["Location"])
+    assert (seen.status, "OtherBrowser" in seen.text) == (403, True)
+    assert not any(url.startswith(CALLBACK) for url in victim.visited)
+
+
+@pytest.mark.negative(21)
+async def test_the_answer_of_another_browser_is_refused(place: Place) -> None:
+    asking = await program(place.rig)
+    page = await Browser(place.rig).visit(asking.url())
+    signed_in = Browser(place.rig)
+    await signed_in.sign_in("github")
+    for other in (Browser(place.rig), signed_in):
+        for decision in ("allow", "deny"):
+            seen = await other.submit(page, "/authorize", decision=decision)
+            assert (seen.status, "BadCsrfToken" in seen.text) == (403, True)
+
+
+async def test_the_answer_to_one_program_is_none_to_another(place: Place) -> None:
+    first, second = await program(place.rig), await program(place.rig)
+    browser = Browser(place.rig)
+    await browser.sign_in("github")
+    page = await browser.visit(first.url())
+    query = second.url().partition("?")[2]
+    seen = await browser.submit(page, "/authorize", decision="allow", query=query)
+    assert seen.status == 403
+
+
+@pytest.mark.negative(25)
+async def test_the_page_may_not_be_framed(place: Place) -> None:
+    page = await Browser(place.rig).visit((await program(place.rig)).url())
+    assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
+    assert page.headers["X-Frame-Options"] == "DENY"
+
+
+@pytest.mark.negative(28)
+async def test_a_new_program_and_the_same_one_again_ask_again(place: Place) -> None:
+    browser = Browser(place.rig)
+    asking, _ = await connected(place, browser)
+    for again in (asking, await program(place.rig)):
+        page = await browser.visit(again.url())
+        assert (page.status, 'value="allow"' in page.text) == (200, True)
+
+
+async def test_a_provider_that_was_not_offered_is_refused(place: Place) -> None:
+    browser = Browser(place.rig)
+    page = await browser.visit((await program(place.rig)).url())
+    for chosen in ({}, {"provider": "evil"}, {"decision": "allow"}):
+        seen = await browser.submit(page, "/authorize", **chosen)
+        assert (seen.status, "NoProvider" in seen.text) == (400, True)
+
+
+@pytest.mark.parametrize(
+    "differs",
+    [
+        pytest.param({"client_id": "unknown"}, id="n9_an_unknown_client"),
+        pytest.param({"redirect_uri": "https://evil.example/"}, id="n10_a_foreign_redirect"),
+        pytest.param({"redirect_uri": "http://127.0.0.1:9/other"}, id="n11_another_loopback_path"),
+        pytest.param({"redirect_uri": "http://localhost:9/callback"}, id="n12_localhost_for_127_0_0_1"),
+        pytest.param({"client_id": None}, id="no_client"),
+    ],
+)
+async def test_nobody_is_redirected_to_an_address_nobody_vouches_for(
+    place: Place, differs: dict[str, str | None]
+) -> None:
+    asking = await program(place.rig)
+    seen = await Browser(place.rig).step(asking.url(**differs))
+    assert (seen.status, "BadAuthorization" in seen.text) == (400, True)
+    assert "Location" not in seen.headers
+
+
+@pytest.mark.parametrize(
+    ("differs", "error"),
+    [
+        pytest.param({"code_challenge": None}, "invalid_request", id="n13_no_pkce"),
+        pytest.param({"code_challenge_method": "plain"}, "invalid_request", id="n14_plain"),
+        pytest.param({"code_challenge_method": None}, "invalid_request", id="n15_no_method"),
+        pytest.param({"resource": "https://evil.example/mcp"}, "invalid_target", id="n16_foreign_resource"),
+        pytest.param({"response_type": "token"}, "unsupported_response_type", id="n17_token"),
+    ],
+)
+async def test_a_bad_request_is_told_to_the_program_with_the_issuer(
+    place: Place, differs: dict[str, str | None], error: str
+) -> None:
+    asking = await program(place.rig)
+    seen = await Browser(place.rig).step(asking.url(**differs))
+    answer = Seen(303, seen.headers["Location"], "", {})
+    assert seen.status == 303
+    assert answer.url.startswith(CALLBACK)
+    assert (answer.query["error"], answer.query["iss"], answer.query["state"]) == (
+        *(error, place.rig.origin, asking.state),
+    )
+
+
+async def test_a_person_who_may_not_come_in_is_told_and_the_program_gets_nothing(strict: Place) -> None:
+    asking = await program(strict.rig)
+    browser = Browser(strict.rig)
+    seen = await browser.submit(await browser.visit(asking.url()), "/authorize", provider="github")
+    assert (seen.status, "NotAdmitted" in seen.text) == (403, True)
+    assert not any(url.startswith(CALLBACK) for url in browser.visited)
+
+
+async def test_the_code_came_with_a_session_of_ones_own(place: Place) -> None:
+    browser = Browser(place.rig)
+    await connected(place, browser)
+    account = await browser.visit("/")
+    assert (account.status, ANN_USER in account.text) == (200, True)
+    assert "A program" in account.text

@@ -1,0 +1,245 @@
+"""From the sign-in page to a session and back out, with providers that behave and with ones that do not."""
+
+import pytest
+
+from gateway.settings import GatewaySettings
+from state.kinds.access_policy import Rule
+from state.kinds.account import Account, Decision
+from tests.gateway.providers.github_stand_in import GitHubStandIn, Person
+from tests.gateway.rig import container, gateway
+from tests.gateway.sign_in.browser import Browser
+from tests.gateway.sign_in.conftest import ANN_USER, BOB_USER, Place, settings_of
+
+
+async def account_of(place: Place, user: str) -> Account | None:
+    accounts = await place.rig.read(lambda tx: tx.list(Account))
+    return next((one for one in accounts if one.spec.user == user), None)
+
+
+async def test_somebody_new_goes_from_the_address_bar_to_their_account(place: Place) -> None:
+    browser = Browser(place.rig)
+    seen = await browser.visit("/")
+    assert seen.url.endswith("/signin")
+    assert "Continue with GitHub" in seen.text
+    assert "Continue with Example ID" in seen.text
+    assert "terminal" not in seen.text, "no link where a provider is configured"
+    seen = await browser.submit(seen, "/signin", provider="github")
+    assert (seen.status, seen.url) == (200, f"{place.rig.origin}/")
+    assert ANN_USER in seen.text
+    account = await account_of(place, ANN_USER)
+    assert account is not None
+    assert account.spec.claims.emails == ("ann@example.com",)
+    assert account.spec.claims.organizations is None, "nobody asked"
+
+
+async def test_an_oidc_subject_is_another_account_than_a_github_id(place: Place) -> None:
+    place.oidc.subject = "583231"
+    browser = Browser(place.rig)
+    seen = await browser.sign_in("oidc")
+    assert "oidc:583231" in seen.text
+    assert await account_of(place, "oidc:583231") is not None
+    assert await account_of(place, ANN_USER) is None
+
+
+@pytest.mark.negative(33)
+async def test_the_same_address_at_another_provider_is_a_separate_account(place: Place) -> None:
+    place.oidc.claims = {"email": "ann@example.com", "email_verified": True}
+    for provider in ("github", "oidc"):
+        await Browser(place.rig).sign_in(provider)
+    accounts = await place.rig.read(lambda tx: tx.list(Account))
+    assert len({one.spec.user for one in accounts}) == 2
+    assert {one.spec.claims.emails for one in accounts} == {("ann@example.com",)}
+
+
+@pytest.mark.negative(33)
+async def test_an_unverified_address_says_nothing(strict: Place) -> None:
+    await strict.rig.add_policy(Rule(provider="oidc", email="ann@example.com"))
+    strict.oidc.claims = {"email": "ann@example.com", "email_verified": False}
+    seen = await Browser(strict.rig).sign_in("oidc")
+    assert seen.status == 403
+    strict.oidc.claims = {"email": "ann@example.com", "email_verified": True}
+    seen = await Browser(strict.rig).sign_in("oidc")
+    assert (seen.status, seen.url) == (200, f"{strict.rig.origin}/")
+
+
+@pytest.mark.negative(20)
+async def test_what_one_browser_began_another_cannot_end(place: Place) -> None:
+    attacker, victim = Browser(place.rig), Browser(place.rig)
+    left = await attacker.depart(await attacker.visit("/signin"), "/signin", provider="github")
+    seen = await victim.visit(left.headers["Location"])
+    assert (seen.status, "OtherBrowser" in seen.text) == (403, True)
+    assert not any(name == "mcpgw" for jar in victim.cookies.values() for name in jar)
+    seen = await attacker.visit(left.headers["Location"])
+    assert seen.status == 200, "the one who began it is not hindered"
+
+
+@pytest.mark.negative(22)
+async def test_a_state_is_good_once(place: Place) -> None:
+    browser = Browser(place.rig)
+    await browser.sign_in("github")
+    callback = next(url for url in browser.visited if "/auth/callback" in url)
+    seen = await browser.step(callback)
+    assert (seen.status, "BadState" in seen.text) == (403, True)
+
+
+@pytest.mark.negative(23)
+async def test_a_state_is_good_for_ten_minutes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.auth.login.BROWSER_S", 0.0)
+    seen = await Browser(place.rig).sign_in("github")
+    assert (seen.status, "BadState" in seen.text) == (403, True)
+
+
+@pytest.mark.negative(24)
+@pytest.mark.parametrize("query", ["?code=x", "?code=x&state=", "?code=x&state=nonsense", ""])
+async def test_an_answer_without_a_state_is_nobodys(place: Place, query: str) -> None:
+    browser = Browser(place.rig)
+    await browser.depart(await browser.visit("/signin"), "/signin", provider="github")
+    seen = await browser.step(f"/auth/callback{query}")
+    assert seen.status == 403
+
+
+@pytest.mark.negative(27)
+async def test_the_answer_of_another_provider_is_refused(place: Place) -> None:
+    browser = Browser(place.rig)
+    left = await browser.depart(await browser.visit("/signin"), "/signin", provider="oidc")
+    state = next(part for part in left.headers["Location"].split("&") if part.startswith("state="))
+    other = await browser.depart(await browser.visit("/signin"), "/signin", provider="github")
+    back = await browser.step(other.headers["Location"])
+    code = next(
+        part for part in back.headers["Location"].split("?")[1].split("&") if part.startswith("code=")
+    )
+    seen = await browser.step(f"/auth/callback?{code}&{state}")
+    assert seen.status == 403
+    assert await account_of(place, "oidc:subject-1") is None
+
+
+@pytest.mark.negative(32)
+async def test_a_session_that_was_planted_is_not_the_one_that_is_opened(place: Place) -> None:
+    browser = Browser(place.rig)
+    planted = "A" * 43
+    await browser.visit("/signin")
+    browser.cookies[f"localhost:{place.rig.port}"]["mcpgw"] = planted
+    await browser.sign_in("github")
+    opened = browser.cookies[f"localhost:{place.rig.port}"]["mcpgw"]
+    assert opened != planted
+    other = Browser(place.rig)
+    other.cookies[f"localhost:{place.rig.port}"] = {"mcpgw": planted}
+    assert (await other.visit("/")).url.endswith("/signin")
+
+
+async def test_a_sign_in_form_of_another_browser_is_refused(place: Place) -> None:
+    page = await Browser(place.rig).visit("/signin")
+    seen = await Browser(place.rig).submit(page, "/signin", provider="github")
+    assert (seen.status, "BadCsrfToken" in seen.text) == (403, True)
+
+
+async def test_a_browser_that_keeps_no_cookies_is_told_so_and_never_led_in_circles(place: Place) -> None:
+    browser = Browser(place.rig, keeps_cookies=False)
+    seen = await browser.sign_in("github")
+    assert seen.status == 403
+    assert "Allow cookies" in seen.text
+    assert (await browser.visit("/")).url.endswith("/signin")
+
+
+async def test_two_tabs_of_one_browser_do_not_end_each_other(place: Place) -> None:
+    browser = Browser(place.rig)
+    first = await browser.depart(await browser.visit("/signin"), "/signin", provider="github")
+    second = await browser.depart(await browser.visit("/signin"), "/signin", provider="oidc")
+    for left in (first, second):
+        seen = await browser.visit(left.headers["Location"])
+        assert (seen.status, seen.url) == (200, f"{place.rig.origin}/")
+
+
+async def test_a_provider_that_does_not_exist_is_404(place: Place) -> None:
+    browser = Browser(place.rig)
+    seen = await browser.submit(await browser.visit("/signin"), "/signin", provider="evil")
+    assert seen.status == 404
+
+
+async def test_who_cancels_at_the_provider_is_told_what_next(place: Place) -> None:
+    place.github.cancels = True
+    seen = await Browser(place.rig).sign_in("github")
+    assert seen.status == 403
+    assert "GitHub" in seen.text
+
+
+@pytest.mark.fault(41)
+async def test_a_provider_that_is_down_is_a_page_and_the_others_work(
+    github: GitHubStandIn, place: Place
+) -> None:
+    place.oidc.broken.answer("/token", b"<html>down</html>", status=502)
+    seen = await Browser(place.rig).sign_in("oidc")
+    assert seen.status == 503
+    assert "Example ID" in seen.text
+    assert "Traceback" not in seen.text
+    assert (await Browser(place.rig).sign_in("github")).status == 200
+
+
+async def test_a_wrong_secret_starts_all_the_same_and_names_the_setting_at_sign_in(
+    github: GitHubStandIn,
+) -> None:
+    wrong = {**github.settings, "OAUTH_GITHUB_CLIENT_SECRET": "not-the-secret"}
+    async with gateway(**GatewaySettings.gathered(wrong)) as rig:
+        seen = await Browser(rig).sign_in("github")
+        assert seen.status in (403, 503)
+        assert "OAUTH_GITHUB_CLIENT_SECRET" in seen.text
+        assert "not-the-secret" not in seen.text
+
+
+# Who may come in
+
+
+async def test_by_default_nobody_may_come_in_but_the_admins(strict: Place) -> None:
+    seen = await Browser(strict.rig).sign_in("github")
+    assert (seen.status, "NotAdmitted" in seen.text) == (403, True)
+    strict.oidc.claims = {"email": "Boss@Example.com", "email_verified": True}
+    seen = await Browser(strict.rig).sign_in("oidc")
+    assert (seen.status, seen.url) == (200, f"{strict.rig.origin}/")
+
+
+async def test_a_changed_policy_acts_on_those_who_are_signed_in(place: Place) -> None:
+    browser = Browser(place.rig)
+    assert (await browser.sign_in("github")).status == 200
+    await place.rig.add_policy(Rule(users=(ANN_USER,), allow=False), name="a-first")
+    assert (await browser.visit("/")).status == 403
+    place.github.visitor = "bob"
+    assert BOB_USER in (await Browser(place.rig).sign_in("github")).text
+
+
+async def test_a_rule_that_needs_an_organization_makes_the_provider_ask_for_it(strict: Place) -> None:
+    strict.github.people["carl"] = Person(id=5, login="carl", organizations=["Acme"])
+    strict.github.visitor = "carl"
+    assert (await Browser(strict.rig).sign_in("github")).status == 403
+    await strict.rig.add_policy(Rule(provider="github", organization="acme"))
+    seen = await Browser(strict.rig).sign_in("github")
+    assert (seen.status, seen.url) == (200, f"{strict.rig.origin}/")
+    strict.github.visitor = "ann"
+    assert (await Browser(strict.rig).sign_in("github")).status == 403
+
+
+async def test_who_matches_nothing_may_wait_for_an_admin(github: GitHubStandIn, place: Place) -> None:
+    async with (
+        gateway(**settings_of(github, place.oidc), unmatched_users="pending") as rig,
+        container("ann"),
+    ):
+        await rig.add_template()
+        await rig.applied()
+        browser = Browser(rig)
+        seen = await browser.sign_in("github")
+        assert "waiting for approval" in seen.text
+        assert ANN_USER in seen.text
+        await rig.workers[0]._desk.accounts.decide(ANN_USER, Decision.APPROVED, "test")
+        await rig.applied()
+        seen = await browser.visit("/")
+        assert (seen.status, "Sign out everywhere" in seen.text) == (200, True)
+
+
+async def test_claims_that_are_too_old_mean_signing_in_again(strict: Place) -> None:
+    await strict.rig.add_policy(Rule(provider="github"), reverify_after=1.0)
+    browser = Browser(strict.rig)
+    assert (await browser.sign_in("github")).url == f"{strict.rig.origin}/"
+    import asyncio
+
+    await asyncio.sleep(1.2)
+    assert (await browser.visit("/")).url.endswith("/signin"), "once, and not in circles"
+    assert (await browser.sign_in("github")).url == f"{strict.rig.origin}/"
