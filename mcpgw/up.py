@@ -141,18 +141,15 @@ async def _welcome(plan: _Plan, key: str) -> None:
     ports = (plan.gateway.gateway_private_bind, plan.reconciler.reconciler_private_bind)
     for bind in ports:
         await _until_ready(f"http://{bind}/ready")
-    try:
-        link = await _sign_in_link(plan.gateway)
-    except StoreError as error:
-        link = f"none ({error}); ask anew with `.venv/bin/mcpgw sign-in-link`"
+    link = await _way_in(plan.gateway)
     origin = plan.gateway.gateway_origin
     url = f"{origin}/mcp"
     print(
         f"""
 mcp-gateway is up at {origin}
 
-  sign in (once, within 15 minutes):  {link}
-  MCP URL:                            {url}
+  sign in:  {link}
+  MCP URL:  {url}
 
 List the tools of a container of your own; paste this into another terminal:
 
@@ -166,6 +163,16 @@ Ctrl-C stops the gateway; containers keep running.
 """,
         flush=True,
     )
+
+
+async def _way_in(settings: GatewaySettings) -> str:
+    """Where a person signs in: by the link as long as no provider is configured."""
+    if settings.oauth_providers:
+        return f"{settings.gateway_origin}/"
+    try:
+        return f"{await _sign_in_link(settings)}   (once, within 15 minutes)"
+    except StoreError as error:
+        return f"none ({error}); ask anew with `.venv/bin/mcpgw sign-in-link`"
 
 
 async def _sign_in_link(settings: GatewaySettings) -> str:

@@ -65,7 +65,7 @@ def load_secret_key(state_dir: Path, secret_key_file: Path | None) -> SecretKey:
     if secret_key_file is not None:
         return SecretKey(_read(secret_key_file, f"SECRET_KEY_FILE={shown(str(secret_key_file))}"))
     path = usable_directory("STATE_DIR", state_dir) / FILE_NAME
-    name = f"{shown(str(path))} (SECRET_KEY_FILE is not set)"
+    name = f"{FILE_NAME} in STATE_DIR={shown(str(state_dir))} (SECRET_KEY_FILE is not set)"
     try:
         if not path.exists():
             _make(path)
@@ -127,9 +127,11 @@ def _read(path: Path, name: str) -> bytes:
 def _content(path: Path) -> tuple[int, bytes]:
     """Mode and content; of what is no regular file only the mode, without waiting for anything."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         mode = os.fstat(descriptor).st_mode
-        return mode, file.read(FILE_BYTES_MAX + 1) if stat.S_ISREG(mode) else b""
+        return mode, os.read(descriptor, FILE_BYTES_MAX) if stat.S_ISREG(mode) else b""
+    finally:
+        os.close(descriptor)
 
 
 def _decoded(content: bytes) -> bytes | None:

@@ -18,9 +18,18 @@ function signingKey() {
   return { ...privateKey.export({ format: "jwk" }), use: "sig", alg: "RS256", kid: randomBytes(8).toString("hex") };
 }
 
+const known = new Map();
+
 // Whoever is not listed has a verified address: as many people as a test likes may come.
-function claimsOf(login) {
-  return accounts[login] ?? { sub: `sub-of-${login}`, name: login, email: `${login}@example.com`, email_verified: true };
+function subjectOf(login) {
+  const claims = accounts[login] ?? {
+    sub: `sub-of-${login}`,
+    name: login,
+    email: `${login}@example.com`,
+    email_verified: true,
+  };
+  known.set(claims.sub, claims);
+  return claims.sub;
 }
 
 // Allowing the one client is part of signing in: the page of a real provider's consent is not under test.
@@ -42,7 +51,7 @@ function started(issuer) {
     pkce: { required: () => true },
     features: { devInteractions: { enabled: false } },
     interactions: { url: (_, interaction) => `/sign-in/${interaction.uid}` },
-    findAccount: (_, login) => ({ accountId: claimsOf(login).sub, claims: () => claimsOf(login) }),
+    findAccount: (_, sub) => (known.has(sub) ? { accountId: sub, claims: () => known.get(sub) } : undefined),
     loadExistingGrant,
     ttl: { AccessToken: 3600, AuthorizationCode: 60, Grant: 3600, IdToken: 3600, Interaction: 600, Session: 3600 },
   });
@@ -72,7 +81,7 @@ async function signIn(provider, request, response) {
   const result =
     form.get("answer") === "refuse"
       ? { error: "access_denied", error_description: "The person refused" }
-      : { login: { accountId: form.get("login") } };
+      : { login: { accountId: subjectOf(form.get("login")) } };
   await provider.interactionFinished(request, response, result, { mergeWithLastSubmission: false });
 }
 

@@ -82,13 +82,16 @@ def _endpoint(document: Mapping[str, Any], member: str, settings: OidcSettings) 
 
 
 def _auth_method(document: Mapping[str, Any], settings: OidcSettings) -> str:
-    """Source: OpenID Connect Discovery 1.0 section 3: basic where nothing is said."""
+    """The first that is spoken here: Google names, and documents, post before basic.
+
+    Source: OpenID Connect Discovery 1.0 section 3: basic where nothing is said.
+    """
     methods = document.get("token_endpoint_auth_methods_supported", [BASIC])
     if not isinstance(methods, list):
         raise nonsense(settings.label)
-    for method in (BASIC, POST):
-        if method in methods:
-            return method
+    for method in methods:
+        if method in (BASIC, POST):
+            return str(method)
     raise ProviderError(
         "AuthMethodUnknown",
         f"{settings.label} takes neither {BASIC} nor {POST}, and nothing else is spoken here.",

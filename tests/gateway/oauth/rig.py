@@ -1,4 +1,4 @@
-"""An authorization server over a real file, with a clock that a test sets, and a client that does as it should."""
+"""An authorization server over a real file, with a clock that a test sets, and a client as one should be."""
 
 import base64
 import hashlib

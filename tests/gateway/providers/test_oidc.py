@@ -59,6 +59,23 @@ async def test_the_secret_goes_as_the_metadata_says(
     assert (await sign_in(to_issuer())).subject == "subject-1"
 
 
+@pytest.mark.parametrize(
+    ("methods", "method"),
+    [
+        (["client_secret_post", "client_secret_basic"], "client_secret_post"),
+        (["private_key_jwt", "client_secret_basic", "client_secret_post"], "client_secret_basic"),
+        (None, "client_secret_basic"),
+    ],
+    ids=["Google's order", "another's", "nothing said"],
+)
+async def test_of_several_ways_the_first_is_taken(
+    to_issuer: ToIssuer, issuer: OidcStandIn, methods: list[str] | None, method: str
+) -> None:
+    issuer.metadata = {"token_endpoint_auth_methods_supported": methods}
+    issuer.auth_method = method
+    assert (await sign_in(to_issuer())).subject == "subject-1"
+
+
 async def test_a_way_to_authenticate_that_is_not_spoken_is_refused(
     to_issuer: ToIssuer, issuer: OidcStandIn
 ) -> None:

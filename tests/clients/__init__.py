@@ -1,0 +1,1 @@
+"""Real clients that sign in by OAuth: small programs that drive them, and a robot that is their person."""

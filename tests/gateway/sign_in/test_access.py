@@ -1,0 +1,211 @@
+"""What a person sees of what they gave away, and how they take it back."""
+
+import html
+import re
+from typing import Any
+
+import pytest
+
+from gateway.pages.access import PERSONAL_TOKENS_MAX
+from state.kinds.account import Account
+from state.kinds.user_container import UserContainer
+from tests.gateway.sign_in.browser import Browser, Seen
+from tests.gateway.sign_in.conftest import ANN_USER, Place
+from tests.gateway.sign_in.test_consent import call, connected
+from tests.gateway.sign_in.test_tokens import refused
+
+
+async def make_token(place: Place, browser: Browser, path: str = "/mcp", **differs: str) -> Seen:
+    page = await browser.visit("/")
+    chosen = {"token_name": "cron", "resource": place.rig.origin + path, "days": "30", **differs}
+    return await browser.submit(page, "/-/token", **chosen)
+
+
+def token_in(seen: Seen) -> str:
+    found = re.search(r'value="(mcpgw_pat_[\w-]+)"', seen.text)
+    assert found is not None, seen.text
+    return found[1]
+
+
+@pytest.fixture
+async def browser(place: Place) -> Browser:
+    browser = Browser(place.rig)
+    await browser.sign_in("github")
+    return browser
+
+
+async def test_a_personal_token_is_shown_once_and_reaches_the_container(
+    place: Place, browser: Browser
+) -> None:
+    token = token_in(await make_token(place, browser))
+    assert (await call(place, token))[1]["container"] == "ann"
+    account = await browser.visit("/")
+    assert "cron" in account.text
+    assert token not in account.text
+    kept = b"".join(path.read_bytes() for path in place.rig.folder.iterdir())
+    assert token.encode() not in kept
+
+
+async def test_a_personal_token_is_good_for_what_it_was_made_for(place: Place, browser: Browser) -> None:
+    token = token_in(await make_token(place, browser, "/-/api/v1"))
+    await refused(place, token)
+    headers = {"Authorization": f"Bearer {token}"}
+    async with place.rig.request("GET", "/-/api/v1/containers", headers=headers) as answer:
+        assert answer.status == 200
+    mcp = token_in(await make_token(place, browser))
+    async with place.rig.request(
+        "GET", "/-/api/v1/containers", headers={"Authorization": f"Bearer {mcp}"}
+    ) as answer:
+        assert answer.status == 401
+
+
+async def test_a_revoked_token_is_refused_at_the_next_request_on_every_worker(
+    place: Place, browser: Browser
+) -> None:
+    token = token_in(await make_token(place, browser))
+    for _ in range(6):
+        assert (await call(place, token))[0] == 200
+    await revoke_all(browser)
+    for _ in range(6):
+        await refused(place, token)
+    assert "None yet" in (await browser.visit("/")).text
+
+
+async def revoke_all(browser: Browser) -> None:
+    page = await browser.visit("/")
+    for grant in re.findall(r'name="grant" value="(\w[\w-]*)"', page.text):
+        seen = await browser.submit(page, "/-/revoke", grant=grant)
+        assert seen.status == 200
+
+
+async def test_a_connected_client_is_revoked_by_the_person(place: Place, browser: Browser) -> None:
+    asking, tokens = await connected(place)
+    assert (await call(place, tokens["access_token"]))[0] == 200
+    await revoke_all(browser)
+    await refused(place, tokens["access_token"])
+    assert (await asking.refresh(tokens["refresh_token"]))[1]["error"] == "invalid_grant"
+
+
+async def test_nobody_revokes_anothers(place: Place, browser: Browser) -> None:
+    token = token_in(await make_token(place, browser))
+    page = await browser.visit("/")
+    [grant] = re.findall(r'name="grant" value="([\w-]+)"', page.text)
+    place.github.visitor = "bob"
+    other = Browser(place.rig)
+    await other.sign_in("github")
+    await make_token(place, other)
+    seen = await other.submit(await other.visit("/"), "/-/revoke", grant=grant)
+    assert seen.status == 404
+    assert (await call(place, token))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("differs", "reason"),
+    [
+        ({"token_name": "  "}, "NameMissing"),
+        ({"resource": "https://evil.example/mcp"}, "ResourceUnknown"),
+        ({"days": "99999"}, "LifetimeUnknown"),
+        ({"days": "-1"}, "LifetimeUnknown"),
+        ({"csrf": "x"}, "BadCsrfToken"),
+    ],
+)
+async def test_a_token_is_not_made_of_nonsense(
+    place: Place, browser: Browser, differs: dict[str, str], reason: str
+) -> None:
+    seen = await make_token(place, browser, **differs)
+    assert seen.status in (400, 403)
+    assert reason in seen.text
+
+
+async def test_a_person_has_no_more_tokens_than_anybody_may_have(
+    place: Place, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.pages.access.PERSONAL_TOKENS_MAX", 2)
+    assert PERSONAL_TOKENS_MAX > 2
+    for _ in range(2):
+        token_in(await make_token(place, browser))
+    assert "TooManyTokens" in (await make_token(place, browser)).text
+
+
+async def test_signing_out_everywhere_ends_browsers_clients_and_tokens(
+    place: Place, browser: Browser
+) -> None:
+    token = token_in(await make_token(place, browser))
+    _, tokens = await connected(place)
+    other = Browser(place.rig)
+    await other.sign_in("github")
+    page = await browser.visit("/")
+    assert (await browser.submit(page, "/-/signout-everywhere")).url.endswith("/signin")
+    for one in (browser, other):
+        assert (await one.visit("/")).url.endswith("/signin")
+    for dead in (token, tokens["access_token"]):
+        await refused(place, dead)
+    assert (await other.sign_in("github")).url == f"{place.rig.origin}/", "and in again"
+
+
+async def test_a_deleted_account_leaves_nothing_that_opens_anything(place: Place, browser: Browser) -> None:
+    _, tokens = await connected(place)
+    page = await browser.visit("/")
+    assert "NotConfirmed" in (await browser.submit(page, "/-/delete-account", confirm="no")).text
+    seen = await browser.submit(page, "/-/delete-account", confirm="Delete")
+    assert seen.url.endswith("/signin")
+    await refused(place, tokens["access_token"])
+    assert not [one for one in await accounts(place) if one.spec.user == ANN_USER]
+    again = Browser(place.rig)
+    again.cookies = {origin: dict(jar) for origin, jar in browser.cookies.items()}
+    await again.sign_in("github")
+    await refused(place, tokens["access_token"])
+    [kept] = await place.rig.read(lambda tx: tx.list(UserContainer))
+    assert not kept.metadata.is_deleted, "what an operator wrote in a file is theirs to take away"
+
+
+async def accounts(place: Place) -> list[Account]:
+    found: list[Account] = await place.rig.read(lambda tx: tx.list(Account))
+    return found
+
+
+async def test_an_old_session_is_none_of_the_account_that_is_made_anew(
+    place: Place, browser: Browser
+) -> None:
+    old = {origin: dict(jar) for origin, jar in browser.cookies.items()}
+    page = await browser.visit("/")
+    await browser.submit(page, "/-/delete-account", confirm="delete")
+    await Browser(place.rig).sign_in("github")
+    thief = Browser(place.rig, cookies=old)
+    assert (await thief.visit("/")).url.endswith("/signin")
+
+
+async def test_containers_that_signing_in_made_end_with_the_account(place: Place) -> None:
+    place.github.visitor = "bob"
+    browser = Browser(place.rig)
+    page = await browser.sign_in("github")
+    await browser.submit(page, "/-/start")
+    await browser.submit(await browser.visit("/"), "/-/delete-account", confirm="delete")
+    made = await place.rig.read(lambda tx: tx.list(UserContainer))
+    [bobs] = [one for one in made if one.spec.user == "github:77"]
+    assert bobs.metadata.is_deleted
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/-/token", "/-/revoke", "/-/signout-everywhere", "/-/delete-account"],
+)
+async def test_whoever_is_not_signed_in_changes_nothing(place: Place, path: str) -> None:
+    headers = {"Origin": place.rig.origin}
+    async with place.rig.request("POST", path, data={"confirm": "delete"}, headers=headers) as answer:
+        assert answer.status == 403
+        assert (await answer.json())["reason"] == "NotSignedIn"
+
+
+async def test_the_account_shows_how_each_client_is_connected(place: Place, browser: Browser) -> None:
+    text = html.unescape((await browser.visit("/")).text)
+    url = f"{place.rig.origin}/mcp"
+    shown: list[Any] = [
+        f"claude mcp add --transport http mcp-gateway {url}",
+        "cursor://anysphere.cursor-deeplink/mcp/install?name=mcp-gateway&config=",
+        "vscode:mcp/install?",
+        f'[mcp_servers.mcp-gateway]\nurl = "{url}"',
+        "ChatGPT",
+        "Claude",
+    ]
+    assert [what for what in shown if what not in text] == []

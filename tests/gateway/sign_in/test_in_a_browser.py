@@ -1,0 +1,123 @@
+"""Every page of signing in and of the account, in Chromium: by keyboard, under its policy, in a picture."""
+
+import pytest
+
+from state.kinds.access_policy import Rule
+from state.kinds.account import Decision
+from tests.e2e.browser import Tab, tab
+from tests.gateway.providers.github_stand_in import GitHubStandIn
+from tests.gateway.providers.oidc_stand_in import OidcStandIn
+from tests.gateway.rig import gateway
+from tests.gateway.sign_in.browser import program
+from tests.gateway.sign_in.conftest import ANN_USER, Place, settings_of
+
+PHONE_PX = 390
+
+
+@pytest.fixture
+async def one(strict: Place) -> Place:
+    """Of one worker; Ann and the issuer's people may come in."""
+    await strict.rig.add_policy(Rule(provider="github"), Rule(provider="oidc"))
+    await strict.rig.add_user("ann", ANN_USER)
+    await strict.rig.route("ann", strict.ann)
+    await strict.rig.applied()
+    return strict
+
+
+async def press(seen: Tab, name: str) -> None:
+    """Reach a button by the keyboard alone, and press it."""
+    button = seen.page.get_by_role("button", name=name, exact=True)
+    await button.wait_for()
+    for _ in range(60):
+        await seen.page.keyboard.press("Tab")
+        if await button.evaluate("node => node === document.activeElement"):
+            await seen.page.keyboard.press("Enter")
+            return
+    raise AssertionError(f"no Tab leads to {name}")
+
+
+async def test_somebody_signs_in_by_keyboard_and_sees_their_account(one: Place) -> None:
+    async with tab() as seen:
+        await seen.page.goto(one.rig.origin)
+        await seen.keep("signin")
+        await press(seen, "Continue with GitHub")
+        await seen.page.get_by_text("Sign out everywhere").wait_for()
+        await seen.page.get_by_text("Claude Code", exact=True).click()
+        await seen.keep("account")
+        await seen.page.get_by_text("Make a token for a client without sign-in").click()
+        await seen.page.get_by_label("Name").fill("backup script")
+        await press(seen, "Make a token")
+        await seen.page.get_by_text("Copy it now").wait_for()
+        await seen.keep("token")
+        await seen.page.get_by_role("link", name="Back to your account").click()
+        await seen.page.get_by_role("button", name="Revoke backup script").click()
+        await seen.page.get_by_text("None yet").wait_for()
+        await seen.page.get_by_text("Delete this account").click()
+        await seen.page.get_by_label("Type delete").fill("delete")
+        await press(seen, "Delete my account")
+        await seen.page.get_by_role("heading", name="Sign in").wait_for()
+        assert seen.complaints == []
+
+
+async def test_a_program_is_allowed_by_keyboard_on_the_way_through_a_provider(one: Place) -> None:
+    asking = await program(one.rig, "Claude")
+    async with tab() as seen:
+        await seen.page.goto(one.rig.origin + asking.url())
+        await seen.page.get_by_role("heading", name="Allow").wait_for()
+        await seen.keep("consent-signed-out")
+        async with seen.page.expect_request(lambda request: "127.0.0.1:9/callback" in request.url) as caught:
+            await press(seen, "Allow, and sign in with Example ID")
+        assert "code=" in (await caught.value).url
+    async with tab() as seen:
+        await seen.page.goto(one.rig.origin)
+        await press(seen, "Continue with GitHub")
+        await seen.page.get_by_text("Sign out everywhere").wait_for()
+        await seen.page.goto(one.rig.origin + asking.url())
+        await seen.page.get_by_role("button", name="Allow", exact=True).wait_for()
+        await seen.keep("consent-signed-in")
+        async with seen.page.expect_request(lambda request: "127.0.0.1:9/callback" in request.url) as caught:
+            await press(seen, "Allow")
+        assert "code=" in (await caught.value).url
+        assert [said for said in seen.complaints if "ERR_UNSAFE_PORT" not in said] == []
+
+
+async def test_a_phone_shows_all_of_it(one: Place) -> None:
+    asking = await program(one.rig, "A program with a name that is as long as anybody could reasonably want")
+    async with tab(PHONE_PX) as seen:
+        await seen.page.goto(one.rig.origin)
+        await seen.keep("phone-signin")
+        await seen.page.get_by_role("button", name="Continue with GitHub").click()
+        await seen.page.get_by_text("Sign out everywhere").wait_for()
+        await seen.keep("phone-account")
+        await assert_fits(seen)
+        await seen.page.goto(one.rig.origin + asking.url())
+        await seen.page.get_by_role("heading", name="Allow").wait_for()
+        await seen.keep("phone-consent")
+        await assert_fits(seen)
+
+
+async def assert_fits(seen: Tab) -> None:
+    wide = await seen.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert wide <= 0, "nothing is wider than the screen"
+
+
+async def test_whoever_waits_for_an_admin_sees_that(github: GitHubStandIn, oidc: OidcStandIn) -> None:
+    async with gateway(**settings_of(github, oidc), unmatched_users="pending") as rig, tab() as seen:
+        await rig.add_template()
+        await rig.applied()
+        await seen.page.goto(rig.origin)
+        await press(seen, "Continue with GitHub")
+        await seen.page.get_by_text("You are waiting for approval").wait_for()
+        await seen.keep("pending")
+        await rig.workers[0]._desk.accounts.decide(ANN_USER, Decision.APPROVED, "test")
+        await rig.applied()
+        await seen.page.reload()
+        await seen.page.get_by_text("Sign out everywhere").wait_for()
+
+
+@pytest.mark.parametrize("path", ["/authorize", "/auth/callback?state=x", "/nothing"])
+async def test_a_refusal_is_a_page_that_says_what_next(one: Place, path: str) -> None:
+    async with tab() as seen:
+        await seen.page.goto(one.rig.origin + path)
+        await seen.page.get_by_role("link", name="Go to your account").wait_for()
+        await seen.keep("refusal-" + path.strip("/").split("?")[0].replace("/", "-"))
