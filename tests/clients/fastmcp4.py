@@ -1,4 +1,4 @@
-"""Drives fastmcp 4.x as its users have it: `auth="oauth"`, its own callback server, its look before it leaps."""
+"""Drives fastmcp 4.x as its users have it: with its own callback server, and its look before it leaps."""
 
 import asyncio
 import webbrowser

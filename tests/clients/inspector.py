@@ -52,7 +52,7 @@ class Inspector:
             output, errors = await asyncio.gather(running.stdout.read(), _read_invitations(running.stderr))
             if await running.wait():
                 raise RuntimeError(f"the Inspector ended with {running.returncode}: {errors}")
-        return json.loads(output)
+        return json.loads(output)["result"]
 
 
 async def _read_invitations(said: asyncio.StreamReader) -> str:

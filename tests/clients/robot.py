@@ -4,6 +4,7 @@ They go on until their browser was sent to the client that waits for the answer,
 are kept as browsers keep them, where loopback counts as secure, and each person has their own.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
@@ -18,6 +19,9 @@ from tests.clients.forms import Button, Page
 
 STEPS_MAX = 30
 STEP_S_MAX = 30.0
+CLIENT_S_MAX = 10.0
+"""Some clients open the browser before their callback listens; no person is fast enough to notice."""
+CLIENT_POLL_S = 0.1
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 REDIRECTS = (301, 302, 303, 307, 308)
 SAID_CHARS_MAX = 500
@@ -105,9 +109,9 @@ class Person:
         step, way, pressed = _Step("GET", url), [], set[tuple[str, str]]()
         for _ in range(STEPS_MAX):
             way.append(step.url)
-            seen = await self._take(step, tuple(way))
             if target is not None and step.url.startswith(target):
-                return seen
+                return await self._deliver(step, tuple(way))
+            seen = await self._take(step, tuple(way))
             if seen.status in REDIRECTS and "Location" in seen.headers:
                 step = _redirected(step, seen)
                 continue
@@ -141,6 +145,15 @@ class Person:
         if form.method == "get":
             return _Step("GET", urlsplit(target)._replace(query=urlencode(fields)).geturl(), came_from=here)
         return _Step("POST", target, fields, came_from=here)
+
+    async def _deliver(self, step: "_Step", way: tuple[str, ...]) -> Seen:
+        """To the client, which may not listen yet."""
+        async with asyncio.timeout(CLIENT_S_MAX):
+            while True:
+                try:
+                    return await self._take(step, way)
+                except aiohttp.ClientConnectorError:
+                    await asyncio.sleep(CLIENT_POLL_S)
 
     async def _take(self, step: "_Step", way: tuple[str, ...]) -> Seen:
         assert self._session is not None, "enter the person first"

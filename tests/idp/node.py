@@ -11,7 +11,7 @@ from typing import Any
 from mcpgw.bootstrap.node import node_program
 from mcpgw.bootstrap.testing import ensure_conformance_suite
 
-START_S_MAX = 30.0
+ANSWER_S_MAX = 30.0
 END_S_MAX = 5.0
 PRELOADED = Path(__file__).parent.parent / "npm" / "modules.mjs"
 
@@ -23,11 +23,33 @@ async def node_words(script: Path, modules: Path | None = None) -> tuple[tuple[s
     return words, {**os.environ, "NPM_MODULES": str(modules or base)}
 
 
+class NodeServer:
+    """A script that serves, and takes lines of JSON for an answer each."""
+
+    def __init__(self, name: str, running: asyncio.subprocess.Process) -> None:
+        self._name = name
+        self._running = running
+
+    async def hear(self) -> dict[str, Any]:
+        """Its next line. Raises AssertionError where it has ended instead."""
+        assert self._running.stdout is not None
+        async with asyncio.timeout(ANSWER_S_MAX):
+            line = await self._running.stdout.readline()
+        assert line, f"{self._name} ended with {await self._running.wait()} before it answered"
+        return dict(json.loads(line))
+
+    async def ask(self, words: Mapping[str, Any]) -> dict[str, Any]:
+        assert self._running.stdin is not None
+        self._running.stdin.write(json.dumps(words).encode() + b"\n")
+        await self._running.stdin.drain()
+        return await self.hear()
+
+
 @asynccontextmanager
-async def node_server(script: Path, settings: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-    """The line of JSON that the script prints when it serves. It ends with the block."""
+async def node_server(script: Path, settings: Mapping[str, Any]) -> AsyncIterator[NodeServer]:
+    """The script, started. It ends with the block."""
     words, environment = await node_words(script)
-    server = await asyncio.create_subprocess_exec(
+    running = await asyncio.create_subprocess_exec(
         *words,
         json.dumps(settings),
         env=environment,
@@ -35,26 +57,19 @@ async def node_server(script: Path, settings: Mapping[str, Any]) -> AsyncIterato
         stdout=asyncio.subprocess.PIPE,
     )
     try:
-        assert server.stdout is not None
-        async with asyncio.timeout(START_S_MAX):
-            line = await server.stdout.readline()
-        if not line:
-            raise AssertionError(f"{script.name} ended with {await server.wait()} before it served")
-        drain = asyncio.create_task(server.stdout.read())  # so that it never blocks on a full pipe
-        yield json.loads(line)
-        drain.cancel()
+        yield NodeServer(script.name, running)
     finally:
-        await _end(server)
+        await _end(running)
 
 
-async def _end(server: asyncio.subprocess.Process) -> None:
-    if server.returncode is None:
-        server.terminate()
+async def _end(running: asyncio.subprocess.Process) -> None:
+    if running.returncode is None:
+        running.terminate()
     try:
         async with asyncio.timeout(END_S_MAX):
-            await server.wait()
+            await running.wait()
     except TimeoutError:
-        server.kill()
-        await server.wait()
-    if server.stdin is not None:
-        server.stdin.close()
+        running.kill()
+        await running.wait()
+    if running.stdin is not None:
+        running.stdin.close()

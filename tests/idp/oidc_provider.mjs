@@ -1,10 +1,12 @@
 // A certified OpenID provider on loopback: the npm package oidc-provider, one confidential client, PKCE.
 //
 // Its argument is a JSON object: `client` as in client metadata, `accounts` by login name, `emailIn` ("userinfo",
-// as OpenID Connect says for codes, or "id_token", as many products do). It prints {"issuer": …} once it answers,
-// and ends when its standard input does, so that it never outlives who started it.
+// as OpenID Connect says for codes, or "id_token", as many products do). It prints {"issuer": …} once it answers.
+// A line {"redirectUris": […]} on its standard input registers the client for these; it is answered with the same.
+// It ends when its standard input does, so that it never outlives who started it.
 import { createServer } from "node:http";
 import { generateKeyPairSync, randomBytes } from "node:crypto";
+import { createInterface } from "node:readline";
 
 import Provider from "oidc-provider";
 
@@ -41,11 +43,14 @@ async function loadExistingGrant(ctx) {
   return grant;
 }
 
-function started(issuer) {
+const jwks = { keys: [signingKey()] };
+const cookies = { keys: [randomBytes(16).toString("hex")] };
+
+function made(issuer, redirectUris) {
   return new Provider(issuer, {
-    clients: [client],
-    jwks: { keys: [signingKey()] },
-    cookies: { keys: [randomBytes(16).toString("hex")] },
+    clients: [{ ...client, redirect_uris: redirectUris }],
+    jwks,
+    cookies,
     claims: { openid: ["sub"], email: ["email", "email_verified"], profile: ["name"] },
     conformIdTokenClaims: emailIn !== "id_token",
     pkce: { required: () => true },
@@ -85,17 +90,24 @@ async function signIn(provider, request, response) {
   await provider.interactionFinished(request, response, result, { mergeWithLastSubmission: false });
 }
 
+const say = (told) => console.log(JSON.stringify(told));
+
 const server = createServer();
 server.listen(0, HOST, () => {
   const issuer = `http://${HOST}:${server.address().port}`;
-  const provider = started(issuer);
-  const answer = provider.callback();
+  let provider = made(issuer, client.redirect_uris);
   server.on("request", (request, response) => {
-    if (!request.url.startsWith("/sign-in/")) return answer(request, response);
+    if (!request.url.startsWith("/sign-in/")) return provider.callback()(request, response);
     return signIn(provider, request, response).catch((error) => {
       response.writeHead(400, { "content-type": "text/plain" }).end(String(error));
     });
   });
-  console.log(JSON.stringify({ issuer }));
+  createInterface({ input: process.stdin })
+    .on("line", (line) => {
+      const { redirectUris } = JSON.parse(line);
+      provider = made(issuer, redirectUris);
+      say({ redirectUris });
+    })
+    .on("close", () => process.exit(0));
+  say({ issuer });
 });
-process.stdin.resume().on("end", () => process.exit(0));

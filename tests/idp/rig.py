@@ -4,13 +4,13 @@
 security.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tests.idp.node import node_server
+from tests.idp.node import NodeServer, node_server
 
 HERE = Path(__file__).parent
 CLIENT_ID = "the-gateway"
@@ -24,8 +24,13 @@ class Idp:
     """Where it is, and what the gateway is registered as there."""
 
     issuer: str
+    server: NodeServer
     client_id: str = CLIENT_ID
     client_secret: str = CLIENT_SECRET
+
+    async def register(self, *redirect_uris: str) -> None:
+        """Where the gateway takes people back, for tests that learn it after the provider was started."""
+        await self.server.ask({"redirectUris": redirect_uris})
 
 
 ACCOUNTS: Mapping[str, Mapping[str, Any]] = {
@@ -63,17 +68,14 @@ async def oidc_provider(
 ) -> AsyncIterator[Idp]:
     """npm's oidc-provider. The sign-in form has a field ``login``; the buttons ``answer`` are ``sign-in`` and
     ``refuse``."""
-    client = {
-        "client_id": CLIENT_ID,
-        "client_secret": CLIENT_SECRET,
-        "redirect_uris": list(redirect_uris),
+    client = _registered(redirect_uris) | {
         "grant_types": ["authorization_code"],
         "response_types": ["code"],
         "token_endpoint_auth_method": "client_secret_basic",
     }
     settings = {"client": client, "accounts": accounts, "emailIn": email_in}
-    async with node_server(HERE / "oidc_provider.mjs", settings) as told:
-        yield Idp(told["issuer"])
+    async with node_server(HERE / "oidc_provider.mjs", settings) as server:
+        yield Idp((await server.hear())["issuer"], server)
 
 
 @asynccontextmanager
@@ -81,19 +83,13 @@ async def emulated(
     service: Service, *redirect_uris: str, seed: Mapping[str, Any] | None = None
 ) -> AsyncIterator[Idp]:
     """npm's emulate. A person signs in with one of a page's buttons, one for each of ``seed``'s users."""
-    told_of: dict[str, Any] = dict(seed or (GITHUB_SEED if service == "github" else GOOGLE_SEED))
-    told_of[_APPS[service]] = [_registered(redirect_uris)]
-    async with node_server(HERE / "emulate.mjs", {"service": service, "seed": told_of}) as told:
-        yield Idp(told["issuer"])
+    apps = "oauth_apps" if service == "github" else "oauth_clients"
+    people = seed or (GITHUB_SEED if service == "github" else GOOGLE_SEED)
+    client = _registered(redirect_uris) | {"name": "The gateway"}
+    settings = {"service": service, "apps": apps, "seed": {**people, apps: [client]}}
+    async with node_server(HERE / "emulate.mjs", settings) as server:
+        yield Idp((await server.hear())["issuer"], server)
 
 
-_APPS: Mapping[Service, str] = {"github": "oauth_apps", "google": "oauth_clients"}
-
-
-def _registered(redirect_uris: Sequence[str]) -> dict[str, Any]:
-    return {
-        "client_id": CLIENT_ID,
-        "client_secret": CLIENT_SECRET,
-        "name": "The gateway",
-        "redirect_uris": list(redirect_uris),
-    }
+def _registered(redirect_uris: tuple[str, ...]) -> dict[str, Any]:
+    return {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "redirect_uris": list(redirect_uris)}

@@ -109,7 +109,8 @@ class SigningKeys:
             now = self._now()
             if is_due(list(self._known.values()), now):
                 fresh = await asyncio.to_thread(self._made, now)
-                await self._auth.transact(lambda tx: self._add_if_due(tx, fresh))
+                if await self._auth.transact(lambda tx: self._add_if_due(tx, fresh)):
+                    _log.info("signing_key.made", kid=fresh.kid)
             elif any(_is_over(row, self._set_aside, now) for row in rows):
                 await self._auth.transact(self._drop_over)
             else:
@@ -148,17 +149,17 @@ class SigningKeys:
         public = orjson.dumps(_known(kid, key, now).public).decode()
         return SigningKey(kid, sealed, public, now)
 
-    def _add_if_due(self, tx: AuthTx, fresh: SigningKey) -> None:
+    def _add_if_due(self, tx: AuthTx, fresh: SigningKey) -> bool:
         """Add ``fresh`` unless another worker was faster. The others sign for a while, and verify longer."""
         rows = tx.signing_keys.all()
         if not is_due(list(self._open(rows).values()), tx.now):
-            return
+            return False
         over_at = tx.now + PUBLISHED_BEFORE_S + TOKEN_S + RETIRED_SLACK_S
         for row in rows:
             if row.retires_at is None:
                 tx.signing_keys.retire(row.kid, over_at)
         tx.signing_keys.add(fresh)
-        _log.info("signing_key.made", kid=fresh.kid)
+        return True
 
     def _drop_over(self, tx: AuthTx) -> None:
         for row in tx.signing_keys.all():
