@@ -1,5 +1,5 @@
 -- One MCP call of 223 bytes, again and again; at the end one line of JSON for bench/load.py.
--- KEY and USER come from the environment; without KEY no credentials are sent.
+-- The Host and the person's access token come from the environment.
 
 local head = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"'
 local tail = '"}}}'
@@ -11,8 +11,7 @@ wrk.headers["Accept"] = "application/json, text/event-stream"
 wrk.headers["User-Agent"] = "bench"
 wrk.headers["MCP-Protocol-Version"] = "2025-11-25"
 wrk.headers["Mcp-Session-Id"] = "0123456789abcdef0123456789abcdef"
-wrk.headers["Authorization"] = "Bearer " .. os.getenv("BENCH_KEY")
-wrk.headers["X-App-User"] = os.getenv("BENCH_USER")
+wrk.headers["Authorization"] = "Bearer " .. os.getenv("BENCH_TOKEN")
 
 function done(summary, latency, requests)
   local e = summary.errors

@@ -13,11 +13,10 @@ GRACE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What every run sends: the same call with the same credentials, whoever is in front."""
+    """What every run sends: the same call with the same access token, whoever is in front."""
 
     host: str
-    key: str
-    user: str
+    token: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class Burst:
 def burst(load: Load, port: int, connections: int, seconds: int) -> Burst:
     words = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}"]
     words += ["--timeout", "10", "-s", str(SCRIPT), f"http://127.0.0.1:{port}/mcp"]
-    chosen = {"BENCH_HOST": load.host, "BENCH_KEY": load.key, "BENCH_USER": load.user}
+    chosen = {"BENCH_HOST": load.host, "BENCH_TOKEN": load.token}
     environment = {**os.environ, **chosen}
     done = subprocess.run(
         words, env=environment, capture_output=True, text=True, timeout=seconds + GRACE_S, check=True

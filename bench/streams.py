@@ -96,8 +96,7 @@ def _ask(standing: Fronts, method: str, path: str, length: int | None = None) ->
     lines = [
         f"{method} {path} HTTP/1.1",
         f"Host: {load.host}",
-        f"Authorization: Bearer {load.key}",
-        f"X-App-User: {load.user}",
+        f"Authorization: Bearer {load.token}",
         "Accept: application/json, text/event-stream",
     ]
     if length is not None:

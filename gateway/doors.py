@@ -39,7 +39,7 @@ from gateway.routes.table import Table
 from gateway.routes.user_path import USER_PREFIX, split_user_path
 from gateway.seats import Seats
 from gateway.sites import Site, Sites
-from gateway.throttles import refuse_hasty
+from gateway.throttles import Throttles, refuse_hasty
 from gateway.upstream_heads import UpstreamHeads
 from state.kinds.app import APP_PROVIDER, app_user
 from state.kinds.template import Access, Route
@@ -237,14 +237,14 @@ class HomeDoor:
     """A Home's own origin: its template's page routes."""
 
     def __init__(
-        self, doorway: Doorway, sessions: Sessions, people: People, sites: Sites, throttle: Throttle
+        self, doorway: Doorway, sessions: Sessions, people: People, sites: Sites, throttles: Throttles
     ) -> None:
         self._doorway = doorway
         self._table = doorway.table
         self._sessions = sessions
         self._people = people
         self._sites = sites
-        self._throttle = throttle  # for whoever comes without a session
+        self._throttles = throttles  # for whoever comes without a session
 
     async def serve(self, asked: Asked) -> None:
         """Raises Problem: 404, 403 or 401, in this order of checks."""
@@ -277,7 +277,7 @@ class HomeDoor:
         """Raises Problem (403, 401, 429) unless the route's access rule lets this request in."""
         is_named = route.access is Access.LINK and names_hostname(route, asked.path, asked.site.home)
         if route.access is Access.ANY or is_named:
-            refuse_hasty(self._throttle, asked)
+            refuse_hasty(self._throttles.link if is_named else self._throttles.open, asked)
             return
         refuse_embedding(asked.head)
         visitor = await self._sessions.home_visitor(asked.head, asked.site.home)

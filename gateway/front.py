@@ -20,6 +20,7 @@ from gateway.doors import Clearance, GatewayDoor, HomeDoor
 from gateway.head import read_head
 from gateway.hold.held import WaitingPageError
 from gateway.hold.waiting import ClientGoneError
+from gateway.links import LinkDoor
 from gateway.metrics import Metrics
 from gateway.origins import SAFE_METHODS, refuse_foreign_origin
 from gateway.own_paths import HEALTH, is_gateways, is_homes_own
@@ -55,6 +56,7 @@ class Front:
         sites: Sites,
         gateway: GatewayDoor,
         home: HomeDoor,
+        links: LinkDoor,
         cors: Cors,
         peers: Peers,
         pages: Pages,
@@ -64,6 +66,7 @@ class Front:
         self._sites = sites
         self._gateway = gateway
         self._home = home
+        self._links = links
         self._cors = cors
         self._peers = peers
         self._pages = pages
@@ -144,6 +147,8 @@ class Front:
             if site.is_extra and not path.startswith(METADATA_PATH) and path != HEALTH:
                 raise _elsewhere_at(self._sites)
             await self._own(asked)
+        elif not site.is_extra and (link := self._links.find(path)) is not None:
+            await self._links.serve(asked, *link)
         else:
             await self._gateway.serve(asked)
 

@@ -24,6 +24,7 @@ class Throttles:
     authorize: Throttle = field(default_factory=lambda: _throttle(throttle.AUTHORIZE, throttle.AUTHORIZE_ALL))
     token: Throttle = field(default_factory=lambda: _throttle(throttle.TOKEN, throttle.TOKEN_ALL))
     link: Throttle = field(default_factory=lambda: _throttle(throttle.LINK, throttle.LINK_ALL))
+    open: Throttle = field(default_factory=lambda: _throttle(throttle.OPEN, throttle.OPEN_ALL))
     sign_in: Throttle = field(default_factory=lambda: _throttle(throttle.SIGN_IN, throttle.SIGN_IN_ALL))
 
 

@@ -36,6 +36,7 @@ from gateway.front import Front
 from gateway.hold.delivery import Delivery
 from gateway.hold.limits import HoldLimits
 from gateway.lease import LeaseKeeper
+from gateway.links import LinkDoor
 from gateway.metrics import Metrics
 from gateway.pages.desk import Desk
 from gateway.pages.serve import Pages
@@ -143,7 +144,8 @@ class Worker:
         return Front(
             sites=desk.sites,
             gateway=door,
-            home=HomeDoor(doorway, desk.sessions, desk.people, desk.sites, desk.throttles.link),
+            home=HomeDoor(doorway, desk.sessions, desk.people, desk.sites, desk.throttles),
+            links=LinkDoor(doorway, desk.sites, desk.throttles.link),
             cors=cors,
             peers=Peers(settings.trusted_proxies),
             pages=Pages(desk),

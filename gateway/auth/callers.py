@@ -179,7 +179,8 @@ class Callers:
             said = await self._verified(token)
         grant, account = await self._standing(said.user, said.grant_id)
         now = time.time()
-        if grant is None or not grant.lives(now) or (grant.user, grant.resource) != (said.user, said.resource):
+        means = (said.user, said.resource)
+        if grant is None or not grant.lives(now) or (grant.user, grant.resource) != means:
             raise NotIdentifiedError(_OVER)
         caller = self._admitted(grant, account)
         scopes = caller.scopes & frozenset(said.scope.split())

@@ -47,6 +47,7 @@ AUTHORIZE, AUTHORIZE_ALL = Pace(20.0, 600), Pace(200.0, 4000)
 TOKEN, TOKEN_ALL = Pace(50.0, 1000), Pace(500.0, 5000)
 SIGN_IN, SIGN_IN_ALL = Pace(20.0, 600), Pace(200.0, 4000)
 LINK, LINK_ALL = Pace(10.0, 100), Pace(100.0, 1000)
+OPEN, OPEN_ALL = Pace(100.0, 1000), Pace(1000.0, 10_000)  # what pages are made of
 
 
 class Throttle:

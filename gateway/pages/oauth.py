@@ -4,17 +4,19 @@ Decides the HTTP around it: bounds on bodies, how often, who may read it; what i
 :mod:`gateway.auth.oauth`'s. Next: :mod:`gateway.pages.consent`, the one step that is a person's.
 """
 
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qsl
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
+from gateway.auth.oauth.answers import Answer, error_answer
 from gateway.auth.resources import METADATA_PATH
 from gateway.doors import wait_believed
 from gateway.pages.answers import answered, asked_of
 from gateway.pages.desk import Desk
-from gateway.problems import Problem, bad_request, not_found
+from gateway.problems import bad_request, not_found
 from gateway.routes.path import AmbiguousPathError, normalized
 from gateway.throttles import refuse_hasty
 
@@ -22,6 +24,9 @@ BODY_BYTES_MAX: Final = 64 << 10
 FIELDS_MAX: Final = 64
 METADATA_S: Final = 300  # how long a client may keep what rarely changes
 FORM: Final = "application/x-www-form-urlencoded"
+_TOO_LARGE: Final = error_answer(
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "invalid_request", f"Send at most {BODY_BYTES_MAX} bytes."
+)
 
 
 def add_oauth(app: FastAPI, desk: Desk) -> None:
@@ -69,17 +74,25 @@ class OAuthPages:
 
     async def register(self, request: Request) -> Response:
         refuse_hasty(self._desk.throttles.register, asked_of(request))
-        content_type = request.headers.get("content-type", "")
-        return answered(await self._desk.oauth.register(await _body(request), content_type))
+        body = await _body(request)
+        if body is None:
+            return answered(_TOO_LARGE)
+        return answered(await self._desk.oauth.register(body, request.headers.get("content-type", "")))
 
     async def token(self, request: Request) -> Response:
         refuse_hasty(self._desk.throttles.token, asked_of(request))
         await wait_believed(self._desk.table)
-        return answered(await self._desk.oauth.token(await _pairs(request), _headers(request)))
+        pairs = await _pairs(request)
+        if isinstance(pairs, Answer):
+            return answered(pairs)
+        return answered(await self._desk.oauth.token(pairs, _headers(request)))
 
     async def revoke(self, request: Request) -> Response:
         refuse_hasty(self._desk.throttles.token, asked_of(request))
-        return answered(await self._desk.oauth.revoke(await _pairs(request), _headers(request)))
+        pairs = await _pairs(request)
+        if isinstance(pairs, Answer):
+            return answered(pairs)
+        return answered(await self._desk.oauth.revoke(pairs, _headers(request)))
 
 
 def _headers(request: Request) -> dict[bytes, bytes]:
@@ -101,21 +114,24 @@ def _cacheable(content: object) -> Response:
     return JSONResponse(content, headers={"cache-control": f"public, max-age={METADATA_S}"})
 
 
-async def _pairs(request: Request) -> list[tuple[str, str]]:
-    """A form's fields, doubled ones too. Raises Problem (400, 413)."""
+async def _pairs(request: Request) -> list[tuple[str, str]] | Answer:
+    """A form's fields, doubled ones too; or the refusal, in OAuth's own words."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
-        raise bad_request(f"Send the parameters as {FORM}.", "NotAForm")
+        return error_answer(HTTPStatus.BAD_REQUEST, "invalid_request", f"Send the parameters as {FORM}.")
+    body = await _body(request)
+    if body is None:
+        return _TOO_LARGE
     try:
-        body = (await _body(request)).decode()
-        return parse_qsl(body, keep_blank_values=True, max_num_fields=FIELDS_MAX)
+        return parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_MAX)
     except ValueError:
-        raise bad_request("The form cannot be read.", "MalformedForm") from None
+        return error_answer(HTTPStatus.BAD_REQUEST, "invalid_request", "The form cannot be read.")
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request) -> bytes | None:
+    """None where it is too large."""
     body = bytearray()
     async for piece in request.stream():
         body += piece
         if len(body) > BODY_BYTES_MAX:
-            raise Problem(413, "The request is too large", "Send less.", reason="BodyTooLarge")
+            return None
     return bytes(body)

@@ -77,9 +77,7 @@ class Table:
         self._accounts: dict[str, Account] = {}  # by user
         self._account_users: dict[str, str] = {}  # an Account's name → its user
         self._policies: dict[str, AccessPolicy] = {}
-        self.policies: tuple[
-            AccessPolicy, ...
-        ] = ()  # by name; another tuple when one changes
+        self.policies: tuple[AccessPolicy, ...] = ()  # by name; another tuple when one changes
 
     # What the data path asks
 

@@ -5,8 +5,10 @@ fails the test with its last words.
 """
 
 import asyncio
+import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -58,7 +60,7 @@ async def connected(
 ) -> Connected:
     """Connect with OAuth, list the tools and call one. Raises AssertionError with the driver's last words."""
     words, environment = await _command(driver)
-    order = (mcp_url, tool, json.dumps(arguments or {"text": "hello"}))
+    order = (mcp_url, tool, json.dumps({"text": "hello"} if arguments is None else arguments))
     running = await asyncio.create_subprocess_exec(
         *(*words, *order),
         cwd=ROOT,
@@ -67,6 +69,7 @@ async def connected(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         limit=LINE_BYTES_MAX,
+        start_new_session=True,  # so that what a driver starts ends with it
     )
     assert running.stderr is not None
     last_words = asyncio.create_task(running.stderr.read())
@@ -75,11 +78,11 @@ async def connected(
             done = await _follow(running, person)
             code = await running.wait()
     except BaseException as error:
-        if running.returncode is None:
-            running.kill()
+        _end(running)
         error.add_note(f"{driver}: {_tail(await last_words)}")
         raise
     finally:
+        _end(running)
         await running.wait()
     assert code == 0, f"{driver} ended with {code}: {_tail(await last_words)}"
     assert done is not None, f"{driver} told no result: {_tail(await last_words)}"
@@ -112,6 +115,11 @@ async def _command(driver: Driver) -> tuple[tuple[str, ...], dict[str, str]]:
         environment["NODE"] = words[0]
         words = (sys.executable, "-m", f"tests.clients.{Path(driver).stem}")
     return words, environment
+
+
+def _end(running: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(running.pid, signal.SIGKILL)
 
 
 def _tail(said: bytes) -> str:

@@ -74,7 +74,12 @@ async def test_a_user_without_a_path_is_404_even_where_mcp_is_spoken_at_the_root
         pytest.param(
             {"Authorization": "Bearer gho_16C7e42F292c6912E7710c838347Ae178B4a"}, 401, id="n51_upstream"
         ),
-        pytest.param({"Cookie": "mcpgw=secret; __Host-mcpgw=secret"}, 401, id="n67_a_cookie_on_mcp_is_401"),
+        pytest.param(
+            {"Cookie": "mcpgw=secret; __Host-mcpgw=secret"},
+            401,
+            id="n67_a_cookie_on_mcp_is_401",
+            marks=pytest.mark.negative(67),
+        ),
         pytest.param({"X-App-User": "alice"}, 401, id="a_user_without_a_key_is_401"),
     ],
 )
@@ -102,6 +107,7 @@ async def test_a_token_that_was_changed_by_one_character_is_401(town: Town) -> N
         assert wrong not in await answer.text()
 
 
+@pytest.mark.negative(52)
 async def test_n52_a_token_in_the_query_is_refused(town: Town) -> None:
     for query in (f"access_token={town.key}", f"token={town.key}", f"authorization=Bearer%20{town.key}"):
         async with town.rig.request("POST", f"/mcp?{query}", headers={"X-App-User": "alice"}) as answer:
@@ -109,6 +115,7 @@ async def test_n52_a_token_in_the_query_is_refused(town: Town) -> None:
     assert not town.alice.requests
 
 
+@pytest.mark.negative(53)
 async def test_n53_two_authorization_headers_are_401(town: Town) -> None:
     for other in (f"Bearer {town.key}", "Bearer other", "Basic eA=="):
         answer = await town.rig.raw(
@@ -157,6 +164,7 @@ async def test_a_path_and_a_header_that_name_different_users_are_403(town: Town)
         assert answer.status == 403
 
 
+@pytest.mark.negative(68)
 async def test_n68_a_name_inside_another_name_reaches_its_own_container_only(town: Town) -> None:
     async with town.rig.request("POST", "/u/bo/mcp", headers=bearer(town.key)) as answer:
         assert answer.status == 404
@@ -193,6 +201,7 @@ async def test_a_key_taken_back_is_refused_at_the_next_request(town: Town) -> No
         assert answer.status == 401
 
 
+@pytest.mark.negative(57)
 async def test_n57_a_foreign_origin_is_403_and_our_own_is_not(town: Town) -> None:
     for origin in (
         "http://evil.example",
@@ -214,12 +223,14 @@ async def test_n57_a_foreign_origin_is_403_and_our_own_is_not(town: Town) -> Non
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost", "localhost:1", f"{ALICE_HOME}.evil.example"])
+@pytest.mark.negative(58)
 async def test_n58_a_foreign_host_is_421(town: Town, host: str) -> None:
     async with town.rig.request("POST", "/mcp", host=host, headers=bearer(town.key, "alice")) as answer:
         assert answer.status == 421
     assert not town.alice.requests
 
 
+@pytest.mark.negative(59)
 async def test_n59_a_host_that_smuggles_a_path_is_421(town: Town) -> None:
     for host in (
         f"localhost:{town.rig.port}/mcp",
@@ -234,6 +245,10 @@ async def test_n59_a_host_that_smuggles_a_path_is_421(town: Town) -> None:
     assert not town.alice.requests
 
 
+@pytest.mark.negative(60)
+@pytest.mark.negative(61)
+@pytest.mark.negative(62)
+@pytest.mark.negative(69)
 async def test_n60_n61_n62_n69_what_the_container_is_told(town: Town) -> None:
     headers = bearer(
         town.key,
@@ -271,6 +286,7 @@ async def test_n60_n61_n62_n69_what_the_container_is_told(town: Town) -> None:
     "path",
     ["/mcp/../live", "/dpage/..%2fmcp", "/%2e%2e/mcp", "//mcp", "/mcp%2f..%2flive", "/mcp\\..\\x", "/mcp;x"],
 )
+@pytest.mark.negative(63)
 async def test_n63_no_spelling_reaches_another_rule(town: Town, path: str) -> None:
     answer = await town.rig.raw(
         f"POST {path} HTTP/1.1\r\nhost: localhost:{town.rig.port}\r\nauthorization: Bearer {town.key}\r\n"
@@ -280,6 +296,7 @@ async def test_n63_no_spelling_reaches_another_rule(town: Town, path: str) -> No
     assert not town.alice.requests
 
 
+@pytest.mark.negative(64)
 async def test_n64_an_absolute_form_reaches_the_own_container_only(town: Town) -> None:
     answer = await town.rig.raw(
         f"POST http://localhost:{town.rig.port}/mcp HTTP/1.1\r\nhost: localhost:{town.rig.port}\r\n"

@@ -15,7 +15,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from gateway.hold.limits import HoldLimits
-from tests.gateway.rig import Container, Rig, bearer, gateway, until_true
+from tests.gateway.rig import MCP_ACCEPT, Container, Rig, bearer, gateway, until_true
 from tests.gateway.test_holding import held
 from tests.gateway.test_processes import free_port
 
@@ -102,3 +102,68 @@ async def test_a_client_of_a_container_that_is_not_there_yet_is_answered_when_it
         await asyncio.sleep(1.0)  # so that whoever takes comments has heard some
         await rig.route("alice", alice)
         assert await answer == {"result": "hello"}
+
+
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"},
+    },
+}
+LIST = {"jsonrpc": "2.0", "id": 2, "method": "tools/list", "params": {}}
+JSON_OR_EVENTS = {"Accept": MCP_ACCEPT, "MCP-Protocol-Version": "2025-11-25"}
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param("POST", marks=pytest.mark.negative(54)),
+        pytest.param("GET", marks=pytest.mark.negative(55)),
+        pytest.param("DELETE", marks=pytest.mark.negative(56)),
+    ],
+)
+async def test_another_users_session_id_is_404(tmp_path: Path, method: str) -> None:
+    async with gateway() as rig, demo("a", tmp_path / "a") as alice, demo("b", tmp_path / "b") as bob:
+        await rig.add_template()
+        key = await rig.add_app("shop")
+        for name, stand_in in (("alice", alice), ("bob", bob)):
+            await rig.add_user(name, f"app:shop.{name}")
+            await rig.route(name, stand_in)
+        await rig.applied()
+        headers = bearer(key, "alice", **JSON_OR_EVENTS)
+        async with rig.request("POST", "/mcp", headers=headers, json=INITIALIZE) as answer:
+            session = {"Mcp-Session-Id": answer.headers["Mcp-Session-Id"]}
+            await answer.read()
+        body = LIST if method == "POST" else None
+        theirs = bearer(key, "bob", **JSON_OR_EVENTS, **session)
+        async with rig.request(method, "/mcp", headers=theirs, json=body) as answer:
+            assert answer.status == 404
+        own = bearer(key, "alice", **JSON_OR_EVENTS, **session)
+        async with rig.request("POST", "/mcp", headers=own, json=LIST) as answer:
+            assert answer.status == 200, "and it goes on for its owner"
+
+
+@pytest.mark.negative(65)
+async def test_a_method_header_that_is_not_the_bodys_is_400(tmp_path: Path) -> None:
+    """No policy of the gateway goes by the header, so it passes, and the server refuses it."""
+    async with gateway() as rig, demo("a", tmp_path / "a") as alice:
+        await rig.add_template()
+        key = await rig.add_app("shop")
+        await rig.add_user("alice", "app:shop.alice")
+        await rig.route("alice", alice)
+        await rig.applied()
+        modern = {"Accept": MCP_ACCEPT, "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call"}
+        meta = {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }
+        listing = {**LIST, "params": {"_meta": meta}}
+        headers = bearer(key, "alice", **modern)
+        async with rig.request("POST", "/mcp", headers=headers, json=listing) as answer:
+            assert answer.status == 400
+            assert (await answer.json())["error"]["code"] == -32020

@@ -77,6 +77,7 @@ def test_a_path_with_one_reading_is_normalized(raw: bytes, path: str) -> None:
     ],
     ids=repr,
 )
+@pytest.mark.negative(63)
 def test_n63_a_path_with_two_readings_is_refused(raw: bytes) -> None:
     with pytest.raises(AmbiguousPathError):
         normalized(raw)
@@ -110,6 +111,7 @@ _pieces = st.sampled_from(
 
 
 @given(st.lists(_pieces, max_size=9).map(lambda pieces: ("/" + "".join(pieces)).encode()))
+@pytest.mark.negative(63)
 def test_n63_no_server_reads_another_rule_than_was_matched(raw: bytes) -> None:
     try:
         path = normalized(raw)

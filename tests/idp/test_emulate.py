@@ -43,7 +43,7 @@ async def test_github_has_users_without_a_public_address(callback: Callback) -> 
 
 
 async def test_github_s_emulation_is_no_judge_of_tokens(callback: Callback) -> None:
-    """It takes garbage for its first user: what must be refused is tested with the stand-in that is strict."""
+    """It takes garbage for its first user: what must be refused is tested with a strict stand-in."""
     async with emulated("github", callback.url) as idp, httpx2.AsyncClient(trust_env=False) as http:
         user = await http.get(f"{idp.issuer}/user", headers={"Authorization": "Bearer gho_garbage"})
         assert (user.status_code, user.json()["login"]) == (200, "alice")

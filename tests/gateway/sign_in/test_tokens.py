@@ -353,3 +353,20 @@ async def test_a_path_that_no_template_speaks_mcp_at_is_404_for_everybody(place:
     await place.rig.write(silence)
     await place.rig.applied()
     assert (await call(place, tokens["access_token"]))[0] == 404
+
+
+@pytest.mark.negative(67)
+async def test_a_good_session_is_nobody_where_mcp_is_spoken(place: Place) -> None:
+    browser = Browser(place.rig)
+    await browser.sign_in("github")
+    cookie = f"mcpgw={browser.cookies[f'localhost:{place.rig.port}']['mcpgw']}"
+    async with place.rig.request("POST", "/mcp", headers={"Cookie": cookie}, data=b"{}") as answer:
+        assert answer.status == 401
+    assert not place.ann.requests
+
+
+async def test_a_persons_token_speaks_for_nobody_else_whatever_it_claims(place: Place) -> None:
+    _, tokens = await connected(place)
+    _, seen, _ = await call(place, tokens["access_token"], **{"X-App-User": "bob", "X-Forwarded-User": "bob"})
+    assert seen["container"] == "ann"
+    assert "bob" not in str(seen["headers"])

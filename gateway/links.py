@@ -1,0 +1,75 @@
+"""Hosted links on the gateway's own origin: only where Homes have no origins of their own.
+
+Decides that such a page is nobody there: an opaque origin (``CSP: sandbox``) that neither reads nor sets a
+cookie of the gateway's, and whose scripts see nothing of it. An owner's pages are not served so at all.
+Source: CSP Level 3 section 6.3 (sandbox). Next: :mod:`gateway.doors`, for Homes that have an origin.
+"""
+
+import re
+from typing import Final
+
+from gateway.asked import Asked
+from gateway.auth.throttle import Throttle
+from gateway.doors import Doorway, discreet
+from gateway.hold.manner import manner_of_page
+from gateway.problems import Problem, bad_request
+from gateway.proxy.client import Message, Send
+from gateway.routes.match import names_hostname
+from gateway.routes.seat import Seat
+from gateway.sites import Sites
+from gateway.throttles import refuse_hasty
+from state.kinds.template import Access, Route
+
+SANDBOX: Final = b"sandbox allow-scripts allow-forms"
+_LINK = re.compile(r"/([a-z2-7]{26})-[^/]+")
+_DROPPED: Final = frozenset(
+    {b"set-cookie", b"service-worker-allowed", b"content-security-policy-report-only"}
+)
+
+
+class LinkDoor:
+    """``<link route>/<hostname>-<id>…`` at the gateway's origin."""
+
+    def __init__(self, doorway: Doorway, sites: Sites, throttle: Throttle) -> None:
+        self._doorway = doorway
+        self._table = doorway.table
+        self._sites = sites
+        self._throttle = throttle
+
+    def find(self, path: str) -> tuple[Seat, Route] | None:
+        """Whose link it is, and by which rule; None where it is none, or Homes have origins."""
+        if self._sites.have_homes:
+            return None
+        for hostname in _LINK.findall(path):
+            seat = self._table.seat_at_home(hostname)
+            routes = None if seat is None else self._table.routes(seat.template)
+            route = None if routes is None else routes.find(path)
+            is_link = route is not None and route.access is Access.LINK
+            if seat is not None and route is not None and is_link and names_hostname(route, path, hostname):
+                return seat, route
+        return None
+
+    async def serve(self, asked: Asked, seat: Seat, route: Route) -> None:
+        """Raises Problem (429, 400, 503)."""
+        refuse_hasty(self._throttle, asked)
+        if asked.is_websocket:
+            raise bad_request("There is no WebSocket here.", "NoWebSocket")
+        asked.route = route
+        asked.send = _sandboxed(asked.send)
+        try:
+            await self._doorway.deliver(asked, seat, asked.path, manner_of_page(asked, is_anyones=False))
+        except Problem as problem:
+            raise discreet(problem) from None
+
+
+def _sandboxed(send: Send) -> Send:
+    """``send`` for a page that must not be the gateway's. Policies add up, so the container's own stays."""
+
+    async def sandboxed(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            kept = [header for header in message["headers"] if header[0].lower() not in _DROPPED]
+            fence = [(b"content-security-policy", SANDBOX), (b"x-content-type-options", b"nosniff")]
+            message = {**message, "headers": [*kept, *fence]}
+        await send(message)
+
+    return sandboxed

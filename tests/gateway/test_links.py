@@ -1,0 +1,104 @@
+"""Hosted links without a wildcard domain: on the gateway's origin, and nothing of it."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.links import SANDBOX
+from tests.gateway.conftest import ALICE_HOME, BOB_HOME, Town
+from tests.gateway.rig import container, gateway
+
+HOST = "gw.example.com"
+
+
+@pytest.fixture
+async def bare() -> AsyncIterator[Town]:
+    """A gateway without an origin for each Home."""
+    async with (
+        gateway(gateway_origin=f"https://{HOST}") as rig,
+        container("alice") as alice,
+        container("bob") as bob,
+    ):
+        await rig.add_template()
+        key = await rig.add_app("shop")
+        for name, home, stand_in in (("alice", ALICE_HOME, alice), ("bob", BOB_HOME, bob)):
+            await rig.add_user(name, f"app:shop.{name}")
+            await rig.give_home(name, home)
+            await rig.route(name, stand_in, home)
+        await rig.applied()
+        yield Town(rig, key, alice, bob)
+
+
+async def test_a_hosted_link_is_served_in_a_sandbox(bare: Town) -> None:
+    async with bare.rig.request("GET", f"/dpage/{ALICE_HOME}-7?x=1", host=HOST) as answer:
+        assert answer.status == 200
+        assert (await answer.json())["container"] == "alice"
+        assert SANDBOX.decode() in answer.headers.getall("Content-Security-Policy")
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_a_container_sets_no_cookie_on_the_gateways_origin(bare: Town) -> None:
+    """The stand-in tries, and may at an origin of its own."""
+    async with bare.rig.request("GET", f"/dpage/{ALICE_HOME}-7", host=HOST) as answer:
+        assert "Set-Cookie" not in answer.headers
+
+
+async def test_a_sandboxed_form_is_sent_without_our_cookies(bare: Town) -> None:
+    headers = {"Origin": "null", "Cookie": "__Host-mcpgw=secret; mcpgw=secret"}
+    async with bare.rig.request(
+        "POST", f"/dpage/{ALICE_HOME}-7", host=HOST, headers=headers, data={"a": "b"}
+    ) as answer:
+        seen = await answer.json()
+    assert (seen["method"], seen["body"]) == ("POST", "a=b")
+    assert "secret" not in str(seen["headers"])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param("/live", id="an_owners_page"),
+        pytest.param(f"/live/{ALICE_HOME}-7", id="an_owners_page_that_looks_like_a_link"),
+        pytest.param("/static/x.js", id="anyones_page_names_no_home"),
+        pytest.param(f"/static/{ALICE_HOME}-7", id="anyones_page_with_a_home"),
+        pytest.param("/dpage/7", id="no_home"),
+        pytest.param(f"/dpage/{ALICE_HOME}", id="no_link"),
+        pytest.param(f"/dpage/{ALICE_HOME}-", id="an_empty_link"),
+        pytest.param(f"/dpage/x/{ALICE_HOME}-7", id="further_down"),
+        pytest.param(f"/dpage/{'a' * 26}-7", id="an_unknown_home"),
+        pytest.param("/", id="the_front_page_is_ours"),
+    ],
+)
+async def test_nothing_else_of_a_container_is_there(bare: Town, path: str) -> None:
+    async with bare.rig.request("GET", path, host=HOST) as answer:
+        assert answer.status in (303, 404)
+    assert not bare.alice.requests
+
+
+async def test_where_homes_have_origins_links_are_at_them_alone(town: Town) -> None:
+    async with town.rig.request("GET", f"/dpage/{ALICE_HOME}-7") as answer:
+        assert answer.status == 404
+    async with town.rig.request(
+        "GET", f"/dpage/{ALICE_HOME}-7", host=f"{ALICE_HOME}.localhost:{town.rig.port}"
+    ) as answer:
+        assert answer.status == 200
+        assert "Content-Security-Policy" not in answer.headers
+
+
+async def test_a_stranger_is_not_told_why_it_does_not_answer(bare: Town) -> None:
+    async with gateway(gateway_origin=f"https://{HOST}", hold_timeout_s=1) as rig:
+        await rig.add_template()
+        await rig.add_user("alice", "app:shop.alice")
+        await rig.give_home("alice", ALICE_HOME)
+        await rig.applied()
+        async with rig.request("GET", f"/dpage/{ALICE_HOME}-7", host=HOST) as answer:
+            assert answer.status == 503
+            assert (await answer.json())["reason"] == "NotReady"
+
+
+async def test_links_are_asked_for_only_so_often(bare: Town) -> None:
+    asked = [0] * 2
+    for _ in range(140):
+        async with bare.rig.request("GET", f"/dpage/{ALICE_HOME}-7", host=HOST) as answer:
+            asked[answer.status == 429] += 1
+    assert asked[1] > 0
+    assert asked[0] >= 100
