@@ -15,7 +15,7 @@ import structlog
 
 from bench import report, results
 
-PARTS = ("proxy", "reconcile", "engines", "idle")
+PARTS = ("proxy", "auth", "reconcile", "engines", "idle")
 HERE = Path(__file__).parent
 
 

@@ -71,7 +71,7 @@ async def settle(settings: Mapping[str, str], users: Sequence[str], *, upstream:
 
 
 async def granted(settings: Mapping[str, str], users: Sequence[str]) -> list[str]:
-    """An access token of each, for a grant to one program, signed with the gateway's key: good for an hour."""
+    """An access token of each, by a grant to one program, signed with the gateway's key. Good for an hour."""
     folder, origin = Path(settings["STATE_DIR"]), settings["GATEWAY_ORIGIN"]
     auth = await open_auth(folder / AUTH_FILE)
     try:

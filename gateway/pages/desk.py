@@ -22,6 +22,7 @@ from gateway.sites import Sites
 from gateway.throttles import Throttles
 from state.kinds.request import Outcome, Request, RequestSpec, Verb
 from state.kinds.resource import Metadata
+from state.kinds.user_container import UserContainer
 from state.store.auth import AuthDatabase
 from state.store.port import Store, Tx
 
@@ -78,9 +79,28 @@ class Desk:
         with suppress(Problem):  # the account page offers to start one, and tells what is wrong
             await self.seats.ensure(user, admitted.template)
 
+    async def reset(self, seat: Seat, asked_by: str) -> None:
+        """Delete what the gateway made; data goes by its template. Raises Problem (409), StoreError."""
+        managed_by = seat.resource.metadata.managed_by
+        if managed_by != "api":
+            raise Problem(
+                409,
+                "This container is an operator's",
+                f"It is declared in {managed_by.removeprefix('file:')}; only there can it be taken away.",
+                reason="ManagedElsewhere",
+            )
+        await self.store.transact(lambda tx: _delete(tx, seat.resource.uid, seat.name), actor=asked_by)
+
     async def restart(self, seat: Seat, asked_by: str) -> None:
         """Ask for a restart, once: a request that still waits is not doubled. Raises StoreError."""
         await self.store.transact(lambda tx: _ask_restart(tx, seat.name, asked_by), actor=asked_by)
+
+
+def _delete(tx: Tx, uid: str, name: str) -> None:
+    """Exactly that object: one that was made anew since is not meant."""
+    found = tx.get(UserContainer, name)
+    if found is not None and found.uid == uid and not found.metadata.is_deleted:
+        tx.delete(found)
 
 
 def _ask_restart(tx: Tx, name: str, asked_by: str) -> None:

@@ -27,7 +27,7 @@ from gateway.pages.set_up import set_ups
 from gateway.pages.sign_in import SignInPages
 from gateway.pages.view import SeatView, seat_view
 from gateway.pages.welcome import name_of
-from gateway.problems import forbidden, not_found
+from gateway.problems import bad_request, forbidden, not_found
 
 
 def build_gateway_app(desk: Desk) -> FastAPI:
@@ -50,6 +50,7 @@ def build_gateway_app(desk: Desk) -> FastAPI:
         ("/authorize", consent.answer, post),
         ("/-/start", pages.start, post),
         ("/-/restart", pages.restart, post),
+        ("/-/reset", pages.reset, post),
         ("/-/open", pages.open, post),
         ("/-/events", pages.events, ["GET"]),
         ("/-/revoke", access.revoke, post),
@@ -117,6 +118,16 @@ class GatewayPages:
         visitor = await self._desk.signed_in(asked_of(request).head)
         fields = await read_form(request, visitor)
         await self._desk.restart(self._desk.own_seat(visitor.user, fields.get("name", "")), visitor.user)
+        return see_other("/")
+
+    async def reset(self, request: Request) -> Response:
+        """End a container and put its data aside; the next one begins empty."""
+        visitor = await self._desk.signed_in(asked_of(request).head)
+        fields = await read_form(request, visitor)
+        seat = self._desk.own_seat(visitor.user, fields.get("name", ""))
+        if fields.get("confirm", "").strip().lower() != "reset":
+            raise bad_request("Type the word reset to begin anew without the data.", "NotConfirmed")
+        await self._desk.reset(seat, visitor.user)
         return see_other("/")
 
     async def open(self, request: Request) -> Response:

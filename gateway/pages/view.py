@@ -36,6 +36,8 @@ class SeatView:
     page: str | None  # where its pages are entered
     restart_count: int
     last_end: str
+    last_words: str  # the end of the last container's log
+    managed_by: str  # a manifest's path, or empty: the gateway's own
 
 
 def seat_view(seat: Seat, routes: RouteSet | None, gateway_origin: str) -> SeatView:
@@ -55,6 +57,8 @@ def seat_view(seat: Seat, routes: RouteSet | None, gateway_origin: str) -> SeatV
         page=routes.first_page if routes is not None and seat.home else None,
         restart_count=seat.resource.status.restart_count,
         last_end=_last_end(seat),
+        last_words=_last_words(seat),
+        managed_by=seat.resource.metadata.managed_by.removeprefix("api").removeprefix("file:"),
     )
 
 
@@ -83,6 +87,11 @@ def sentence_of(seat: Seat) -> str:
     if condition is None:
         return "Nothing is known of it yet."
     return f"{condition.reason}: {condition.message}" if condition.message else condition.reason
+
+
+def _last_words(seat: Seat) -> str:
+    ended = seat.resource.status.last_termination
+    return "" if ended is None else ended.log_tail.strip()
 
 
 def _last_end(seat: Seat) -> str:

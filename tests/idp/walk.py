@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from aiohttp import web
-from yarl import URL
 
 from tests.clients.robot import Person
 
@@ -52,7 +51,3 @@ def form_of(callback: Callback, code: str, **parameters: str) -> dict[str, str]:
         "redirect_uri": callback.url,
         **parameters,
     }
-
-
-def origin_of(url: str) -> str:
-    return str(URL(url).origin())

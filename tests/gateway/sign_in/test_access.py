@@ -186,9 +186,48 @@ async def test_containers_that_signing_in_made_end_with_the_account(place: Place
     assert bobs.metadata.is_deleted
 
 
+async def test_a_container_that_is_reset_ends_and_begins_anew(place: Place) -> None:
+    place.github.visitor = "bob"
+    browser = Browser(place.rig)
+    page = await browser.sign_in("github")
+    await browser.submit(page, "/-/start")
+    page = await browser.visit("/")
+    assert "NotConfirmed" in (await browser.submit(page, "/-/reset", confirm="no")).text
+    assert (await browser.submit(page, "/-/reset", confirm="reset")).status == 200
+    made = await place.rig.read(lambda tx: tx.list(UserContainer))
+    [bobs] = [one for one in made if one.spec.user == "github:77"]
+    assert bobs.metadata.is_deleted
+    assert bobs.metadata.finalizers == ("data",), "its data is the reconciler's to put aside"
+
+
+async def test_what_an_operator_declared_is_not_reset_by_its_user(place: Place, browser: Browser) -> None:
+    page = await browser.visit("/")
+    assert "users.yaml" in page.text
+    csrf = page.fields("/signout")["csrf"]
+    headers = {"Origin": place.rig.origin, "Cookie": cookie_of(place, browser)}
+    fields = {"csrf": csrf, "name": "ann", "confirm": "reset"}
+    async with place.rig.request("POST", "/-/reset", headers=headers, data=fields) as answer:
+        assert answer.status == 409
+        assert "users.yaml" in (await answer.json())["detail"]
+
+
+async def test_nobody_resets_anothers_container(place: Place) -> None:
+    place.github.visitor = "bob"
+    browser = Browser(place.rig)
+    page = await browser.sign_in("github")
+    headers = {"Origin": place.rig.origin, "Cookie": cookie_of(place, browser)}
+    fields = {"csrf": page.fields("/signout")["csrf"], "name": "ann", "confirm": "reset"}
+    async with place.rig.request("POST", "/-/reset", headers=headers, data=fields) as answer:
+        assert answer.status == 404
+
+
+def cookie_of(place: Place, browser: Browser) -> str:
+    return f"mcpgw={browser.cookies[f'localhost:{place.rig.port}']['mcpgw']}"
+
+
 @pytest.mark.parametrize(
     "path",
-    ["/-/token", "/-/revoke", "/-/signout-everywhere", "/-/delete-account"],
+    ["/-/reset", "/-/token", "/-/revoke", "/-/signout-everywhere", "/-/delete-account"],
 )
 async def test_whoever_is_not_signed_in_changes_nothing(place: Place, path: str) -> None:
     headers = {"Origin": place.rig.origin}
