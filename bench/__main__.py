@@ -5,15 +5,13 @@ Exit code 0 when every part ran, also when a goal is missed: a missed figure is 
 
 import argparse
 import importlib
-import logging
 import statistics
 import sys
 import time
 from pathlib import Path
 
-import structlog
-
 from bench import report, results
+from bench.quiet import quieten
 
 PARTS = ("proxy", "auth", "reconcile", "engines", "idle")
 HERE = Path(__file__).parent
@@ -21,7 +19,7 @@ HERE = Path(__file__).parent
 
 def main(words: list[str]) -> int:
     options = _options(words)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    quieten()
     samples: list[results.Sample] = []
     broken: list[str] = []
     began_at = time.monotonic()

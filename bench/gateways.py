@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bench.load import LOAD_CORE
@@ -31,9 +31,11 @@ class Processes:
         self._folder = folder
         self._started: list[subprocess.Popen[str]] = []
 
-    def start(self, core: str, *words: str, says: bool = False, **more: str) -> subprocess.Popen[str]:
-        """On one core. ``says``: what it prints is read by whoever started it. ``more``: its environment."""
-        environment = {**os.environ, **more, "PYTHONPATH": str(ROOT)}
+    def start(
+        self, core: str, *words: str, says: bool = False, settings: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
+        """On one core. ``says``: what it prints is read by whoever started it. ``settings``: more of its environment."""
+        environment = {**os.environ, **(settings or {}), "PYTHONPATH": str(ROOT)}
         with (self._folder / "processes.log").open("a") as log:
             started = subprocess.Popen(
                 ("taskset", "-c", core, *words),
@@ -52,9 +54,9 @@ class Processes:
         assert upstream.stdout is not None and upstream.stdout.readline() == "listening\n"
         return upstream
 
-    def start_gateway(self, settings: dict[str, str]) -> subprocess.Popen[str]:
+    def start_gateway(self, settings: Mapping[str, str]) -> subprocess.Popen[str]:
         """Not ready yet: :func:`until_ready`."""
-        return self.start(PROXY_CORE, sys.executable, "-m", "mcpgw", "gateway", **settings)
+        return self.start(PROXY_CORE, sys.executable, "-m", "mcpgw", "gateway", settings=settings)
 
     def stop(self) -> None:
         """Each by its own handle, the last one first."""

@@ -1,7 +1,7 @@
 """An OpenID Connect issuer that costs little and lets everybody in as whom they say they are.
 
-A browser of the benchmark's says who it is in a header. Who is kept out is no matter of figures: tests have an
-issuer that lies. Source: OpenID Connect Core 1.0 section 3.1, OpenID Connect Discovery 1.0 section 3.
+A browser of the benchmark's says who it is in a header. What is refused is no matter of figures.
+Source: OpenID Connect Core 1.0 section 3.1, OpenID Connect Discovery 1.0 section 3.
 """
 
 import secrets

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
 
+from bench.quiet import quieten
+
 T = TypeVar("T")
 
 CLONE_NEWNET = 0x40000000
@@ -40,6 +42,7 @@ def is_own_network() -> bool:
 
 
 def _enter() -> None:
+    quieten()
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) == 0:
         _bring_up("lo")
     elif ctypes.get_errno() not in _MAY_NOT:

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -62,7 +63,7 @@ async def settle(settings: Mapping[str, str], users: Sequence[str], *, upstream:
         await store.transact(_open_to_all, actor="bench")
         for first in range(0, len(users), AT_ONCE):
             some = users[first : first + AT_ONCE]
-            await store.transact(lambda tx, some=some: _sign_in(tx, some), actor="bench")
+            await store.transact(partial(_sign_in, users=some), actor="bench")
         if upstream is not None:
             await store.transact(lambda tx: _seat(tx, users[0]), actor="bench")
             await store.transact(lambda tx: _route(tx, upstream), actor="bench")
@@ -136,7 +137,12 @@ def _add(tx: AuthTx, client: Client, grants: Sequence[Grant]) -> None:
 async def _register(auth: AuthDatabase, count: int) -> None:
     like = _client(time.time())
     rows = [replace(like, client_id=secrets.token_urlsafe(24)) for _ in range(count)]
-    await auth.transact(lambda tx: [tx.clients.add(row) for row in rows])
+    await auth.transact(lambda tx: _add_all(tx, rows))
+
+
+def _add_all(tx: AuthTx, rows: Sequence[Client]) -> None:
+    for row in rows:
+        tx.clients.add(row)
 
 
 def _client(now: float) -> Client:

@@ -1,8 +1,8 @@
-"""What one bearer token costs a worker before anything else happens: known already, or seen for the first time.
+"""What a bearer token costs a worker before anything else happens: known already, or seen for the first time.
 
 ``auth.verify_us.known``: a hash and a look into the table. ``auth.verify_us.unknown``: a signature, and one
 question to ``auth.db``. The worker is a whole one that serves, with a thousand people on record.
-Source of the numbers' path: :mod:`gateway.auth.callers`.
+Next: :mod:`gateway.auth.callers`, which is measured.
 """
 
 import asyncio

@@ -15,6 +15,7 @@ from typing import Any, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from bench.issuer import PERSON_HEADER
 from bench.people import CALLBACK, PROGRAM, PROVIDER
@@ -30,6 +31,21 @@ class Astray(Exception):
     """A person or a program did not arrive where it should have."""
 
 
+class _Loopback(AbstractResolver):
+    """A network namespace without addresses has no names either: every name is this machine's."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        del family
+        return [
+            ResolveResult(hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=0)
+        ]
+
+    async def close(self) -> None:
+        pass
+
+
 class Visitor:
     """Somebody with a browser of their own: its cookies and its connections. Closed by ``async with``."""
 
@@ -37,7 +53,7 @@ class Visitor:
         self._origin = origin
         headers = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate", PERSON_HEADER: subject}
         self._browser = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(family=socket.AF_INET),
+            connector=_connections(),
             timeout=aiohttp.ClientTimeout(total=ANSWER_S_MAX),
             headers=headers,
         )
@@ -105,10 +121,14 @@ async def connect(program: aiohttp.ClientSession, visitor: Visitor, origin: str)
 def programs() -> aiohttp.ClientSession:
     """A program's connections; it has no cookies."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(family=socket.AF_INET),
+        connector=_connections(),
         timeout=aiohttp.ClientTimeout(total=ANSWER_S_MAX),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
+
+
+def _connections() -> aiohttp.TCPConnector:
+    return aiohttp.TCPConnector(resolver=_Loopback())
 
 
 async def _told(

@@ -40,6 +40,15 @@ class Returned:
     purpose: Mapping[str, str]
 
 
+class NotVouchedForError(Exception):
+    """Who left is back, and their provider does not say who they are. ``problem`` is for them."""
+
+    def __init__(self, problem: Problem, purpose: Mapping[str, str]) -> None:
+        super().__init__(problem.reason)
+        self.problem = problem
+        self.purpose = purpose
+
+
 class Logins:
     """One a worker. Each may raise StoreError."""
 
@@ -83,7 +92,7 @@ class Logins:
         return Departed(departure.url, self._cookie.set(secret))
 
     async def arrive(self, params: Mapping[str, str], head: Head) -> Returned:
-        """Raises Problem: 403 for an answer that is not this browser's, 502 or 503 for a bad one."""
+        """Raises Problem (403) for an answer that is not this browser's, NotVouchedForError for a bad one."""
         record = await self._taken(params.get("state", ""), head)
         provider = self._provider(record["provider"])
         try:
@@ -91,7 +100,8 @@ class Logins:
                 params, orjson.loads(record["kept"]), redirect_uri=self._redirect_uri, wants=self._wants()
             )
         except ProviderError as error:
-            raise provider_problem(error, provider) from None
+            purpose = orjson.loads(record["purpose"])
+            raise NotVouchedForError(provider_problem(error, provider), purpose) from None
         assert identity.provider == provider.name, "an adapter vouches for its own provider alone"
         return Returned(identity, orjson.loads(record["purpose"]))
 

@@ -93,6 +93,10 @@ class ConsentPages:
         response.headers["set-cookie"] = await self._desk.sessions.open(user)
         return response
 
+    def cancelled(self, purpose: Mapping[str, str]) -> Response:
+        """They changed their mind at the provider: the program need not wait. Source: RFC 6749 s. 4.1.2.1."""
+        return answered(self._desk.oauth.denied(AuthorizationRequest.of_payload(purpose)))
+
     async def _depart(self, asked: Asked, wanted: AuthorizationRequest, provider: str) -> Response:
         if provider not in [one.name for one in self._choices(wanted)]:
             raise bad_request("Choose how to sign in. Go back, and use one of the buttons.", "NoProvider")

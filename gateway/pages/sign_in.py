@@ -14,6 +14,8 @@ from gateway.asked import Asked
 from gateway.auth.browser import BrowserCookie, form_token, is_form_token
 from gateway.auth.identity import Identity
 from gateway.auth.local import local_identity, redeem_sign_in_code
+from gateway.auth.login import NotVouchedForError
+from gateway.auth.providers.port import CANCELLED
 from gateway.doors import wait_believed
 from gateway.pages.answers import asked_of, page, see_other
 from gateway.pages.consent import ConsentPages
@@ -66,7 +68,12 @@ class SignInPages:
         refuse_hasty(self._desk.throttles.sign_in, asked)
         await wait_believed(self._desk.table)
         params = _single(request)
-        returned = await self._desk.logins.arrive(params, asked.head)
+        try:
+            returned = await self._desk.logins.arrive(params, asked.head)
+        except NotVouchedForError as back:
+            if back.purpose.get("for") == "program" and back.problem.reason == CANCELLED:
+                return self._consent.cancelled(back.purpose)
+            raise back.problem from None
         account = await self.remember(returned.identity)
         if returned.purpose.get("for") == "program":
             return await self._consent.go_on(account, returned.purpose)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.auth.providers.port import ProviderError
+from gateway.auth.providers.port import CANCELLED, ProviderError
 
 CODE_CHARS_MAX: Final = 4096
 _ERROR = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -30,7 +30,7 @@ def code_in(params: Mapping[str, str], label: str, client_setting: str) -> str:
 def _said_no(error: str, label: str, client_setting: str) -> ProviderError:
     if error == "access_denied":
         return ProviderError(
-            "SignInCancelled",
+            CANCELLED,
             f"The sign-in at {label} was cancelled, or is not allowed to you there. Begin anew, or choose "
             "another way.",
             retryable=False,

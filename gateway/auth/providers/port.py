@@ -7,7 +7,7 @@ Next: :mod:`gateway.auth.providers.oidc` and :mod:`gateway.auth.providers.github
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.auth.identity import Identity
 
@@ -26,6 +26,9 @@ class Departure:
 
     url: str
     kept: Mapping[str, str]
+
+
+CANCELLED: Final = "SignInCancelled"  # the reason where the person themselves did not go on
 
 
 class ProviderError(Exception):
