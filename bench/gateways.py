@@ -34,7 +34,7 @@ class Processes:
     def start(
         self, core: str, *words: str, says: bool = False, settings: Mapping[str, str] | None = None
     ) -> subprocess.Popen[str]:
-        """On one core. ``says``: what it prints is read by whoever started it. ``settings``: more of its environment."""
+        """On one core. ``says``: what it prints is read by whoever started it."""
         environment = {**os.environ, **(settings or {}), "PYTHONPATH": str(ROOT)}
         with (self._folder / "processes.log").open("a") as log:
             started = subprocess.Popen(

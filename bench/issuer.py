@@ -1,7 +1,7 @@
 """An OpenID Connect issuer that costs little and lets everybody in as whom they say they are.
 
-A browser of the benchmark's says who it is in a header. What is refused is no matter of figures.
-Source: OpenID Connect Core 1.0 section 3.1, OpenID Connect Discovery 1.0 section 3.
+A browser of the benchmark's says who it is in a header, or is somebody. What is refused is no matter of
+figures. Source: OpenID Connect Core 1.0 section 3.1, OpenID Connect Discovery 1.0 section 3.
 """
 
 import secrets
@@ -14,11 +14,12 @@ from aiohttp import web
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-from bench.people import PROVIDER
+from bench.people import PROVIDER, subject_of
 
 CLIENT_ID, CLIENT_SECRET = "gateway", "secret"
 ID_TOKEN_S = 300
 PERSON_HEADER = "X-Person"
+SOMEBODY = 0  # the number of whoever does not say
 
 
 class Issuer:
@@ -56,7 +57,7 @@ class Issuer:
 
     async def authorize(self, request: web.Request) -> web.Response:
         code = secrets.token_urlsafe(16)
-        self._codes[code] = request.headers[PERSON_HEADER], request.query["nonce"]
+        self._codes[code] = request.headers.get(PERSON_HEADER, subject_of(SOMEBODY)), request.query["nonce"]
         answer = urlencode({"code": code, "state": request.query["state"]})
         raise web.HTTPFound(f"{request.query['redirect_uri']}?{answer}")
 

@@ -48,6 +48,7 @@ async def _measured(passes: int) -> list[Sample]:
         await settle(settings, users)
         heads = [_head(token) for token in await granted(settings, users)]
         async with _worker(settings) as worker:
+            # The desk is the worker's own, so that its parts are put together as they are when it serves.
             return await _passes(worker._desk, heads, passes)
 
 

@@ -23,6 +23,7 @@ from bench.people import CALLBACK, PROGRAM, PROVIDER
 ANSWER_S_MAX = 60.0
 SAID_CHARS_MAX = 200
 ACCOUNT_PAGE = "<title>Your account"
+_TITLE = re.compile(r"<title>([^<]*)</title>")
 _HIDDEN = re.compile(r'<input type="hidden" name="([^"]+)" value="([^"]*)"')
 _CALL = b'{"jsonrpc":"2.0","id":1,"method":"tools/list"}'
 
@@ -161,4 +162,7 @@ def _hidden(page: str) -> dict[str, str]:
 
 
 def _said(answer: aiohttp.ClientResponse, text: str) -> str:
-    return f"{answer.status} at {answer.url.path}: {text[:SAID_CHARS_MAX]!r}"
+    """In one line: a page by its title, anything else by how it begins."""
+    title = _TITLE.search(text)
+    told = html.unescape(title[1]) if title else text
+    return f"{answer.status} at {answer.url.path}: {' '.join(told.split())[:SAID_CHARS_MAX]}"

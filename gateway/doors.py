@@ -7,7 +7,7 @@ gateway's origin, and a page's cookie is never good for MCP. Next: :mod:`gateway
 
 import time
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 from urllib.parse import unquote
 
 from gateway.asked import Asked
@@ -178,8 +178,18 @@ class GatewayDoor:
         refuse_foreign_origin(asked.head, asked.site, guarded=True, listed=self._cors.origins)
         resource = self._resources.of_path(asked.path, asked.site)
         if resource is None:
-            raise _no_page(self._sites)  # nobody need sign in to learn that nothing is here
+            self._refuse_nowhere(asked)
         return resource
+
+    def _refuse_nowhere(self, asked: Asked) -> NoReturn:
+        """Nobody need sign in to learn that nothing is here; an App learns of its own template's absence."""
+        try:
+            caller = self._callers.known(asked.head)
+        except (NotIdentifiedError, Problem):
+            caller = None
+        if caller is not None and caller.app:
+            self._route(caller.template, split_user_path(asked.path)[1])
+        raise _no_page(self._sites)
 
     def _check(self, asked: Asked, caller: Caller, resource: str) -> Passage:
         """Whether the caller may go there, without awaiting. Raises Problem."""

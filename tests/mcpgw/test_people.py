@@ -1,22 +1,25 @@
 """The operator's verbs about people, typed as an operator does, on a store of their own."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
+import structlog
 
 from gateway.auth import accounts as accounts_module
 from gateway.auth.accounts import Accounts
 from gateway.auth.identity import Identity
 from gateway.auth.local import local_identity
+from mcpgw import verbs
 from mcpgw.cli import main
 from state.kinds.access_policy import AccessPolicy, AccessPolicySpec
 from state.kinds.account import Account, Claims, Decision
 from state.kinds.app import App, AppSpec
 from state.kinds.resource import Metadata
+from state.logs import configure
 from state.store import open_store
 from state.store.port import Store
 
@@ -79,15 +82,26 @@ class Desk:
         return self.with_store(lambda store: store.changes(0, 1000))[-1].actor
 
 
+def quiet_for_now(level: str, process: str) -> None:
+    """As a verb's own process is; other tests' loggers must not remember it."""
+    configure(level, process)
+    structlog.configure(cache_logger_on_first_use=False)
+
+
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Desk:
+def desk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Desk]:
     for name in ("STORE_URL", "STATE_DIR", "ADMIN_EMAILS", "UNMATCHED_USERS", "DEFAULT_TEMPLATE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(verbs, "configure", quiet_for_now)
     state = tmp_path / "state"
     settings = (f"STATE_DIR={state}", "ADMIN_EMAILS=A@Home.example", "CONTAINER_IMAGE=demo:1")
     (tmp_path / ".env").write_text("\n".join(settings) + "\n")
-    return Desk(f"sqlite:///{state}/state.db", capsys)
+    yield Desk(f"sqlite:///{state}/state.db", capsys)
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
 
 
 def test_before_anybody_signed_in_users_says_so(desk: Desk) -> None:
