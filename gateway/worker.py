@@ -106,14 +106,16 @@ class Worker:
         origin, is_https, table = sites.gateway.origin, sites.scheme == "https", self.table
         emails = frozenset(settings.admin_emails)
         keeps_unmatched = settings.unmatched_users == "pending"
-        people = People(table, House(emails, settings.default_template, keeps_unmatched))
+        house = House(emails, settings.default_template, keeps_unmatched)
+        has_local_sign_in = sites.is_local and is_local and not self._providers
+        people = People(table, house, has_local_sign_in=has_local_sign_in)
         resources = Resources(table, sites)
         announcer = Announcer(auth, store, worker=self.name)
         terms = Terms(
             issuer=origin,
             canonical_resource=resources.canonical,
             scope_of=resources.scope_of,
-            may_issue=lambda user: people.admitted(user) is not None,
+            may_issue=lambda user, at: people.stands(user, at) and people.admitted(user) is not None,
             announce=announcer.announce,
         )
         secret_key = load_secret_key(settings.state_dir, settings.secret_key_file)
@@ -134,7 +136,7 @@ class Worker:
             announcer=announcer,
             throttles=Throttles(),
             default_template=settings.default_template,
-            local_sign_in=sites.is_local and is_local and not self._providers,
+            local_sign_in=has_local_sign_in,
         )
 
     def _set_up_front(self, settings: GatewaySettings) -> Front:

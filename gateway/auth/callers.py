@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 
 from gateway.auth.admission import Admitted, Pending, Refused, SignInAgain
-from gateway.auth.people import People
+from gateway.auth.people import People, is_since
 from gateway.auth.resources import SCOPES
 from gateway.auth.throttle import Throttle
 from gateway.head import Head
@@ -181,6 +181,8 @@ class Callers:
         now = time.time()
         means = (said.user, said.resource)
         if grant is None or not grant.lives(now) or (grant.user, grant.resource) != means:
+            raise NotIdentifiedError(_OVER)
+        if not is_since(account, grant.created_at):
             raise NotIdentifiedError(_OVER)
         caller = self._admitted(grant, account)
         scopes = caller.scopes & frozenset(said.scope.split())

@@ -19,9 +19,10 @@ FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
 class People:
     """One a worker."""
 
-    def __init__(self, table: Table, house: House) -> None:
+    def __init__(self, table: Table, house: House, *, has_local_sign_in: bool) -> None:
         self._table = table
         self._house = house
+        self._has_local_sign_in = has_local_sign_in
 
     def admission(self, account: Account) -> Admission:
         """What holds for ``account`` at this moment."""
@@ -36,6 +37,14 @@ class People:
         found = None if account is None else self.admission(account)
         return found if isinstance(found, Admitted) else None
 
+    def stands(self, user: str, since: float) -> bool:
+        """Whether what was opened or granted to ``user`` at ``since`` (Unix seconds) is theirs still.
+
+        Not if they were signed out everywhere since, nor if it was for an account that was deleted.
+        """
+        account = self._table.account(user)
+        return account is not None and is_since(account, since)
+
     def is_pending(self, account: Account) -> bool:
         """Whether they wait for an admin."""
         return isinstance(self.admission(account), Pending)
@@ -44,6 +53,16 @@ class People:
         """An App's user who has an Account (the local developer): theirs is the App's template."""
         if account.spec.decision is Decision.BANNED:
             return Refused(CLOSED)
+        if not self._has_local_sign_in:
+            return Refused("The developer of this machine signs in no longer: a provider does that now.")
         app = self._table.app(name)
         template = self._house.default_template if app is None else app.spec.template
         return Admitted(template, Role.USER, FOR_EVER)
+
+
+def is_since(account: Account, since: float) -> bool:
+    """Whether something of ``since`` (Unix seconds) is this account's, and from after its last sign-out."""
+    made_at, out_at = account.metadata.created_at, account.spec.signed_out_at
+    if made_at is not None and since < made_at.timestamp():
+        return False  # of an account of the same user that was deleted
+    return out_at is None or since > out_at.timestamp()

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from gateway.auth.people import is_since
 from gateway.head import Head, cookies
 from state.kinds.account import Account
 from state.store.errors import Replaced, StoreError
@@ -90,10 +91,10 @@ class Sessions:
         await self._tickets.put(TicketKind.SESSION, key_of(secret), record, SESSION_S)
         return self._cookie(TicketKind.SESSION, secret, SESSION_S)
 
-    async def open_home(self, user: str, home: str, opened_by: str) -> str:
-        """A new session at one Home's origin; returns the Set-Cookie value."""
+    async def open_home(self, user: str, home: str, opened_by: str, opened_at: float) -> str:
+        """A new session at one Home's origin, by a gateway session of ``opened_at``; the Set-Cookie value."""
         secret = mint_secret()
-        record = {"user": user, "home": home, "opened_by": opened_by, "opened_at": repr(time.time())}
+        record = {"user": user, "home": home, "opened_by": opened_by, "opened_at": repr(opened_at)}
         await self._tickets.put(TicketKind.HOME_SESSION, key_of(secret), record, HOME_SESSION_S)
         return self._cookie(TicketKind.HOME_SESSION, secret, HOME_SESSION_S)
 
@@ -122,12 +123,7 @@ class Sessions:
     def _stands(self, visitor: Visitor) -> bool:
         """Whether the account is there still, and was not signed out everywhere since."""
         account = self._account(visitor.user)
-        if account is None:
-            return False
-        made_at, out_at = account.metadata.created_at, account.spec.signed_out_at
-        if made_at is not None and visitor.opened_at < made_at.timestamp():
-            return False  # opened for an account of the same user that was deleted since
-        return out_at is None or visitor.opened_at > out_at.timestamp()
+        return account is not None and is_since(account, visitor.opened_at)
 
     def _secrets(self, head: Head, kind: TicketKind) -> list[str]:
         if b"cookie" not in head.values:

@@ -17,9 +17,9 @@ from fastapi.responses import Response
 from gateway.auth.callers import PERSONAL_PREFIX
 from gateway.auth.resources import API_PATH
 from gateway.auth.sessions import Visitor, mint_secret
-from gateway.pages.answers import asked_of, page, see_other
+from gateway.pages.answers import page, see_other
 from gateway.pages.desk import Desk
-from gateway.pages.forms import read_form
+from gateway.pages.forms import signed_form
 from gateway.pages.render import draw
 from gateway.pages.welcome import name_of
 from gateway.problems import bad_request, not_found
@@ -66,8 +66,8 @@ class AccessPages:
 
     async def revoke(self, request: Request) -> Response:
         """End one grant of one's own."""
-        visitor = await self._desk.signed_in(asked_of(request).head)
-        grant_id = (await read_form(request, visitor)).get("grant", "")
+        visitor, fields = await signed_form(self._desk, request)
+        grant_id = fields.get("grant", "")
         if not await self._desk.auth.transact(lambda tx: _revoked(tx, grant_id, visitor.user)):
             raise not_found("You have no such client or token. It may be revoked already.")
         await self._desk.announcer.announce()
@@ -75,8 +75,7 @@ class AccessPages:
 
     async def make_token(self, request: Request) -> Response:
         """A personal token, shown this once."""
-        visitor = await self._desk.signed_in(asked_of(request).head)
-        fields = await read_form(request, visitor)
+        visitor, fields = await signed_form(self._desk, request)
         token = PERSONAL_PREFIX + mint_secret()
         grant = self._personal_grant(visitor, fields, token)
         try:
@@ -86,20 +85,19 @@ class AccessPages:
                 f"You have {PERSONAL_TOKENS_MAX} tokens already. Revoke one that you no longer need.",
                 "TooManyTokens",
             ) from None
+        await self._desk.refuse_withdrawn(visitor.user, visitor.opened_at)
         who = name_of(self._desk, visitor.user)
         return page(draw("token.html", visitor=visitor, who=who, token=token, grant=_view(grant)))
 
     async def sign_out_everywhere(self, request: Request) -> Response:
         """Every browser, every client, every token."""
-        visitor = await self._desk.signed_in(asked_of(request).head)
-        await read_form(request, visitor)
+        visitor, _ = await signed_form(self._desk, request)
         await self._end_everything(visitor.user)
         return see_other("/signin", set_cookie=await self._desk.sessions.close(visitor))
 
     async def delete_account(self, request: Request) -> Response:
         """Containers end, data is kept as long as its template says, and nothing else is known any more."""
-        visitor = await self._desk.signed_in(asked_of(request).head)
-        fields = await read_form(request, visitor)
+        visitor, fields = await signed_form(self._desk, request)
         if fields.get("confirm", "").strip().lower() != CONFIRM:
             raise bad_request(f"Type the word {CONFIRM} to delete your account.", "NotConfirmed")
         user = visitor.user
@@ -109,8 +107,11 @@ class AccessPages:
         return see_other("/signin", set_cookie=await self._desk.sessions.close(visitor))
 
     async def _end_everything(self, user: str) -> None:
-        await self._desk.auth.transact(lambda tx: tx.grants.revoke_all(user, tx.now))
+        """Sessions first, on every worker: what one of them still issues meanwhile is found and ended here,
+        or finds out itself that it came too late (:meth:`Desk.refuse_withdrawn`).
+        """
         await self._desk.accounts.sign_out(user)
+        await self._desk.auth.transact(lambda tx: tx.grants.revoke_all(user, tx.now))
         await self._desk.announcer.announce()
 
     def _personal_grant(self, visitor: Visitor, fields: dict[str, str], token: str) -> Grant:

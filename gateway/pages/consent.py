@@ -77,7 +77,7 @@ class ConsentPages:
         if fields.get("decision") == "deny":
             return answered(self._desk.oauth.denied(wanted))
         if visitor is not None:
-            return await self._grant(wanted, visitor.user)
+            return await self._grant(wanted, visitor.user, visitor.opened_at)
         return await self._depart(asked, wanted, fields.get("provider", ""))
 
     async def go_on(self, account: Account, purpose: Mapping[str, str]) -> Response:
@@ -89,7 +89,7 @@ class ConsentPages:
             raise forbidden("Your identity provider is not one of those for this address.", "OtherProvider")
         if self._desk.people.is_pending(account):
             raise forbidden("An admin has not approved this account yet.", "NotApproved")
-        response = await self._grant(wanted, user)
+        response = await self._grant(wanted, user, account.spec.claims_at.timestamp())
         response.headers["set-cookie"] = await self._desk.sessions.open(user)
         return response
 
@@ -104,8 +104,11 @@ class ConsentPages:
         departed = await self._desk.logins.depart(provider, asked.head, purpose)
         return see_other(departed.url, set_cookie=departed.set_cookie)
 
-    async def _grant(self, wanted: AuthorizationRequest, user: str) -> Response:
-        return _told(await self._desk.oauth.grant(wanted, user))
+    async def _grant(self, wanted: AuthorizationRequest, user: str, since: float) -> Response:
+        """``since``: when they signed in; whoever was signed out meanwhile has granted nothing."""
+        told = await self._desk.oauth.grant(wanted, user)
+        await self._desk.refuse_withdrawn(user, since)
+        return _told(told)
 
     async def _welcome_visitor(self, asked: Asked, wanted: AuthorizationRequest) -> Visitor | None:
         """Who is signed in and may use what is asked for; anybody else goes by way of a provider."""
@@ -162,6 +165,11 @@ def _pairs(query: str) -> list[tuple[str, str]]:
 
 
 def _target(redirect_uri: str) -> str:
-    """A program's own scheme, for the form's policy: browsers hold redirects against it too."""
-    scheme = urlsplit(redirect_uri).scheme
+    """What a program's address adds to the form's policy: browsers hold redirects against it too.
+
+    Source: CSP Level 3 section 2.3.1: a host-source cannot name an IPv6 address, so its scheme stands for it.
+    """
+    scheme, host = urlsplit(redirect_uri).scheme, urlsplit(redirect_uri).hostname
+    if (scheme, host) == ("http", "::1"):
+        return " http:"
     return "" if scheme in ("http", "https") else f" {scheme}:"

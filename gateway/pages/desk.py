@@ -65,11 +65,29 @@ class Desk:
 
     async def signed_in(self, head: Head) -> Visitor:
         """Whoever is signed in and may come in. Raises Problem (403, 503), StoreError."""
-        await wait_believed(self.table)
-        visitor = await self.sessions.visitor(head)
-        if visitor is None or self.people.admitted(visitor.user) is None:
+        visitor = await self.known(head)
+        if self.people.admitted(visitor.user) is None:
             raise forbidden("Sign in first.", "NotSignedIn")
         return visitor
+
+    async def known(self, head: Head) -> Visitor:
+        """Whoever is signed in, also who may not come in. Raises Problem (403, 503), StoreError."""
+        await wait_believed(self.table)
+        visitor = await self.sessions.visitor(head)
+        if visitor is None:
+            raise forbidden("Sign in first.", "NotSignedIn")
+        return visitor
+
+    async def refuse_withdrawn(self, user: str, since: float) -> None:
+        """Take back what was issued just now to somebody who was signed out, or deleted, meanwhile.
+
+        ``since``: when they had signed in, as Unix seconds. Raises Problem (403, 503), StoreError.
+        """
+        if self.people.stands(user, since):
+            return
+        await self.auth.transact(lambda tx: tx.grants.revoke_all(user, tx.now))
+        await self.announcer.announce()
+        raise forbidden("You were signed out meanwhile. Sign in again.", "SignedOut")
 
     async def ensure_seat(self, user: str) -> None:
         """A first container for somebody who has none; what stands in its way, their page says."""

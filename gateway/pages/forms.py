@@ -8,6 +8,8 @@ from urllib.parse import parse_qsl
 from fastapi import Request
 
 from gateway.auth.sessions import Visitor, is_csrf_token
+from gateway.pages.answers import asked_of
+from gateway.pages.desk import Desk
 from gateway.problems import Problem, bad_request, forbidden
 
 BODY_BYTES_MAX = 32768
@@ -16,11 +18,19 @@ CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
 
 
-async def read_form(request: Request, visitor: Visitor) -> dict[str, str]:
-    """The fields. Raises Problem (400, 403, 413)."""
+async def signed_form(
+    desk: Desk, request: Request, *, is_admitted: bool = True
+) -> tuple[Visitor, dict[str, str]]:
+    """Who sent the form, and its fields. ``is_admitted``: only somebody who may come in.
+
+    The session is looked at once the form is here as a whole: whoever sends slowly is judged by what holds
+    then. Raises Problem (400, 403, 413, 503), StoreError.
+    """
     fields = await read_fields(request)
+    head = asked_of(request).head
+    visitor = await (desk.signed_in(head) if is_admitted else desk.known(head))
     refuse_forged(visitor, fields.pop(CSRF_FIELD, ""))
-    return fields
+    return visitor, fields
 
 
 def refuse_forged(visitor: Visitor, token: str) -> None:

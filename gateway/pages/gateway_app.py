@@ -20,7 +20,7 @@ from gateway.pages.api import add_api
 from gateway.pages.consent import ConsentPages
 from gateway.pages.desk import Desk
 from gateway.pages.events import follow
-from gateway.pages.forms import read_form
+from gateway.pages.forms import signed_form
 from gateway.pages.oauth import add_oauth
 from gateway.pages.render import STATIC_DIR, draw
 from gateway.pages.set_up import set_ups
@@ -107,23 +107,20 @@ class GatewayPages:
 
     async def start(self, request: Request) -> Response:
         """A first container for somebody who has none."""
-        visitor = await self._desk.signed_in(asked_of(request).head)
-        await read_form(request, visitor)
+        visitor, _ = await signed_form(self._desk, request)
         admitted = self._desk.people.admitted(visitor.user)
         if admitted is not None and not self._desk.table.seats_of(visitor.user):
             await self._desk.seats.ensure(visitor.user, admitted.template)
         return see_other("/")
 
     async def restart(self, request: Request) -> Response:
-        visitor = await self._desk.signed_in(asked_of(request).head)
-        fields = await read_form(request, visitor)
+        visitor, fields = await signed_form(self._desk, request)
         await self._desk.restart(self._desk.own_seat(visitor.user, fields.get("name", "")), visitor.user)
         return see_other("/")
 
     async def reset(self, request: Request) -> Response:
         """End a container and put its data aside; the next one begins empty."""
-        visitor = await self._desk.signed_in(asked_of(request).head)
-        fields = await read_form(request, visitor)
+        visitor, fields = await signed_form(self._desk, request)
         seat = self._desk.own_seat(visitor.user, fields.get("name", ""))
         if fields.get("confirm", "").strip().lower() != "reset":
             raise bad_request("Type the word reset to begin anew without the data.", "NotConfirmed")
@@ -132,8 +129,7 @@ class GatewayPages:
 
     async def open(self, request: Request) -> Response:
         """Into the container's own origin, with a code that is good once."""
-        visitor = await self._desk.signed_in(asked_of(request).head)
-        fields = await read_form(request, visitor)
+        visitor, fields = await signed_form(self._desk, request)
         seat = self._desk.own_seat(visitor.user, fields.get("name", ""))
         routes = self._desk.table.routes(seat.template)
         path = fields.get("path", "")

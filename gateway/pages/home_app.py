@@ -41,11 +41,16 @@ class HomePages:
         home = asked_of(request).site.home
         seat = await self._seat(home)
         entry = await redeem_entry_code(self._desk.tickets, code, home)
-        if entry is None or entry.user != seat.user:
+        if (
+            entry is None
+            or entry.user != seat.user
+            or not self._desk.people.stands(entry.user, entry.opened_at)
+            or self._desk.people.admitted(entry.user) is None
+        ):
             raise forbidden(
                 "This way in was used or is over. Open the page anew from the account page.", "BadCode"
             )
-        cookie = await self._desk.sessions.open_home(entry.user, home, entry.opened_by)
+        cookie = await self._desk.sessions.open_home(entry.user, home, entry.opened_by, entry.opened_at)
         return see_other(_local_path(to), set_cookie=cookie)
 
     async def events(self, request: Request) -> Response:

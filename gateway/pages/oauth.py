@@ -4,10 +4,12 @@ Decides the HTTP around it: bounds on bodies, how often, who may read it; what i
 :mod:`gateway.auth.oauth`'s. Next: :mod:`gateway.pages.consent`, the one step that is a person's.
 """
 
+from collections.abc import Awaitable
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qsl
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
@@ -16,9 +18,10 @@ from gateway.auth.resources import METADATA_PATH
 from gateway.doors import wait_believed
 from gateway.pages.answers import answered, asked_of
 from gateway.pages.desk import Desk
-from gateway.problems import bad_request, not_found
+from gateway.problems import Problem, bad_request, not_found, store_silent
 from gateway.routes.path import AmbiguousPathError, normalized
 from gateway.throttles import refuse_hasty
+from state.store.errors import StoreError
 
 BODY_BYTES_MAX: Final = 64 << 10
 FIELDS_MAX: Final = 64
@@ -27,6 +30,10 @@ FORM: Final = "application/x-www-form-urlencoded"
 _TOO_LARGE: Final = error_answer(
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "invalid_request", f"Send at most {BODY_BYTES_MAX} bytes."
 )
+# What passes by itself: a client that knows OAuth alone tries again later.
+_PASSING: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+
+_log = structlog.get_logger(__name__)
 
 
 def add_oauth(app: FastAPI, desk: Desk) -> None:
@@ -73,26 +80,47 @@ class OAuthPages:
         return _cacheable(self._desk.oauth.resource_metadata(resource))
 
     async def register(self, request: Request) -> Response:
+        return await _in_oauths_words(request, self._register(request))
+
+    async def token(self, request: Request) -> Response:
+        return await _in_oauths_words(request, self._token(request))
+
+    async def revoke(self, request: Request) -> Response:
+        return await _in_oauths_words(request, self._revoke(request))
+
+    async def _register(self, request: Request) -> Answer:
         refuse_hasty(self._desk.throttles.register, asked_of(request))
         body = await _body(request)
         if body is None:
-            return answered(_TOO_LARGE)
-        return answered(await self._desk.oauth.register(body, request.headers.get("content-type", "")))
+            return _TOO_LARGE
+        return await self._desk.oauth.register(body, request.headers.get("content-type", ""))
 
-    async def token(self, request: Request) -> Response:
+    async def _token(self, request: Request) -> Answer:
         refuse_hasty(self._desk.throttles.token, asked_of(request))
         await wait_believed(self._desk.table)
         pairs = await _pairs(request)
-        if isinstance(pairs, Answer):
-            return answered(pairs)
-        return answered(await self._desk.oauth.token(pairs, _headers(request)))
+        return pairs if isinstance(pairs, Answer) else await self._desk.oauth.token(pairs, _headers(request))
 
-    async def revoke(self, request: Request) -> Response:
+    async def _revoke(self, request: Request) -> Answer:
         refuse_hasty(self._desk.throttles.token, asked_of(request))
         pairs = await _pairs(request)
-        if isinstance(pairs, Answer):
-            return answered(pairs)
-        return answered(await self._desk.oauth.revoke(pairs, _headers(request)))
+        return pairs if isinstance(pairs, Answer) else await self._desk.oauth.revoke(pairs, _headers(request))
+
+
+async def _in_oauths_words(request: Request, answering: Awaitable[Answer]) -> Response:
+    """The answer; or why there is none, as RFC 6749 section 5.2 has errors: clients read no other."""
+    try:
+        return answered(await answering)
+    except StoreError as error:
+        _log.warning("store.unanswered", why=str(error))
+        problem = store_silent()
+    except Problem as raised:
+        problem = raised
+    asked_of(request).reason = problem.reason
+    code = "temporarily_unavailable" if problem.status in _PASSING else "invalid_request"
+    retry_s = problem.retry_after_s
+    headers = problem.headers if retry_s is None else (*problem.headers, (b"retry-after", b"%d" % retry_s))
+    return answered(error_answer(problem.status, code, problem.detail, headers))
 
 
 def _headers(request: Request) -> dict[bytes, bytes]:

@@ -20,7 +20,7 @@ from gateway.doors import wait_believed
 from gateway.pages.answers import asked_of, page, see_other
 from gateway.pages.consent import ConsentPages
 from gateway.pages.desk import Desk
-from gateway.pages.forms import CSRF_FIELD, read_fields, read_form
+from gateway.pages.forms import CSRF_FIELD, read_fields, signed_form
 from gateway.pages.render import draw
 from gateway.pages.welcome import PROVIDER_TARGETS, refuse_unwelcome
 from gateway.problems import Problem, bad_request, forbidden, not_found
@@ -80,8 +80,7 @@ class SignInPages:
         return await self._enter(account)
 
     async def sign_out(self, request: Request) -> Response:
-        visitor = await self._desk.signed_in(asked_of(request).head)
-        await read_form(request, visitor)
+        visitor, _ = await signed_form(self._desk, request, is_admitted=False)
         return see_other("/signin", set_cookie=await self._desk.sessions.close(visitor))
 
     # Leaves

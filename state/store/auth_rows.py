@@ -7,12 +7,29 @@ All methods are synchronous and run inside one transaction of :mod:`state.store.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from state.store.schema import clients, codes, grants, refresh_tokens, signing_keys
 
+# What every token that is not known yet costs: built once, since building takes longer than running.
+_GRANT: Final = select(grants).where(grants.c.grant_id == bindparam("grant_id"))
+_GRANT_OF_TOKEN: Final = select(grants).where(grants.c.token_sha256 == bindparam("token_sha256"))
 SWEEP_ROWS_MAX: Final = 5_000  # a sweep is one transaction; the rest waits for the next
 
 
@@ -113,17 +130,24 @@ class ClientRows:
         gone = select(clients.c.client_id).where(idle, ~holds).limit(SWEEP_ROWS_MAX).scalar_subquery()
         return self._connection.execute(delete(clients).where(clients.c.client_id.in_(gone))).rowcount
 
+    def drop_never_used(self, before: float, limit: int) -> int:
+        """Drop the oldest of those that came before ``before`` and never got a grant; how many."""
+        holds = exists().where(grants.c.client_id == clients.c.client_id)
+        chosen = select(clients.c.client_id).where(clients.c.is_used.is_(False), clients.c.used_at < before)
+        gone = chosen.where(~holds).order_by(clients.c.used_at).limit(limit).scalar_subquery()
+        return self._connection.execute(delete(clients).where(clients.c.client_id.in_(gone))).rowcount
+
 
 class GrantRows:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def get(self, grant_id: str) -> Grant | None:
-        return self._one(grants.c.grant_id == grant_id)
+        return self._one(_GRANT, grant_id=grant_id)
 
     def with_token(self, token_sha256: str) -> Grant | None:
         """The personal token's grant."""
-        return self._one(grants.c.token_sha256 == token_sha256)
+        return self._one(_GRANT_OF_TOKEN, token_sha256=token_sha256)
 
     def of_user(self, user: str, now: float) -> list[Grant]:
         """Those that live, the newest first."""
@@ -162,8 +186,8 @@ class GrantRows:
         chosen = grants.c.grant_id.in_(gone.limit(SWEEP_ROWS_MAX).scalar_subquery())
         return self._connection.execute(delete(grants).where(chosen)).rowcount
 
-    def _one(self, condition: object) -> Grant | None:
-        row = self._connection.execute(select(grants).where(condition)).one_or_none()  # type: ignore[arg-type]
+    def _one(self, chosen: Select[Any], **named: str) -> Grant | None:
+        row = self._connection.execute(chosen, named).one_or_none()
         return None if row is None else _grant(row)
 
     def _revoke(self, condition: object, now: float) -> int:
@@ -213,6 +237,15 @@ class RefreshTokenRows:
         )
         chosen = or_(column.token_sha256 == token.parent_sha256, siblings)
         self._connection.execute(update(refresh_tokens).where(chosen).values(is_spent=True))
+
+    def drop_older_siblings(self, parent_sha256: str, kept_max: int) -> int:
+        """Of what came of one token and was not used, keep the newest ``kept_max``; how many went."""
+        column = refresh_tokens.c
+        unspent = and_(column.parent_sha256 == parent_sha256, column.is_spent.is_(False))
+        # By when they were added, which SQLite knows: those that end with their grant end together.
+        chosen = select(column.token_sha256).where(unspent).order_by(literal_column("rowid").desc())
+        gone = chosen.limit(-1).offset(kept_max).scalar_subquery()
+        return self._connection.execute(delete(refresh_tokens).where(column.token_sha256.in_(gone))).rowcount
 
     def drop_ended(self, before: float) -> int:
         gone = select(refresh_tokens.c.token_sha256).where(refresh_tokens.c.expires_at < before)

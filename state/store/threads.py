@@ -56,7 +56,8 @@ class Threads:
             await asyncio.wait((waiter,), timeout=self._timeout_s)
             if not waiter.done() and future.cancel():
                 raise Unavailable(f"{self._where}: no turn within {self._timeout_s:g} s; try again later")
-            await asyncio.wait((waiter,), timeout=GRACE_S)
+            if not waiter.done():
+                await asyncio.wait((waiter,), timeout=GRACE_S)
         except asyncio.CancelledError:
             future.cancel()
             raise

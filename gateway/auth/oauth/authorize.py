@@ -6,10 +6,12 @@ person is and what the page looks like. Source: RFC 6749 section 4.1, RFC 9207, 
 Next: :mod:`gateway.auth.oauth.exchange`.
 """
 
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Self, TypeAlias
+from urllib.parse import urlsplit
 
 from authlib.oauth2 import OAuth2Error  # type: ignore[import-untyped]
 from authlib.oauth2.rfc6749 import (  # type: ignore[import-untyped]
@@ -28,6 +30,9 @@ from state.store.auth import AuthDatabase, AuthTx
 from state.store.auth_rows import Code, Grant
 
 SECRET_BYTES: Final = 32
+STATE_CHARS_MAX: Final = 2048  # the one text that is kept, and sent on, as the program wrote it
+# Source: RFC 6749 appendix A.5 (VSCHAR).
+_STATE: Final = re.compile(r"[\x20-\x7e]*")
 # Doubled, these leave open who asks, or whom an answer would go to.
 _WHO: Final = ("client_id", "redirect_uri", "state")
 
@@ -44,6 +49,22 @@ class AuthorizationRequest:
     resource: str
     challenge: str
     state: str = ""
+
+    @property
+    def own_scheme(self) -> str:
+        """The scheme that a program of the person's device opens; empty for an address on the web."""
+        scheme = self.redirect_uri.partition(":")[0].lower()
+        return "" if scheme in ("http", "https") else scheme
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether any program on the person's computer could be the one that hears the answer."""
+        return self.redirect_uri.lower().startswith("http:")
+
+    @property
+    def publisher(self) -> str:
+        """Whose host the program's document stands on; empty for one that registered: nobody vouches for it."""
+        return urlsplit(self.client_id).netloc if is_document(self.client_id) else ""
 
     def payload(self) -> dict[str, str]:
         """As a ticket may hold it."""
@@ -93,6 +114,8 @@ class Authorizations:
         asked = Parameters(pairs)
         if asked.are_too_many or asked.doubled() in _WHO:
             return Refusal("The program's request is malformed. Start again from the program.")
+        if not _is_state(asked.state or ""):
+            return Refusal("The program's request has a state that cannot be sent back to it.")
         client_id = asked.client_id
         if not client_id:
             return Refusal("The program did not say which one it is. Start again from the program.")
@@ -175,6 +198,10 @@ class Authorizations:
     def _refused(self, error: OAuth2Error, redirect_uri: str, state: str) -> Answer:
         described = [("error", error.error), ("error_description", error.get_error_description())]
         return redirect(redirect_uri, [*described, *_state_and_issuer(state, self._terms.issuer)])
+
+
+def _is_state(state: str) -> bool:
+    return len(state) <= STATE_CHARS_MAX and _STATE.fullmatch(state) is not None
 
 
 def client_in(tx: AuthTx, client_id: str, redirect_uri: str = "") -> OAuthClient | None:

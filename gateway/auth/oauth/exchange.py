@@ -27,6 +27,7 @@ from state.store.auth import AuthTx
 from state.store.auth_rows import Code, Grant, RefreshToken
 
 OVER: Final = "It is unknown, over, or was used before. Ask for consent again."
+SIBLINGS_COUNT_MAX: Final = 4  # of one whose answer was lost again and again; the newest stay good
 NOT_LET_IN: Final = "The person may not come in now. They have to sign in again."
 
 
@@ -87,7 +88,7 @@ class Exchange(Core):
         asked = request.payload.resources
         if any(one != grant.resource != self._terms.canonical_resource(one) for one in asked):
             raise InvalidTargetError
-        if not self._terms.may_issue(grant.user):
+        if not self._terms.may_issue(grant.user, grant.created_at):
             raise InvalidGrantError(NOT_LET_IN)
 
     def generate_token(
@@ -120,6 +121,8 @@ class Exchange(Core):
         if secret is not None:
             parent = refreshed.token.token_sha256 if refreshed else None
             self.tx.refresh_tokens.add(RefreshToken(digest(secret), grant.grant_id, parent, ends_at))
+            if parent is not None:
+                self.tx.refresh_tokens.drop_older_siblings(parent, SIBLINGS_COUNT_MAX)
         self.tx.grants.touch(grant.grant_id, self.tx.now, ends_at)
         self.tx.clients.touch(grant.client_id, self.tx.now)
 

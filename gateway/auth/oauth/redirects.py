@@ -25,11 +25,16 @@ _FORBIDDEN = frozenset(
         *("javascript", "vbscript", "livescript", "mocha", "data", "blob", "about", "view-source", "wyciwyg"),
         *("file", "filesystem", "content", "resource", "res", "mk", "jar", "cid", "mid", "urn", "intent"),
         *("chrome", "chrome-extension", "moz-extension", "edge", "opera", "brave", "feed", "shell"),
-        *("ms-its", "ms-msdt", "ms-officecmd", "search", "search-ms", "smb", "ssh", "sftp", "ftp", "ftps"),
+        *("search", "search-ms", "smb", "ssh", "sftp", "ftp", "ftps"),
         *("ws", "wss", "ldap", "ldaps", "gopher", "telnet", "nntp", "news", "irc", "ircs"),
-        *("mailto", "tel", "sms"),
+        *("mailto", "tel", "sms", "facetime", "itms", "itms-apps", "itms-services", "macappstore"),
+        *("appinstaller", "hcp", "help", "x-help-script", "applescript", "jnlp", "jnlps", "rdp", "vnc"),
+        *("afp", "nfs", "git", "svn", "magnet"),
     }
 )
+# Windows' and Office's own (ms-appinstaller, ms-msdt, ms-officecmd, ms-word and so on): they open installers
+# and documents with what stands behind. Programs of others do not have them.
+_WINDOWS = "ms-"
 
 
 class Redirect(NamedTuple):
@@ -66,7 +71,7 @@ def read_redirect(uri: object) -> Redirect | str:
     scheme = match[1].lower()
     if scheme in ("http", "https"):
         return _web(uri, scheme, match[2])
-    if scheme in _FORBIDDEN:
+    if scheme in _FORBIDDEN or scheme.startswith(_WINDOWS):
         return f"the scheme {scheme} must not be redirected to"
     return _own(uri, scheme, match[2])
 

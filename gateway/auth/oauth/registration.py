@@ -31,10 +31,13 @@ from state.store.auth_rows import Client
 CLIENTS_COUNT_MAX: Final = 200_000
 COUNTED_AFTER_S: Final = 60.0  # counting reads all of an index
 FULL_RETRY_S: Final = 3600
+# At the cap the oldest that nobody has granted anything yet make room; a person needs minutes to consent.
+UNUSED_KEPT_S_MIN: Final = 900.0
+ROOM_ROWS_MAX: Final = 1_000  # dropped at once: one transaction, which others wait for
 
 
 class Registrations:
-    """One a worker. Unused clients are dropped by the sweep, not here."""
+    """One a worker. Unused clients are dropped by the sweep, and here only to make room for new ones."""
 
     def __init__(self, auth: AuthDatabase, now: Callable[[], float]) -> None:
         self._auth = auth
@@ -47,7 +50,7 @@ class Registrations:
         members = _members(body, content_type)
         if isinstance(members, Answer):
             return members
-        if await self._is_full():
+        if await self._is_full() and not await self._make_room():
             return error_answer(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "temporarily_unavailable",
@@ -64,6 +67,14 @@ class Registrations:
             self._count = await self._auth.read(lambda tx: tx.clients.count())
             self._counted_at = self._now()
         return self._count >= CLIENTS_COUNT_MAX
+
+    async def _make_room(self) -> bool:
+        """A flood of registrations drives out its own: whoever registers in earnest is used soon after."""
+        dropped = await self._auth.transact(
+            lambda tx: tx.clients.drop_never_used(tx.now - UNUSED_KEPT_S_MIN, ROOM_ROWS_MAX)
+        )
+        self._count -= dropped
+        return dropped > 0
 
 
 def _members(body: bytes, content_type: str) -> dict[str, Any] | Answer:

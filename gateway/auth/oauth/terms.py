@@ -24,7 +24,7 @@ class Terms:
     scope_of: Callable[
         [str], str
     ]  # what a token needs at a resource; meant where no known scope is asked for
-    may_issue: Callable[[str], bool]  # whether this user may come in now
+    may_issue: Callable[[str, float], bool]  # whether this user may come in now, by a grant of that time
     announce: Callable[[], Awaitable[None]]
 
 

@@ -25,10 +25,9 @@ from gateway.auth.providers.answers import (
 )
 from gateway.auth.providers.limits import Limits
 from gateway.auth.providers.port import Departure, ProviderError, Wants
-from gateway.auth.providers.said import emails, text, too_many, words
+from gateway.auth.providers.said import claims_of, emails, text, too_many, words
 from gateway.auth.providers.settings import GitHubSettings
 from gateway.auth.providers.wire import Answer, Client, CodeRefused, Tokens, Wire, busy, nonsense
-from state.kinds.account import Claims
 
 VERIFIER_BYTES: Final = 48  # 64 characters; RFC 7636 section 4.1 asks for 43 to 128
 PAGE_COUNT: Final = 100  # the most that GitHub puts on a page
@@ -131,7 +130,8 @@ class GitHubProvider:
         subject = user.get("id")
         if not isinstance(subject, int) or isinstance(subject, bool) or subject < 1:
             raise nonsense(self.label)
-        claims = Claims(
+        claims = claims_of(
+            self.label,
             login=text(user.get("login")),
             name=text(user.get("name")),
             emails=await self._emails(token),

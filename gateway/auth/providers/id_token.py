@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import orjson
 from joserfc import jws, jwt
 from joserfc.errors import ExpiredTokenError, InvalidClaimError, JoseError, MissingClaimError, SecurityWarning
 from joserfc.jwk import ECKey, OKPKey, RSAKey
@@ -97,6 +98,7 @@ def verified_claims(token: str, keys: Keys, expected: Expected, now: float) -> d
     """The claims. Raises ProviderError, and UnknownKeyError where other keys may help."""
     alg, kid = _header(token, expected.label)
     claims = _signed(token, alg, keys.fitting(alg, kid), expected.label)
+    _refuse_unwritable(claims, expected.label)
     _check(claims, expected, now)
     return claims
 
@@ -112,7 +114,7 @@ def _header(token: str, label: str) -> tuple[str, str | None]:
         raise nonsense(label)
     try:
         header = jws.extract_compact(token.encode(), registry=_registry()).headers()
-    except (JoseError, ValueError, TypeError):
+    except (JoseError, ValueError, TypeError, RecursionError):
         raise nonsense(label) from None
     alg, kid = header.get("alg"), header.get("kid")
     if not _is_word(alg) or alg not in ALGORITHMS:
@@ -134,9 +136,22 @@ def _signed(token: str, alg: str, candidates: list[Key], label: str) -> dict[str
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", SecurityWarning)  # the name EdDSA is old, the algorithm good
                 return jwt.decode(token, key, algorithms=[alg], registry=_registry()).claims
+        except RecursionError:
+            raise nonsense(label) from None
         except (JoseError, ValueError, TypeError):
             continue
     raise UnknownKeyError(label)
+
+
+def _refuse_unwritable(claims: Mapping[str, Any], label: str) -> None:
+    """Half a character (a lone surrogate) passes Python's JSON, and can then be neither hashed nor kept.
+
+    Source: RFC 7493 section 2.1; answers that are no tokens are read as strictly by :class:`wire.Answer`.
+    """
+    try:
+        orjson.dumps(claims)
+    except TypeError:
+        raise nonsense(label) from None
 
 
 def _check(claims: Mapping[str, Any], expected: Expected, now: float) -> None:
@@ -158,7 +173,7 @@ def _check(claims: Mapping[str, Any], expected: Expected, now: float) -> None:
         raise _unfit(error.claim, expected.label) from None
     _check_nonce(claims["nonce"], expected)
     _check_party(claims, expected)
-    if not 1 <= len(claims["sub"]) <= SUBJECT_CHARS_MAX:
+    if not _is_word(claims["sub"]) or not 1 <= len(claims["sub"]) <= SUBJECT_CHARS_MAX:
         raise nonsense(expected.label)
 
 

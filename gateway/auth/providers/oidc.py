@@ -28,7 +28,7 @@ from gateway.auth.providers.discovery import Metadata, metadata_url, parse_metad
 from gateway.auth.providers.id_token import Expected, Keys, UnknownKeyError, parse_keys, verified_claims
 from gateway.auth.providers.limits import Limits
 from gateway.auth.providers.port import Departure, ProviderError, Wants
-from gateway.auth.providers.said import emails, text
+from gateway.auth.providers.said import claims_of, emails, text
 from gateway.auth.providers.settings import OidcSettings
 from gateway.auth.providers.wire import Client, CodeRefused, Tokens, Wire, nonsense
 from state.kinds.account import Claims
@@ -163,7 +163,8 @@ class OidcProvider:
         is_verified = said.get("email_verified") is True or said.get("email_verified") == "true"
         verified = emails([said.get("email")] if is_verified else [])
         was_asked = "email" in self._settings.scopes
-        return Claims(
+        return claims_of(
+            self.label,
             login=text(said.get("preferred_username")),
             name=text(said.get("name")),
             emails=verified if verified or was_asked else None,

@@ -6,10 +6,13 @@ keeps somebody out must not miss what stood behind the cut.
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
+
+from pydantic import ValidationError
 
 from gateway.auth.providers.port import ProviderError
-from state.kinds.account import CLAIM_VALUES_MAX, folded
+from gateway.auth.providers.wire import nonsense
+from state.kinds.account import CLAIM_VALUES_MAX, Claims, folded
 
 TEXT_CHARS_MAX: Final = 320
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
@@ -35,6 +38,14 @@ def words(values: Iterable[str], label: str, what: str) -> tuple[str, ...]:
     if len(found) > CLAIM_VALUES_MAX:
         raise too_many(label, what)
     return found
+
+
+def claims_of(label: str, **said: Any) -> Claims:
+    """All of it, as it is kept. Raises ProviderError where it cannot be."""
+    try:
+        return Claims(**said)
+    except ValidationError:
+        raise nonsense(label) from None
 
 
 def too_many(label: str, what: str) -> ProviderError:

@@ -69,7 +69,7 @@ class House:
             issuer=ISSUER,
             canonical_resource=canonical,
             scope_of=lambda resource: "mcp",
-            may_issue=lambda user: user in self.welcome,
+            may_issue=lambda user, _granted_at: user in self.welcome,
             announce=self.announce,
         )
 

@@ -92,7 +92,7 @@ class Browser:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in jar.items())
         if method == "POST":
             headers["Origin"] = f"{parts.scheme}://{parts.netloc}"
-        target = url.replace("//localhost:", "//127.0.0.1:", 1)
+        target = re.sub(r"^http://[a-z0-9.]*localhost:", "http://127.0.0.1:", url)
         async with self.rig.client.request(
             method, target, headers=headers, data=data, allow_redirects=False
         ) as answer:

@@ -2,6 +2,8 @@
 
 import html
 import re
+from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -9,8 +11,11 @@ import pytest
 from gateway.pages.access import PERSONAL_TOKENS_MAX
 from state.kinds.account import Account
 from state.kinds.user_container import UserContainer
+from tests.gateway.providers.github_stand_in import GitHubStandIn
+from tests.gateway.providers.oidc_stand_in import OidcStandIn
+from tests.gateway.rig import gateway
 from tests.gateway.sign_in.browser import Browser, Seen
-from tests.gateway.sign_in.conftest import ANN_USER, Place
+from tests.gateway.sign_in.conftest import ANN_USER, Place, settings_of
 from tests.gateway.sign_in.test_consent import call, connected
 from tests.gateway.sign_in.test_tokens import refused
 
@@ -248,3 +253,117 @@ async def test_the_account_shows_how_each_client_is_connected(place: Place, brow
         "Claude",
     ]
     assert [what for what in shown if what not in text] == []
+
+
+# Somebody who holds a session, and knows that it will end
+
+
+async def slowly(place: Place, path: str, cookie: str, fields: dict[str, str]) -> Any:
+    """Send the head of a form, and give back what sends the rest and reads the answer's status."""
+    import asyncio
+    from urllib.parse import urlencode
+
+    body = urlencode(fields).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", place.rig.port)
+    writer.write(
+        f"POST {path} HTTP/1.1\r\nHost: localhost:{place.rig.port}\r\nOrigin: {place.rig.origin}\r\n"
+        f"Cookie: {cookie}\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+        + body[:1]
+    )
+    await writer.drain()
+
+    async def finish() -> str:
+        writer.write(body[1:])
+        answer = (await reader.read()).decode("latin-1")
+        writer.close()
+        return answer
+
+    return finish
+
+
+@pytest.mark.parametrize("path", ["/-/token", "/-/delete-account", "/-/restart"])
+async def test_a_form_begun_before_signing_out_everywhere_is_nobodys_after_it(
+    place: Place, browser: Browser, path: str
+) -> None:
+    page = await browser.visit("/")
+    fields = {
+        "csrf": page.fields("/signout")["csrf"],
+        "name": "ann",
+        "confirm": "delete",
+        "token_name": "x",
+        "resource": f"{place.rig.origin}/mcp",
+        "days": "365",
+    }
+    finish = await slowly(place, path, cookie_of(place, browser), fields)
+    await browser.submit(page, "/-/signout-everywhere")
+    assert (await finish()).startswith("HTTP/1.1 403 ")
+    again = Browser(place.rig)
+    await again.sign_in("github")
+    assert "None yet" in (await again.visit("/")).text
+
+
+async def test_a_grant_that_is_older_than_its_account_opens_nothing(place: Place, browser: Browser) -> None:
+    """As an old auth.db that was put back would have one."""
+    token = token_in(await make_token(place, browser))
+    [grant] = await place.rig.auth.read(lambda tx: tx.grants.of_user(ANN_USER, tx.now))
+    page = await browser.visit("/")
+    await browser.submit(page, "/-/delete-account", confirm="delete")
+    await Browser(place.rig).sign_in("github")
+    again = replace(grant, grant_id="put-back", token_sha256=sha256(b"mcpgw_pat_old").hexdigest())
+    await place.rig.auth.transact(lambda tx: tx.grants.add(again))
+    await refused(place, "mcpgw_pat_old")
+    await refused(place, token)
+
+
+async def test_what_is_issued_while_somebody_is_signed_out_everywhere_is_taken_back(
+    place: Place, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session was good when it was looked at, and the token written after everything was ended."""
+    page = await browser.visit("/")
+    for worker in place.rig.workers:
+        desk = worker._desk
+        transact = desk.auth.transact
+
+        async def late(fn: Any, desk: Any = desk, transact: Any = transact) -> Any:
+            monkeypatch.setattr(desk.auth, "transact", transact)
+            await desk.accounts.sign_out(ANN_USER)
+            return await transact(fn)
+
+    monkeypatch.setattr(place.rig.auth, "transact", late)
+    chosen = {"token_name": "late", "resource": f"{place.rig.origin}/mcp", "days": "30"}
+    seen = await browser.submit(page, "/-/token", **chosen)
+    assert (seen.status, "SignedOut" in seen.text) == (403, True)
+    assert not await place.rig.auth.read(lambda tx: tx.grants.of_user(ANN_USER, tx.now))
+
+
+async def test_a_way_into_a_home_ends_with_what_opened_it(place: Place, browser: Browser) -> None:
+    home = "abcdefghijklmnopqrstuvwx23"
+    await place.rig.give_home("ann", home)
+    await place.rig.applied()
+    left = await browser.depart(await browser.visit("/"), "/-/open")
+    way_in = left.headers["Location"]
+    other = Browser(place.rig)
+    await other.sign_in("github")
+    await other.submit(await other.visit("/"), "/-/signout-everywhere")
+    seen = await browser.step(way_in)
+    assert (seen.status, "BadCode" in seen.text) == (403, True)
+
+
+async def test_who_waits_for_an_admin_may_sign_out(github: GitHubStandIn, oidc: OidcStandIn) -> None:
+    async with gateway(**settings_of(github, oidc), unmatched_users="pending") as rig:
+        await rig.add_template()
+        await rig.applied()
+        browser = Browser(rig)
+        page = await browser.sign_in("github")
+        assert "waiting for approval" in page.text
+        assert (await browser.submit(page, "/signout")).url.endswith("/signin")
+
+
+async def test_the_developers_sign_in_is_over_once_a_provider_is_there(place: Place) -> None:
+    await place.rig.add_app("local")
+    session = await place.rig.session("app:local.developer")
+    headers = {"Cookie": session, "Accept": "text/html"}
+    async with place.rig.request("GET", "/", headers=headers) as answer:
+        assert answer.status == 403
+        assert "a provider does that now" in await answer.text()
