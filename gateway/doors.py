@@ -8,7 +8,7 @@ gateway's origin, and a page's cookie is never good for MCP. Next: :mod:`gateway
 import time
 from http import HTTPStatus
 from typing import NamedTuple, NoReturn
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from gateway.asked import Asked
 from gateway.auth.callers import Caller, Callers, NotIdentifiedError
@@ -39,7 +39,7 @@ from gateway.routes.table import Table
 from gateway.routes.user_path import USER_PREFIX, split_user_path
 from gateway.seats import Seats
 from gateway.sites import Site, Sites
-from gateway.throttles import Throttles, refuse_hasty
+from gateway.throttles import Throttles, identified, refuse_hasty
 from gateway.upstream_heads import UpstreamHeads
 from state.kinds.app import APP_PROVIDER, app_user
 from state.kinds.template import Access, Route
@@ -116,6 +116,7 @@ class GatewayDoor:
         people: People,
         resources: Resources,
         cors: Cors,
+        throttles: Throttles | None = None,
     ) -> None:
         self._doorway = doorway
         self._cors = cors
@@ -125,16 +126,18 @@ class GatewayDoor:
         self._resources = resources
         self._seats = seats
         self._sites = sites
+        self._throttles = throttles or Throttles()
 
     async def serve(self, asked: Asked) -> None:
-        """Raises Problem: 403, 404, 401, 400 or 503, in this order of checks."""
+        """Raises Problem: 403, 404, 400, 429, 401, 400 or 503, in this order of checks."""
         if not self._table.is_believed:
             await wait_believed(self._table)
         resource = self._resource(asked)
         if await self._cors.admit(asked):
             return
+        self._refuse_twofold(asked, resource)
         try:
-            caller = await self._callers.identify(asked.head)
+            caller = await identified(self._callers, self._throttles, asked)
         except NotIdentifiedError as nobody:
             raise unidentified(nobody, self._resources, resource) from None
         refuse_overrun(caller)
@@ -148,6 +151,7 @@ class GatewayDoor:
         if self._cors.origin(asked) is not None:
             return None
         version, resource = self._table.version, self._resource(asked)
+        self._refuse_twofold(asked, resource)
         try:
             caller = self._callers.known(asked.head)
         except NotIdentifiedError:
@@ -180,6 +184,23 @@ class GatewayDoor:
         if resource is None:
             self._refuse_nowhere(asked)
         return resource
+
+    def _refuse_twofold(self, asked: Asked, resource: str) -> None:
+        """Raises Problem (400) where a token stands in the query beside the one in the header.
+
+        In the query alone it is nobody's: 401. Source: RFC 6750 section 2 (one method in each request).
+        """
+        query: bytes = asked.scope["query_string"]
+        if query and b"authorization" in asked.head.values and _names_token(query):
+            detail = "Send the token in the Authorization header alone, and none in the query."
+            challenge = self._resources.challenge(resource, "invalid_request", detail)
+            raise Problem(
+                HTTPStatus.BAD_REQUEST,
+                "The request cannot be understood",
+                detail,
+                reason="InvalidRequest",
+                headers=((b"www-authenticate", challenge),),
+            )
 
     def _refuse_nowhere(self, asked: Asked) -> NoReturn:
         """Nobody need sign in to learn that nothing is here; an App learns of its own template's absence."""
@@ -294,6 +315,14 @@ class HomeDoor:
         if visitor is None or visitor.user != seat.user or self._people.admitted(visitor.user) is None:
             raise _enter_first(self._sites)
         asked.is_owners = True
+
+
+def _names_token(query: bytes) -> bool:
+    """Whether ``access_token`` is one of its parameters, however its name is written."""
+    if b"access_token" not in query and b"%" not in query:
+        return False
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    return any(name == "access_token" for name, _ in pairs)
 
 
 def unidentified(nobody: NotIdentifiedError, resources: Resources, resource: str) -> Problem:

@@ -155,6 +155,9 @@ class Front:
     async def _own(self, asked: Asked) -> None:
         if asked.is_websocket:
             raise _no_websocket()
+        if self._sites.is_alias(asked.site) and asked.head.is_navigation and asked.scope["method"] == "GET":
+            await self._move(asked)
+            return
         is_programs = not asked.site.home and self._cors.is_programs(asked.path)
         listed = self._cors.origins if is_programs else frozenset()
         changes = asked.scope["method"] not in SAFE_METHODS
@@ -162,6 +165,16 @@ class Front:
         if is_programs and await self._cors.admit(asked):
             return
         await self._pages.serve(asked)
+
+    async def _move(self, asked: Asked) -> None:
+        """To the same page at the gateway's origin, where its cookies are."""
+        query = asked.scope["query_string"]
+        target = f"{self._sites.gateway.origin}{asked.path}".encode("ascii") + (
+            b"?" + query if query else b""
+        )
+        asked.own_status = HTTPStatus.SEE_OTHER
+        headers = [(b"location", target), (b"content-length", b"0"), (b"cache-control", b"no-store")]
+        await send_answer(asked.send, HTTPStatus.SEE_OTHER, headers, b"")
 
     async def _elsewhere(self, asked: Asked, path: str) -> None:
         """A Host that is not ours. Load balancers ask for the health by address, and may."""
@@ -175,7 +188,7 @@ class Front:
         if asked.is_websocket:
             await deny_websocket(asked.scope.get("extensions"), asked.send, problem)
         elif asked.head.is_navigation:
-            status, headers, body = self._pages.problem(problem)
+            status, headers, body = self._pages.problem(problem, asked)
             await send_answer(asked.send, status, headers, body)
         else:
             await send_problem(asked.send, problem)

@@ -5,11 +5,12 @@ Next: :mod:`gateway.front`.
 """
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import NamedTuple
 
 Header = tuple[bytes, bytes]
 
-COOKIES_MAX = 64
+COOKIES_MAX = 64  # of one name; how many others stand around them, the size of a head bounds
 _READ = frozenset(
     {
         b"host",
@@ -74,9 +75,7 @@ def read_head(headers: Iterable[Header]) -> Head:
 
 def cookies(head: Head, name: bytes) -> list[str]:
     """Every value of the cookie ``name``: a neighbour's page may have set a second one beside ours."""
-    found: list[str] = []
-    for crumb in head.values.get(b"cookie", b"").split(b";")[:COOKIES_MAX]:
-        key, equals, value = crumb.strip(b" \t").partition(b"=")
-        if equals and key == name:
-            found.append(value.decode("latin-1"))
-    return found
+    begin = name + b"="
+    crumbs = (crumb.strip(b" \t") for crumb in head.values.get(b"cookie", b"").split(b";"))
+    found = (crumb.removeprefix(begin).decode("latin-1") for crumb in crumbs if crumb.startswith(begin))
+    return list(islice(found, COOKIES_MAX))

@@ -22,8 +22,35 @@ from state.kinds.template import Access, Route
 
 SANDBOX: Final = b"sandbox allow-scripts allow-forms"
 _LINK = re.compile(r"/([a-z2-7]{26})-[^/]+")
-_DROPPED: Final = frozenset(
-    {b"set-cookie", b"service-worker-allowed", b"content-security-policy-report-only"}
+# What describes this one answer. Whatever else a header says, known or yet to be invented, could hold for
+# the whole origin, which is the gateway's: cookies, reports, service workers, transport, a sign-in box.
+_KEPT: Final = frozenset(
+    {
+        b"accept-ranges",
+        b"access-control-allow-headers",
+        b"access-control-allow-methods",
+        b"access-control-allow-origin",  # by which a page without an origin may read its own files
+        b"age",
+        b"allow",
+        b"cache-control",
+        b"content-disposition",
+        b"content-encoding",
+        b"content-language",
+        b"content-length",
+        b"content-range",
+        b"content-security-policy",
+        b"content-type",
+        b"date",
+        b"etag",
+        b"expires",
+        b"last-modified",
+        b"location",
+        b"referrer-policy",
+        b"retry-after",
+        b"vary",
+        b"x-accel-buffering",  # the proxy's word, that events are not held back
+        b"x-frame-options",
+    }
 )
 
 
@@ -67,7 +94,7 @@ def _sandboxed(send: Send) -> Send:
 
     async def sandboxed(message: Message) -> None:
         if message["type"] == "http.response.start":
-            kept = [header for header in message["headers"] if header[0].lower() not in _DROPPED]
+            kept = [header for header in message["headers"] if header[0].lower() in _KEPT]
             fence = [(b"content-security-policy", SANDBOX), (b"x-content-type-options", b"nosniff")]
             message = {**message, "headers": [*kept, *fence]}
         await send(message)

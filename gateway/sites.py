@@ -88,7 +88,13 @@ class Sites:
 
     def resource_site(self, origin: str) -> Site | None:
         """The gateway's site, or an extra one, whose origin this is."""
-        return next((site for site in (self.gateway, *self.extras) if site.origin == origin), None)
+        if any(site.origin == origin for site in self._gateways.values()):
+            return self.gateway
+        return next((site for site in self.extras if site.origin == origin), None)
+
+    def is_alias(self, site: Site) -> bool:
+        """Whether it is the gateway's by another of its names: pages and cookies are at its origin alone."""
+        return not site.home and not site.is_extra and site.origin != self.gateway.origin
 
     def _extra_named(self, name: str, port: int | None) -> Site | None:
         """An extra origin, whose Host may leave out its scheme's port, or say it."""

@@ -1,5 +1,7 @@
 """How often anybody may ask for what costs work before it is known who they are. One set a worker.
 
+What is not a request too many but a failure too many is a credential: only those that are no good count.
+
 Next: :mod:`gateway.auth.throttle`, which decides the numbers.
 """
 
@@ -8,6 +10,7 @@ from dataclasses import dataclass, field
 
 from gateway.asked import Asked
 from gateway.auth import throttle
+from gateway.auth.callers import Caller, Callers, NotIdentifiedError
 from gateway.auth.throttle import KEYS_MAX, Pace, Throttle, network_of
 from gateway.problems import Problem
 
@@ -25,18 +28,49 @@ class Throttles:
     token: Throttle = field(default_factory=lambda: _throttle(throttle.TOKEN, throttle.TOKEN_ALL))
     link: Throttle = field(default_factory=lambda: _throttle(throttle.LINK, throttle.LINK_ALL))
     open: Throttle = field(default_factory=lambda: _throttle(throttle.OPEN, throttle.OPEN_ALL))
+    credentials: Throttle = field(
+        default_factory=lambda: _throttle(throttle.CREDENTIALS, throttle.CREDENTIALS_ALL)
+    )
     sign_in: Throttle = field(default_factory=lambda: _throttle(throttle.SIGN_IN, throttle.SIGN_IN_ALL))
 
 
 def refuse_hasty(one: Throttle, asked: Asked) -> None:
     """Raises Problem (429) where the asker's network, or all together, ask too often."""
-    client = asked.scope.get("client")
-    wait_s = one.take(network_of(client[0] if client else ""), time.monotonic())
+    wait_s = one.take(_network(asked), time.monotonic())
     if wait_s is not None:
-        raise Problem(
-            429,
-            "Too many requests",
-            "Wait a moment, and ask again.",
-            reason="TooManyRequests",
-            retry_after_s=wait_s,
-        )
+        raise _too_many(wait_s)
+
+
+async def identified(callers: Callers, throttles: Throttles, asked: Asked) -> Caller:
+    """Who asks. Where too much of what came from there was no good, nobody is asked about more of it.
+
+    A token that is known, or was until something changed, is never refused so. Raises NotIdentifiedError, Problem (400, 429), StoreError.
+    """
+    failed = throttles.credentials
+    try:
+        caller = callers.known(asked.head)
+        if caller is None:
+            wait_s = failed.wait_s(_network(asked), time.monotonic())
+            if wait_s is not None and not callers.was_known(asked.head):
+                raise _too_many(wait_s)
+            caller = await callers.identify(asked.head)
+    except NotIdentifiedError as nobody:
+        if nobody.error:
+            refuse_hasty(failed, asked)
+        raise
+    return caller
+
+
+def _network(asked: Asked) -> str:
+    client = asked.scope.get("client")
+    return network_of(client[0] if client else "")
+
+
+def _too_many(wait_s: float) -> Problem:
+    return Problem(
+        429,
+        "Too many requests",
+        "Wait a moment, and ask again.",
+        reason="TooManyRequests",
+        retry_after_s=wait_s,
+    )

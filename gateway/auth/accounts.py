@@ -20,6 +20,7 @@ from state.store.errors import BarrierTimeout, NotFound
 from state.store.port import Store, Tx
 
 BARRIER_S: Final = 15.0  # longer than a dead worker's lease
+TURN_S: Final = BARRIER_S  # for another announcement to end: not a queue of barriers
 KNOWN_S: Final = 2.0  # for a sign-in, which nobody is hurt by hearing of later
 ANNOUNCED_AT_ONCE_MAX: Final = 500  # grants a round: one transaction in each file
 ROUNDS_MAX: Final = 100
@@ -102,10 +103,17 @@ class Announcer:
         Raises StoreError; Problem (503) where a worker does not answer: the end stands, and is announced by
         a later call.
         """
-        async with self._turn:
+        try:
+            async with asyncio.timeout(TURN_S):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise _unheard() from None  # whoever is at it waits for a worker, and so would we
+        try:
             for _ in range(ROUNDS_MAX):
                 if not await self._announced_some():
                     return
+        finally:
+            self._turn.release()
         _log.warning("revocation.deferred", rounds=ROUNDS_MAX)
         raise _unheard()
 

@@ -2,8 +2,9 @@
 
 Decides what a token is good for, and for how long that may be believed without asking again: until it or the
 claims behind it are over, an Account, a policy or an App changes. Whatever is known costs a hash and a look
-into the table; the rest is asked of ``auth.db`` once. Only the header counts: a token in the query, or a
-cookie, is nobody. Next: :mod:`gateway.doors`, which hold a caller against the resource that is asked for.
+into a table; the rest is asked of ``auth.db`` once. An App's word for whom it asks is read each time anew.
+Only the header counts: a token in the query, or a cookie, is nobody. Next: :mod:`gateway.doors`, which hold a
+caller against the resource that is asked for.
 """
 
 import math
@@ -27,12 +28,14 @@ from state.kinds.app import KEY_PREFIX, App, app_user, key_sha256
 from state.store.auth import AuthDatabase
 from state.store.auth_rows import Grant
 
-CALLERS_KNOWN_MAX: Final = 8192
+TOKENS_KNOWN_MAX: Final = 8192
+TOKENS_KNOWN_EACH_MAX: Final = 64  # of one person, whose programs may ask for a new one all day long
 PERSONAL_PREFIX: Final = "mcpgw_pat_"
 BURST_S: Final = 10.0  # what an App saved up it may use at once
 UNTIL_S: Final = 3600.0  # the longest anything is believed: as long as an access token lives
 
 READS_MAX: Final = 5
+_KEY_PREFIX: Final = KEY_PREFIX.encode()
 _OVER: Final = "The token was withdrawn, or is over. Connect again."
 
 # Source: RFC 6750 section 2.1 (b64token); the scheme's case does not matter (RFC 9110 section 11.1).
@@ -81,9 +84,47 @@ class _Known(NamedTuple):
     """A caller, with what the table held when that was found: another now means to find out again."""
 
     caller: Caller
-    account: Account | None
+    user: str  # the caller's
+    account: Account
     policies: tuple[AccessPolicy, ...]
     apps_version: int
+
+
+class _Tokens:
+    """What good tokens are known for, by their hashes: so many of one person, and so many of all together.
+
+    Nobody pushes out more than their own and the oldest of all.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, _Known] = {}
+        self._of_user: dict[str, dict[bytes, None]] = {}  # in the order they came
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, digest: bytes) -> _Known | None:
+        return self._known.get(digest)
+
+    def keep(self, digest: bytes, user: str, known: _Known) -> None:
+        self.forget(digest)
+        self._known[digest] = known
+        theirs = self._of_user.setdefault(user, {})
+        theirs[digest] = None
+        if len(theirs) > TOKENS_KNOWN_EACH_MAX:
+            self.forget(next(iter(theirs)))
+        elif len(self._known) > TOKENS_KNOWN_MAX:
+            self.forget(next(iter(self._known)))
+
+    def forget(self, digest: bytes) -> None:
+        """What is not known is forgotten already."""
+        known = self._known.pop(digest, None)
+        if known is None:
+            return
+        theirs = self._of_user[known.user]
+        del theirs[digest]
+        if not theirs:
+            del self._of_user[known.user]
 
 
 class Callers:
@@ -104,7 +145,7 @@ class Callers:
         self._verify = verify
         self._workers_count = workers_count
         self._throttles: dict[str, tuple[int, Throttle]] = {}  # an App's, with the limit it was made for
-        self._found: dict[tuple[bytes, bytes | None], _Known] = {}
+        self._tokens = _Tokens()
 
     def known(self, head: Head) -> Caller | None:
         """Who asks, without awaiting; None where it has to be asked: :meth:`identify`.
@@ -116,39 +157,39 @@ class Callers:
             raise NotIdentifiedError("Send Authorization: Bearer <token>.", error="")
         if b"authorization" in head.doubled:
             raise NotIdentifiedError("Send exactly one Authorization header.")
-        key = (sha256(authorization).digest(), head.values.get(b"x-app-user"))
-        found = self._found.get(key)
+        found = self._tokens.get(_digest(authorization))
         if found is not None and self._stands(found):
             return found.caller
         token = _token(authorization)
-        if not token.startswith(KEY_PREFIX):
-            return None
-        return self._keep(key, self._program(token, head), None)
+        if token.startswith(_KEY_PREFIX):  # of which nothing is remembered that its users could fill up
+            return self._program(token.decode("ascii"), head)
+        return None
 
     async def identify(self, head: Head) -> Caller:
         """Who asks. Raises NotIdentifiedError, Problem (400), StoreError where ``auth.db`` is silent."""
         caller = self.known(head)
         if caller is not None:
             return caller
-        authorization = head.values[b"authorization"]
-        caller, account = await self._person(_token(authorization))
-        return self._keep((sha256(authorization).digest(), head.values.get(b"x-app-user")), caller, account)
+        token = _token(head.values[b"authorization"])
+        digest = sha256(token).digest()
+        try:
+            caller, account = await self._person(token.decode("ascii"))
+        except NotIdentifiedError:
+            self._tokens.forget(digest)
+            raise
+        user, table = account.spec.user, self._table
+        self._tokens.keep(digest, user, _Known(caller, user, account, table.policies, table.apps_version))
+        return caller
+
+    def was_known(self, head: Head) -> bool:
+        """Whether this token was good when it was last asked for, whatever changed since."""
+        return self._tokens.get(_digest(head.values[b"authorization"])) is not None
 
     def _stands(self, found: _Known) -> bool:
-        caller, table = found.caller, self._table
+        table = self._table
         if found.apps_version != table.apps_version or found.policies is not table.policies:
             return False
-        if caller.app:
-            return True
-        assert caller.user is not None, "only an App may leave its user unsaid"
-        return found.account is table.account(caller.user) and caller.until > time.time()
-
-    def _keep(self, key: tuple[bytes, bytes | None], caller: Caller, account: Account | None) -> Caller:
-        if len(self._found) >= CALLERS_KNOWN_MAX:
-            for oldest in list(self._found)[: CALLERS_KNOWN_MAX // 8]:
-                del self._found[oldest]
-        self._found[key] = _Known(caller, account, self._table.policies, self._table.apps_version)
-        return caller
+        return found.account is table.account(found.user) and found.caller.until > time.time()
 
     def _program(self, key: str, head: Head) -> Caller:
         app = self._table.app_with_key(key_sha256(key))
@@ -234,11 +275,17 @@ class Callers:
                 raise NotIdentifiedError("An admin has not approved this account yet.")
 
 
-def _token(authorization: bytes) -> str:
+def _digest(authorization: bytes) -> bytes:
+    """The hash of the token of :func:`_token`, without a look at every character; of others, empty."""
+    scheme, _, token = authorization.partition(b" ")
+    return sha256(token.lstrip(b" ")).digest() if scheme.lower() == b"bearer" else b""
+
+
+def _token(authorization: bytes) -> bytes:
     match = _BEARER.fullmatch(authorization)
     if match is None:
         raise NotIdentifiedError("Send Authorization: Bearer <token>.", error="")
-    return match[1].decode("ascii")
+    return match[1]
 
 
 def _claimed_user(app: App, head: Head) -> str | None:

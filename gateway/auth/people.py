@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 from typing import Final
 
 from gateway.auth.admission import CLOSED, Admission, Admitted, House, Pending, Refused, admission
+from gateway.auth.identity import Identity
 from gateway.routes.table import Table
 from state.kinds.access_policy import Role
-from state.kinds.account import Account, Decision
+from state.kinds.account import Account, AccountSpec, Decision, account_name
 from state.kinds.app import app_of
+from state.kinds.resource import Metadata
 
 FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -36,6 +38,19 @@ class People:
         account = self._table.account(user)
         found = None if account is None else self.admission(account)
         return found if isinstance(found, Admitted) else None
+
+    def refuse_stranger(self, identity: Identity) -> str:
+        """Why somebody who was never here may not come in; empty where they may, or were here before.
+
+        Nothing is kept of whom nobody let in.
+        """
+        if self._table.account(identity.user) is not None:
+            return ""
+        now = datetime.now(UTC)
+        spec = AccountSpec(user=identity.user, claims=identity.claims, claims_at=now)
+        account = Account(metadata=Metadata(name=account_name(identity.user)), spec=spec)
+        found = self.admission(account)
+        return found.why if isinstance(found, Refused) else ""
 
     def stands(self, user: str, since: float) -> bool:
         """Whether what was opened or granted to ``user`` at ``since`` (Unix seconds) is theirs still.

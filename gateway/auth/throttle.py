@@ -47,6 +47,7 @@ AUTHORIZE, AUTHORIZE_ALL = Pace(20.0, 600), Pace(200.0, 4000)
 TOKEN, TOKEN_ALL = Pace(50.0, 1000), Pace(500.0, 5000)
 SIGN_IN, SIGN_IN_ALL = Pace(20.0, 600), Pace(200.0, 4000)
 LINK, LINK_ALL = Pace(10.0, 100), Pace(100.0, 1000)
+CREDENTIALS, CREDENTIALS_ALL = Pace(20.0, 200), Pace(500.0, 5000)  # that were no good
 OPEN, OPEN_ALL = Pace(100.0, 1000), Pace(1000.0, 10_000)  # what pages are made of
 
 
@@ -76,17 +77,24 @@ class Throttle:
 
         ``now_s`` is a monotonic clock's; one that steps back stands still instead.
         """
+        wait_s = self.wait_s(key, now_s)
+        if wait_s is not None:
+            return wait_s
+        self._keep(key, self._key_full_at_s(key) + 1 / self._pace.rate_per_s)
+        if self._overall is not None:
+            self._all_full_at_s = max(self._now_s, self._all_full_at_s) + 1 / self._overall.rate_per_s
+        return None
+
+    def wait_s(self, key: str, now_s: float) -> float | None:
+        """What :meth:`take` would say. Nothing is counted."""
         now_s = self._now_s = max(now_s, self._now_s)
-        full_at_s = max(now_s, self._full_at_s.get(key, self._forgotten_full_at_s))
-        wait_s = _wait_s(self._pace, full_at_s, now_s)
+        wait_s = _wait_s(self._pace, self._key_full_at_s(key), now_s)
         if self._overall is not None:
             wait_s = max(wait_s, _wait_s(self._overall, self._all_full_at_s, now_s))
-        if wait_s > ROUNDING_S:
-            return wait_s
-        self._keep(key, full_at_s + 1 / self._pace.rate_per_s)
-        if self._overall is not None:
-            self._all_full_at_s = max(now_s, self._all_full_at_s) + 1 / self._overall.rate_per_s
-        return None
+        return wait_s if wait_s > ROUNDING_S else None
+
+    def _key_full_at_s(self, key: str) -> float:
+        return max(self._now_s, self._full_at_s.get(key, self._forgotten_full_at_s))
 
     def _keep(self, key: str, full_at_s: float) -> None:
         if key not in self._full_at_s:

@@ -22,7 +22,7 @@ from gateway.pages.desk import Desk
 from gateway.pages.forms import signed_form
 from gateway.pages.render import draw
 from gateway.pages.welcome import name_of
-from gateway.problems import bad_request, not_found
+from gateway.problems import Problem, bad_request, not_found
 from state.kinds.user_container import UserContainer
 from state.store.auth import AuthTx
 from state.store.auth_rows import Grant
@@ -100,10 +100,15 @@ class AccessPages:
         visitor, fields = await signed_form(self._desk, request)
         if fields.get("confirm", "").strip().lower() != CONFIRM:
             raise bad_request(f"Type the word {CONFIRM} to delete your account.", "NotConfirmed")
-        user = visitor.user
-        await self._end_everything(user)
+        user, unheard = visitor.user, None
+        try:
+            await self._end_everything(user)
+        except Problem as late:  # a worker does not answer: all of it is written all the same
+            unheard = late
         await self._desk.store.transact(lambda tx: _delete_containers(tx, user), actor=user)
         await self._desk.accounts.forget(user)
+        if unheard is not None:
+            raise unheard
         return see_other("/signin", set_cookie=await self._desk.sessions.close(visitor))
 
     async def _end_everything(self, user: str) -> None:

@@ -7,6 +7,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from gateway.asked import Asked
 from gateway.auth.oauth.answers import Answer
@@ -23,10 +24,22 @@ def asked_of(request: Request) -> Asked:
     return asked
 
 
+class Page(Response):
+    """A page, fenced in at whichever of our origins it was asked for."""
+
+    def __init__(self, body: bytes, status: int, form_targets: str) -> None:
+        super().__init__(body, status)
+        self._form_targets = form_targets
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = scope["mcpgw.asked"]
+        assert isinstance(asked, Asked)
+        self.raw_headers.extend(page_headers(asked.site.origin, self._form_targets))
+        await super().__call__(scope, receive, send)
+
+
 def page(body: bytes, *, status: int = 200, form_targets: str = "") -> Response:
-    response = Response(body, status)
-    response.raw_headers.extend(page_headers(form_targets))
-    return response
+    return Page(body, status, form_targets)
 
 
 def answered(answer: Answer) -> Response:

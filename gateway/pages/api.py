@@ -16,6 +16,7 @@ from gateway.pages.forms import CSRF_HEADER, refuse_forged
 from gateway.pages.view import phase_of
 from gateway.problems import unauthenticated
 from gateway.routes.seat import Seat
+from gateway.throttles import identified
 
 
 def add_api(app: FastAPI, desk: Desk) -> None:
@@ -48,12 +49,13 @@ class Api:
 
     async def _user(self, request: Request, *, changes: bool) -> str:
         """Who asks. Raises Problem: 503, 401, 400, 403."""
-        desk, head = self._desk, asked_of(request).head
+        desk, asked = self._desk, asked_of(request)
+        head = asked.head
         await wait_believed(desk.table)
         resource = desk.sites.gateway.origin + API_PATH
         if b"authorization" in head.values:
             try:
-                caller = await desk.callers.identify(head)
+                caller = await identified(desk.callers, desk.throttles, asked)
             except NotIdentifiedError as nobody:
                 raise unidentified(nobody, desk.resources, resource) from None
             refuse_misused(caller, desk.resources, resource)

@@ -17,6 +17,7 @@ from gateway.pages.view import phase_of, sentence_of
 from gateway.problems import forbidden, not_found
 from gateway.routes.path import AmbiguousPathError, normalized
 from gateway.routes.seat import Seat
+from gateway.throttles import refuse_hasty
 
 
 def build_home_app(desk: Desk) -> FastAPI:
@@ -38,7 +39,9 @@ class HomePages:
 
     async def enter(self, request: Request, code: str = "", to: str = "/") -> Response:
         """A one-time code becomes a session of this Home alone."""
-        home = asked_of(request).site.home
+        asked = asked_of(request)
+        refuse_hasty(self._desk.throttles.link, asked)
+        home = asked.site.home
         seat = await self._seat(home)
         entry = await redeem_entry_code(self._desk.tickets, code, home)
         if (

@@ -12,16 +12,19 @@ from gateway.problems import Header, Problem
 
 _HERE = Path(__file__).parent
 STATIC_DIR = _HERE / "static"
+STATIC_PATH = "/-/static"
 
 
-def page_headers(form_targets: str = "") -> list[Header]:
+def page_headers(origin: str, form_targets: str = "") -> list[Header]:
     """No script but our own file, no frame, no referrer for others, nothing cached.
 
-    ``form_targets``: further origins to which a form's answer may lead; browsers check redirects too.
+    ``origin``: where the page stands; empty where none of ours is asked. ``form_targets``: further origins to
+    which a form's answer may lead; browsers check redirects too.
     Source: CSP Level 3; the referrer stays on the origin, for without any a form's Origin would be "null".
     """
+    files = _files(origin)
     policy = (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        f"default-src 'none'; script-src {files}; style-src {files}; img-src {files}; connect-src 'self'; "
         f"form-action 'self'{form_targets}; frame-ancestors 'none'; base-uri 'none'"
     )
     return [
@@ -33,6 +36,15 @@ def page_headers(form_targets: str = "") -> list[Header]:
         (b"cross-origin-opener-policy", b"same-origin"),
         (b"cache-control", b"no-store"),
     ]
+
+
+def _files(origin: str) -> str:
+    """Our own files there alone: what a container serves at this origin (a hosted link) is none of them.
+
+    A policy cannot name an IPv6 address; there it has to be the whole origin.
+    Source: CSP Level 3 section 2.3.1 (host-source).
+    """
+    return "'self'" if not origin or "[" in origin else f"{origin}{STATIC_PATH}/"
 
 
 def draw(template: str, *, home_url: str = "/", **values: object) -> bytes:

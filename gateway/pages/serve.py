@@ -48,14 +48,14 @@ class Pages:
             sentence=sentence_of(seat) if asked.is_owners else "",
             retry_s=WAITING_RETRY_S,
         )
-        headers = [*page_headers(), (b"retry-after", b"%d" % WAITING_RETRY_S)]
+        headers = [*page_headers(asked.site.origin), (b"retry-after", b"%d" % WAITING_RETRY_S)]
         asked.own_status, asked.reason = 503, "WaitingPage"
         await send_answer(asked.send, 503, _sized(headers, body), body)
 
-    def problem(self, problem: Problem) -> tuple[int, list[Header], bytes]:
+    def problem(self, problem: Problem, asked: Asked) -> tuple[int, list[Header], bytes]:
         """A refusal as a page."""
         body = draw_problem(problem, home_url=self._home_url)
-        headers = [*page_headers(), *problem.headers]
+        headers = [*page_headers(asked.site.origin), *problem.headers]
         if problem.retry_after_s is not None:
             headers.append((b"retry-after", b"%d" % problem.retry_after_s))
         return problem.status, _sized(headers, body), body

@@ -11,6 +11,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from gateway.asked import Asked
+from gateway.auth.admission import Admitted, Pending, Refused, SignInAgain
 from gateway.auth.browser import BrowserCookie, form_token, is_form_token
 from gateway.auth.identity import Identity
 from gateway.auth.local import local_identity, redeem_sign_in_code
@@ -44,9 +45,16 @@ class SignInPages:
         if code is not None:
             return await self._by_link(asked, request.method, code)
         visitor = await self._desk.sessions.visitor(asked.head)
-        if visitor is not None and self._desk.people.admitted(visitor.user) is not None:
-            return see_other("/")
-        return self._page(asked)
+        account = None if visitor is None else self._desk.table.account(visitor.user)
+        if account is None:
+            return self._page(asked)
+        match self._desk.people.admission(account):
+            case SignInAgain(why):
+                return self._page(asked, why=why)
+            case Admitted() | Pending():
+                return see_other("/")
+            case Refused(why):
+                return self._page(asked, why=f"{why} Sign in as somebody else, if you can.")
 
     async def leave_for_provider(self, request: Request) -> Response:
         """The form of a provider's button."""
@@ -86,7 +94,13 @@ class SignInPages:
     # Leaves
 
     async def remember(self, identity: Identity) -> Account:
-        """What the provider said is on record, and known to every worker, before anything follows from it."""
+        """What the provider said is on record, and known to every worker, before anything follows from it.
+
+        Raises Problem (403) for a stranger whom nobody lets in: of them nothing is kept.
+        """
+        why = self._desk.people.refuse_stranger(identity)
+        if why:
+            raise forbidden(f"{why} You are {identity.user}.", "NotAdmitted")
         return await self._desk.accounts.remember(identity)
 
     async def _enter(self, account: Account) -> Response:
@@ -110,12 +124,13 @@ class SignInPages:
         await self._desk.ensure_seat(account.spec.user)
         return await self._enter(account)
 
-    def _page(self, asked: Asked, *, status: int = 200, link_failed: bool = False) -> Response:
+    def _page(self, asked: Asked, *, status: int = 200, link_failed: bool = False, why: str = "") -> Response:
         secret = self._cookie.kept_or_new(asked.head)
         body = draw(
             "signin.html",
             local=self._desk.local_sign_in,
             failed=link_failed,
+            why=why,
             providers=self._desk.logins.choices,
             csrf=form_token(secret, _MEANT),
         )

@@ -58,7 +58,22 @@ _IDENTITY_PREFIXES = (
     b"tailscale-",
 )
 # What a container may not tell the proxy in front of us, or a browser about its siblings' cookies.
-_ANSWER_DROPPED = frozenset({b"x-accel-redirect", b"x-sendfile", b"clear-site-data"})
+_STEERING = frozenset({b"x-accel-redirect", b"x-sendfile", b"clear-site-data"})
+# What a browser keeps for a whole origin, or its subdomains, and obeys at answers that are not this
+# container's: where to report every request, where to connect to instead, and what may never be plain again.
+# Source: Reporting API, Network Error Logging, RFC 7838 (Alt-Svc), RFC 6797 (HSTS), RFC 7469 (pins).
+_LASTING = frozenset(
+    {
+        b"alt-svc",
+        b"nel",
+        b"public-key-pins",
+        b"public-key-pins-report-only",
+        b"report-to",
+        b"reporting-endpoints",
+        b"strict-transport-security",
+    }
+)
+_ANSWER_DROPPED = _STEERING | _LASTING
 _GATEWAY_COOKIES = (b"__host-mcpgw", b"__secure-mcpgw", b"mcpgw")
 # Never removed because a Connection header names them: they frame or address the message.
 _NEVER_BY_CONNECTION = frozenset({b"content-length", b"transfer-encoding", b"host", b"content-type"})
@@ -112,26 +127,41 @@ def is_gateway_cookie(crumb: bytes) -> bool:
     return crumb.lstrip(b" \t=").lower().startswith(_GATEWAY_COOKIES)
 
 
+def host_cookie(value: bytes) -> bytes:
+    """A Set-Cookie value without its Domain: a container's cookies are for its own host alone.
+
+    With one it could set cookies for its siblings, and for the gateway where that is a parent of its host.
+    Source: RFC 6265 section 5.2 (attribute names have no case; spaces around them do not count).
+    """
+    if b"domain" not in value.lower():
+        return value
+    pair, *attributes = value.split(b";")
+    kept = (each for each in attributes if each.partition(b"=")[0].strip().lower() != b"domain")
+    return b";".join((pair, *kept))
+
+
 def answer_headers(status: int, headers: Iterable[Header]) -> tuple[list[Header], bool]:
     """What of an upstream answer's headers the client gets, and whether it is an event stream."""
     named: frozenset[bytes] = frozenset()
     kept: list[Header] = []
     events = accelerated = False
-    for header in headers:
-        name, value = header
+    for name, value in headers:
         if name in _HOP:
             if name == b"connection":
                 named |= connection_options(value)
             continue
         if name in _ANSWER_DROPPED:
             continue
-        if name == b"set-cookie" and is_gateway_cookie(value):
+        if name == b"set-cookie":
+            if is_gateway_cookie(value):
+                continue
+            kept.append((name, host_cookie(value)))
             continue
         if name == b"content-type":
             events = value[:17].lower() == b"text/event-stream"
         elif name == b"x-accel-buffering":
             accelerated = True
-        kept.append(header)
+        kept.append((name, value))
     if events and not accelerated:
         kept.append((b"x-accel-buffering", b"no"))  # a buffering proxy in front of us would hold events back
     if named:

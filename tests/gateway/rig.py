@@ -64,6 +64,7 @@ class Container:
     name: str
     port: int = 0
     requests: list[dict[str, Any]] = field(default_factory=list)
+    more_headers: list[tuple[bytes, bytes]] = field(default_factory=list)  # of its answers
     disconnects: asyncio.Event = field(default_factory=asyncio.Event)
     release: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -100,6 +101,7 @@ class Container:
             (b"content-type", kind),
             (b"set-cookie", b"mcpgw=theirs"),
             (b"set-cookie", b"own=1; Path=/"),
+            *self.more_headers,
         ]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})

@@ -57,6 +57,34 @@ async def visitor_of(rig: Rig, cookie: str) -> Visitor:
     return visitor
 
 
+async def test_two_hundred_cookies_of_others_in_front_do_not_hide_ours(town: Town) -> None:
+    foreign = "; ".join(f"c{number}=x" for number in range(200))
+    home = await enter(town.rig)
+    async with page(town.rig, "/live", f"{foreign}; {home}") as answer:
+        assert answer.status == 200
+        assert (await answer.json())["container"] == "alice"
+    session = await town.rig.session("app:shop.alice")
+    headers = {**HTML, "Cookie": f"{foreign}; {session}"}
+    async with town.rig.request("GET", "/", headers=headers) as answer:
+        assert answer.status == 200
+
+
+async def test_the_way_in_is_asked_for_only_so_often(town: Town) -> None:
+    told: set[int] = set()
+    for _ in range(300 * len(town.rig.workers)):
+        async with page(town.rig, "/-/enter?code=nonsense") as answer:
+            told.add(answer.status)
+        if 429 in told:
+            break
+    assert told == {403, 429}
+
+
+async def test_a_container_sets_cookies_for_its_own_host_alone(town: Town) -> None:
+    town.alice.more_headers = [(b"set-cookie", b"wide=1; Path=/; Domain=localhost; HttpOnly")]
+    async with page(town.rig, "/live", await enter(town.rig)) as answer:
+        assert "wide=1; Path=/; HttpOnly" in answer.headers.getall("Set-Cookie")
+
+
 async def test_the_owner_comes_in_by_a_code_and_reaches_the_own_container(town: Town) -> None:
     cookie = await enter(town.rig)
     async with page(town.rig, "/live/x?y=z", f"{cookie}; theirs=1") as answer:

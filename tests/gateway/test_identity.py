@@ -115,6 +115,27 @@ async def test_n52_a_token_in_the_query_is_refused(town: Town) -> None:
     assert not town.alice.requests
 
 
+@pytest.mark.negative(52)
+@pytest.mark.parametrize("name", ["access_token", "access%5Ftoken", "x=1&access_token"])
+@pytest.mark.parametrize("header", ["the_key", "mcpgw_pat_x", "Basic eA=="])
+async def test_n52_a_token_in_the_query_beside_the_header_is_400(town: Town, name: str, header: str) -> None:
+    """Source: RFC 6750 section 2: one method in each request."""
+    value = header if " " in header else f"Bearer {town.key if header == 'the_key' else header}"
+    for token in (town.key, "", "other"):
+        async with town.rig.request(
+            "POST", f"/mcp?{name}={token}", headers={"Authorization": value, "X-App-User": "alice"}
+        ) as answer:
+            assert answer.status == 400
+            assert 'error="invalid_request"' in answer.headers["WWW-Authenticate"]
+            assert town.key not in await answer.text()
+    assert not town.alice.requests
+
+
+async def test_a_parameter_that_is_called_almost_so_is_the_containers(town: Town) -> None:
+    for query in ("access_tokens=1", "x=access_token", "my_access_token=1", "q=100%25"):
+        assert (await town.rig.mcp(town.key, "alice", f"/mcp?{query}"))["query"] == query
+
+
 @pytest.mark.negative(53)
 async def test_n53_two_authorization_headers_are_401(town: Town) -> None:
     for other in (f"Bearer {town.key}", "Bearer other", "Basic eA=="):

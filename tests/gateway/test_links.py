@@ -43,6 +43,41 @@ async def test_a_container_sets_no_cookie_on_the_gateways_origin(bare: Town) -> 
         assert "Set-Cookie" not in answer.headers
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "NEL",
+        "Report-To",
+        "Reporting-Endpoints",
+        "Strict-Transport-Security",
+        "Public-Key-Pins",
+        "Alt-Svc",
+        "Refresh",
+        "Set-Cookie",
+        "Service-Worker-Allowed",
+        "Clear-Site-Data",
+        "Content-Security-Policy-Report-Only",
+        "WWW-Authenticate",
+        "Link",
+        "Permissions-Policy",
+        "X-Whatever",
+    ],
+)
+async def test_a_container_says_nothing_that_holds_for_the_gateways_origin(bare: Town, name: str) -> None:
+    bare.alice.more_headers = [(name.lower().encode(), b"1; url=/")]
+    async with bare.rig.request("GET", f"/dpage/{ALICE_HOME}-7", host=HOST) as answer:
+        assert answer.status == 200
+        assert name not in answer.headers
+
+
+async def test_what_describes_the_answer_alone_stays(bare: Town) -> None:
+    said = {"ETag": '"1"', "Location": "/x", "Vary": "Accept", "Content-Security-Policy": "img-src 'none'"}
+    bare.alice.more_headers = [(name.lower().encode(), value.encode()) for name, value in said.items()]
+    async with bare.rig.request("GET", f"/dpage/{ALICE_HOME}-7", host=HOST) as answer:
+        assert all(value in answer.headers.getall(name) for name, value in said.items())
+        assert SANDBOX.decode() in answer.headers.getall("Content-Security-Policy")
+
+
 async def test_a_sandboxed_form_is_sent_without_our_cookies(bare: Town) -> None:
     headers = {"Origin": "null", "Cookie": "__Host-mcpgw=secret; mcpgw=secret"}
     async with bare.rig.request(

@@ -116,6 +116,8 @@ async def test_every_page_is_fenced_in(rig: Rig) -> None:
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
         assert "frame-ancestors 'none'" in policy
+        for kind in ("script", "style", "img"):  # a hosted link at this origin is no file of ours
+            assert f"{kind}-src {rig.origin}/-/static/;" in policy
         assert not re.search(r"<script(?! src=)|\son\w+=|style=", text), "no inline script or style"
 
 

@@ -86,6 +86,17 @@ def test_whoever_waits_as_long_as_told_is_let_in(
             assert limit.take(key, now_s) is None
 
 
+def test_to_look_counts_nothing_and_says_what_taking_would() -> None:
+    limit = Throttle(1.0, 2, overall=Pace(1.0, 3))
+    for _ in range(9):
+        assert limit.wait_s("a", 0.0) is None
+    assert len(limit) == 0
+    assert [limit.take("a", 0.0), limit.take("a", 0.0)] == [None, None]
+    assert limit.wait_s("a", 0.0) == limit.take("a", 0.0) == pytest.approx(1.0)
+    assert limit.take("b", 0.0) is None
+    assert limit.wait_s("c", 0.0) == limit.take("c", 0.0) == pytest.approx(1.0), "the pace of all"
+
+
 def test_what_is_refused_costs_nothing() -> None:
     limit = Throttle(1.0, 1)
     assert limit.take("a", 0.0) is None

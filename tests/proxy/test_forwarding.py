@@ -103,6 +103,42 @@ async def test_a_workload_cannot_steer_the_proxy_in_front_or_clear_its_siblings_
     assert header(answer, "x-accel-buffering") == [b"no"]
 
 
+async def test_a_workload_says_nothing_that_lasts_for_an_origin() -> None:
+    names = (
+        "nel",
+        "report-to",
+        "reporting-endpoints",
+        "alt-svc",
+        "strict-transport-security",
+        "public-key-pins",
+        "public-key-pins-report-only",
+    )
+    lasting = "".join(f"{name.title()}: x\r\n" for name in names).encode()
+    answer_bytes = b"HTTP/1.1 200 OK\r\nx-own: kept\r\n" + lasting + b"content-length: 0\r\n\r\n"
+    async with upstream(always(answer_bytes)) as up, gateway(up.endpoint) as front:
+        answer = await front.ask(get())
+    for name in names:
+        assert header(answer, name) == []
+    assert header(answer, "x-own") == [b"kept"]
+
+
+@pytest.mark.parametrize(
+    ("said", "passed"),
+    [
+        (b"a=1; Path=/; Domain=example.com; Secure", b"a=1; Path=/; Secure"),
+        (b"a=1;DOMAIN=.example.com", b"a=1"),
+        (b"a=1; \tdOmAiN \t= x;Domain;  HttpOnly ;Domain=y", b"a=1;  HttpOnly "),
+        (b'domain=1; Path="/domain"; X-Domain=2', b'domain=1; Path="/domain"; X-Domain=2'),
+        (b"a=domain=x;  Max-Age=5", b"a=domain=x;  Max-Age=5"),
+    ],
+)
+async def test_a_workload_sets_cookies_for_its_own_host_alone(said: bytes, passed: bytes) -> None:
+    answer_bytes = b"HTTP/1.1 200 OK\r\nSet-Cookie: " + said + b"\r\ncontent-length: 0\r\n\r\n"
+    async with upstream(always(answer_bytes)) as up, gateway(up.endpoint) as front:
+        answer = await front.ask(get())
+    assert header(answer, "set-cookie") == [passed]
+
+
 async def test_gateway_cookies_cannot_be_set_by_a_workload() -> None:
     cookies = (
         b"set-cookie: mine=1\r\nset-cookie: __Host-mcpgw_session=x; Path=/\r\n"

@@ -63,7 +63,7 @@ class AuthorizationRequest:
 
     @property
     def publisher(self) -> str:
-        """Whose host the program's document stands on; empty for one that registered: nobody vouches for it."""
+        """The host that the program's document stands on; empty for one that registered itself."""
         return urlsplit(self.client_id).netloc if is_document(self.client_id) else ""
 
     def payload(self) -> dict[str, str]:

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import unquote_plus, urlencode
 
 from aiohttp import web
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from tests.gateway.providers.serving import Broken, serving
@@ -168,6 +168,11 @@ def signed_with_the_public_key_as_a_secret(stand_in: OidcStandIn, said: dict[str
         warnings.simplefilter("ignore")
         key = OctKey.import_key(base64.b64encode(RSA.as_der(private=False)))
     return jwt.encode({"alg": "HS256", "kid": "first"}, said, key)
+
+
+def signed_with_escapes(stand_in: OidcStandIn, said: dict[str, Any]) -> str:
+    """As JSON may be written: every character that is not ASCII escaped, half a one too."""
+    return jws.serialize_compact({"alg": "RS256", "kid": "first"}, json.dumps(said).encode(), RSA)
 
 
 def signed_by_a_stranger(stand_in: OidcStandIn, said: dict[str, Any]) -> str:

@@ -16,10 +16,11 @@ from gateway.auth.providers.github import GitHubProvider
 from gateway.auth.providers.limits import MIB, Limits
 from gateway.auth.providers.oidc import OidcProvider
 from gateway.auth.providers.port import Provider, ProviderError
+from gateway.auth.providers.said import claims_of
 from gateway.auth.providers.settings import GitHubSettings, OidcSettings
 from tests.gateway.providers.conftest import HASTY
 from tests.gateway.providers.github_stand_in import GitHubStandIn
-from tests.gateway.providers.oidc_stand_in import METADATA, OidcStandIn
+from tests.gateway.providers.oidc_stand_in import METADATA, OidcStandIn, signed_with_escapes
 from tests.gateway.providers.traveller import NOTHING, depart, refused, sign_in
 
 ToGitHub = Callable[..., GitHubProvider]
@@ -111,6 +112,61 @@ async def test_nonsense_is_nobody(town: Town, kind: str, path: str, body: Any) -
     town.broken(kind).answer(path, body)
     error = await refused(town.provider(kind))
     assert error.reason in ("ProviderNonsense", "ForeignIssuer")
+
+
+DEEP: Any = []
+for _ in range(400):
+    DEEP = [DEEP]
+
+
+@pytest.mark.fault(41)
+@pytest.mark.parametrize(
+    "lies",
+    [
+        {"sub": "\ud800"},
+        {"sub": "a\udfff"},
+        {"email": "\ud800@example.com", "email_verified": True},
+        {"nonce": "\ud800"},
+        {"name": "Ann \ud800"},
+        {"preferred_username": "\udc00ann"},
+        {"aud": ["gateway", "\ud800"], "azp": "gateway"},
+        {"address": {"street": ["\ud800"]}},
+        {"\ud800": 1},
+        {"sub": 7},
+        {"sub": ["subject-1"]},
+        {"deep": DEEP},
+    ],
+    ids=ascii,
+)
+async def test_a_signed_answer_that_cannot_be_written_down_is_nobody(
+    town: Town, issuer: OidcStandIn, lies: dict[str, Any]
+) -> None:
+    """JSON may escape half a character; signed, it comes from the provider, and is nonsense all the same."""
+    issuer.sign, issuer.lies = signed_with_escapes, lies
+    error = await refused(town.provider("oidc"))
+    assert error.reason in ("ProviderNonsense", "BadToken")
+    issuer.lies = {}
+    assert (await sign_in(town.provider("oidc"))).subject == issuer.subject
+
+
+@at_every_step
+@pytest.mark.fault(41)
+async def test_half_a_character_is_nonsense_wherever_it_stands(town: Town, kind: str, path: str) -> None:
+    spoiled = b'{"sub": "subject-1", "id": 1, "login": "\\ud800", "email": "\\ud800@x"}'
+    town.broken(kind).answer(path, b"[" + spoiled + b"]" if path.endswith("emails") else spoiled)
+    assert (await refused(town.provider(kind))).reason == "ProviderNonsense"
+
+
+@pytest.mark.fault(41)
+def test_claims_that_cannot_be_kept_are_nonsense() -> None:
+    for said in (
+        {"name": "\ud800"},
+        {"login": "x" * 321},
+        {"emails": ("\ud800@x",)},
+        {"emails": ("x",) * 257},
+    ):
+        with pytest.raises(ProviderError, match="ProviderNonsense"):
+            claims_of("Example ID", **said)
 
 
 @at_every_step

@@ -1,10 +1,14 @@
 """What a program asks of a person: shown before anything else, answered in that browser, each time anew."""
 
 import html
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from gateway.auth.oauth.port import ClientDocuments
+from tests.gateway.oauth_documents.rig import site
 from tests.gateway.rig import bearer
 from tests.gateway.sign_in.browser import CALLBACK, Browser, Program, Seen, program
 from tests.gateway.sign_in.conftest import ANN_USER, Place
@@ -156,10 +160,22 @@ async def test_a_provider_that_was_not_offered_is_refused(place: Place) -> None:
 @pytest.mark.parametrize(
     "differs",
     [
-        pytest.param({"client_id": "unknown"}, id="n9_an_unknown_client"),
-        pytest.param({"redirect_uri": "https://evil.example/"}, id="n10_a_foreign_redirect"),
-        pytest.param({"redirect_uri": "http://127.0.0.1:9/other"}, id="n11_another_loopback_path"),
-        pytest.param({"redirect_uri": "http://localhost:9/callback"}, id="n12_localhost_for_127_0_0_1"),
+        pytest.param({"client_id": "unknown"}, id="n9_an_unknown_client", marks=pytest.mark.negative(9)),
+        pytest.param(
+            {"redirect_uri": "https://evil.example/"},
+            id="n10_a_foreign_redirect",
+            marks=pytest.mark.negative(10),
+        ),
+        pytest.param(
+            {"redirect_uri": "http://127.0.0.1:9/other"},
+            id="n11_another_loopback_path",
+            marks=pytest.mark.negative(11),
+        ),
+        pytest.param(
+            {"redirect_uri": "http://localhost:9/callback"},
+            id="n12_localhost_for_127_0_0_1",
+            marks=pytest.mark.negative(12),
+        ),
         pytest.param({"client_id": None}, id="no_client"),
     ],
 )
@@ -175,11 +191,33 @@ async def test_nobody_is_redirected_to_an_address_nobody_vouches_for(
 @pytest.mark.parametrize(
     ("differs", "error"),
     [
-        pytest.param({"code_challenge": None}, "invalid_request", id="n13_no_pkce"),
-        pytest.param({"code_challenge_method": "plain"}, "invalid_request", id="n14_plain"),
-        pytest.param({"code_challenge_method": None}, "invalid_request", id="n15_no_method"),
-        pytest.param({"resource": "https://evil.example/mcp"}, "invalid_target", id="n16_foreign_resource"),
-        pytest.param({"response_type": "token"}, "unsupported_response_type", id="n17_token"),
+        pytest.param(
+            {"code_challenge": None}, "invalid_request", id="n13_no_pkce", marks=pytest.mark.negative(13)
+        ),
+        pytest.param(
+            {"code_challenge_method": "plain"},
+            "invalid_request",
+            id="n14_plain",
+            marks=pytest.mark.negative(14),
+        ),
+        pytest.param(
+            {"code_challenge_method": None},
+            "invalid_request",
+            id="n15_no_method",
+            marks=pytest.mark.negative(15),
+        ),
+        pytest.param(
+            {"resource": "https://evil.example/mcp"},
+            "invalid_target",
+            id="n16_foreign_resource",
+            marks=pytest.mark.negative(16),
+        ),
+        pytest.param(
+            {"response_type": "token"},
+            "unsupported_response_type",
+            id="n17_token",
+            marks=pytest.mark.negative(17),
+        ),
     ],
 )
 async def test_a_bad_request_is_told_to_the_program_with_the_issuer(
@@ -193,6 +231,159 @@ async def test_a_bad_request_is_told_to_the_program_with_the_issuer(
     assert (answer.query["error"], answer.query["iss"], answer.query["state"]) == (
         *(error, place.rig.origin, asking.state),
     )
+
+
+@pytest.mark.negative(18)
+async def test_two_addresses_are_none(place: Place) -> None:
+    asking = await program(place.rig)
+    for second in (CALLBACK, "https://evil.example/"):
+        seen = await Browser(place.rig).step(asking.url() + f"&redirect_uri={quote(second, safe='')}")
+        assert (seen.status, "BadAuthorization" in seen.text) == (400, True)
+        assert "Location" not in seen.headers
+
+
+@pytest.mark.negative(19)
+async def test_a_scope_that_nobody_knows_is_left_out(place: Place) -> None:
+    asking = await program(place.rig)
+    browser = Browser(place.rig)
+    page = await browser.visit(asking.url(scope="mcp root *"))
+    assert "root" not in page.text.partition("<ul>")[2].partition("</ul>")[0]
+    status, tokens = await asking.redeem(await browser.submit(page, "/authorize", provider="github"))
+    assert (status, tokens["scope"]) == (200, "mcp")
+
+
+@pytest.mark.parametrize("state", ["x" * 2049, "a\nb", "a\x00", "\x7f", "caf\u00e9", "\ud7ff"], ids=ascii)
+async def test_a_state_that_could_not_be_sent_back_is_told_to_the_person(strict: Place, state: str) -> None:
+    asking = await program(strict.rig)
+    for differs in ({}, {"response_type": "token"}):
+        seen = await Browser(strict.rig).step(asking.url(state=state, **differs))
+        assert (seen.status, "BadAuthorization" in seen.text) == (400, True)
+        assert "Location" not in seen.headers
+
+
+async def test_the_longest_state_comes_back_as_it_was(strict: Place) -> None:
+    state = ("! ~&=%+" * 293)[:2048]
+    asking = await program(strict.rig)
+    browser = Browser(strict.rig)
+    page = await browser.visit(asking.url(state=state))
+    answer = await browser.submit(page, "/authorize", decision="deny")
+    assert answer.query["state"] == state
+
+
+@pytest.mark.parametrize(
+    ("differs", "error"),
+    [
+        ({"code_challenge": "x" * 129}, "invalid_request"),
+        ({"code_challenge": "x" * 42}, "invalid_request"),
+        ({"resource": "http://localhost/" + "x" * 4000}, "invalid_target"),
+    ],
+    ids=["a long challenge", "a short challenge", "a long resource"],
+)
+async def test_what_is_too_long_is_not_kept(strict: Place, differs: dict[str, str], error: str) -> None:
+    asking = await program(strict.rig)
+    seen = await Browser(strict.rig).step(asking.url(**differs))
+    assert Seen(303, seen.headers["Location"], "", {}).query["error"] == error
+
+
+# Whose program it is
+
+
+async def named(place: Place, redirect_uri: str) -> Seen:
+    """The page for a program that waits at ``redirect_uri``."""
+    body = {"client_name": "P", "redirect_uris": [redirect_uri]}
+    async with place.rig.request("POST", "/register", json=body) as answer:
+        assert answer.status == 201, await answer.text()
+        asking = Program(place.rig, (await answer.json())["client_id"])
+    return await Browser(place.rig).visit(asking.url(redirect_uri=redirect_uri))
+
+
+async def test_an_answer_on_this_computer_could_be_anybodys_here(strict: Place) -> None:
+    warned = "any program on it could be asking"
+    assert warned in (await named(strict, "http://127.0.0.1:7/cb")).text
+    assert warned in (await named(strict, "http://localhost/cb")).text
+    assert warned not in (await named(strict, "https://claude.ai/cb")).text
+
+
+async def test_a_scheme_of_ones_own_is_named(strict: Place) -> None:
+    for scheme, rest in (("cursor", "//anysphere.cursor-mcp/cb"), ("com.example.app", "/cb")):
+        page = await named(strict, f"{scheme}:{rest}")
+        assert "a program on this device that opens" in page.text
+        assert f'<strong class="host">{scheme}:</strong> addresses' in page.text
+        assert f" {scheme}:;" in page.headers["Content-Security-Policy"]
+    assert "a program on this device" not in (await named(strict, "https://claude.ai/cb")).text
+
+
+async def test_a_policy_lets_the_answer_go_to_an_ipv6_loopback_address(strict: Place) -> None:
+    page = await named(strict, "http://[::1]:7777/cb")
+    policy = page.headers["Content-Security-Policy"]
+    assert "http:" in policy.partition("form-action ")[2].partition(";")[0].split()
+    assert "[" not in policy, "no browser understands it"
+    assert (
+        " http:;" not in (await named(strict, "http://127.0.0.1:7777/cb")).headers["Content-Security-Policy"]
+    )
+
+
+class Published:
+    """The documents of the whole network: one."""
+
+    URL = "https://client.example/oauth/metadata.json"
+
+    async def fetch(self, url: str) -> Mapping[str, Any]:
+        return {"client_id": url, "client_name": "Well Known", "redirect_uris": [CALLBACK]}
+
+
+def lay_out(place: Place, documents: ClientDocuments, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """A program by document, where every worker reads ``documents``."""
+    for worker in place.rig.workers:
+        monkeypatch.setattr(worker._desk.oauth._authorizations, "_documents", documents)
+    return Program(place.rig, Published.URL)
+
+
+async def test_a_program_by_document_is_shown_with_who_publishes_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking = lay_out(place, Published(), monkeypatch)
+    browser = Browser(place.rig)
+    page = await browser.visit(asking.url())
+    assert "Well Known" in page.text
+    assert 'published by <strong class="host">client.example</strong>' in page.text
+    assert "published by" not in (await named(place, CALLBACK)).text
+    status, tokens = await asking.redeem(await browser.submit(page, "/authorize", provider="github"))
+    assert (status, tokens.get("scope")) == (200, "mcp")
+
+
+@pytest.mark.negative(70)
+async def test_a_document_at_a_private_address_is_not_fetched(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with site() as reachable:
+        documents = reachable.documents(is_allowed=None)
+        try:
+            lay_out(place, documents, monkeypatch)
+            for client_id in (reachable.publish(), reachable.url(host="127.0.0.1")):
+                seen = await Browser(place.rig).step(Program(place.rig, client_id).url())
+                assert (seen.status, "BadAuthorization" in seen.text) == (400, True)
+                assert "Location" not in seen.headers
+                assert "has no public address" in seen.text
+            assert reachable.connections_count == 0
+        finally:
+            await documents.close()
+
+
+@pytest.mark.negative(77)
+async def test_an_address_that_the_document_does_not_list_is_not_gone_to(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking = lay_out(place, Published(), monkeypatch)
+    for redirect_uri in (
+        "https://client.example/",
+        "https://evil.example/",
+        f"{CALLBACK}/2",
+        "cursor://x/cb",
+    ):
+        seen = await Browser(place.rig).step(asking.url(redirect_uri=redirect_uri))
+        assert (seen.status, "BadAuthorization" in seen.text) == (400, True)
+        assert "Location" not in seen.headers
 
 
 async def test_a_person_who_may_not_come_in_is_told_and_the_program_gets_nothing(strict: Place) -> None:

@@ -6,6 +6,7 @@ from gateway.settings import GatewaySettings
 from state.kinds.access_policy import Rule
 from state.kinds.account import Account, Decision
 from tests.gateway.providers.github_stand_in import GitHubStandIn, Person
+from tests.gateway.providers.oidc_stand_in import signed_with_escapes
 from tests.gateway.rig import container, gateway
 from tests.gateway.sign_in.browser import Browser
 from tests.gateway.sign_in.conftest import ANN_USER, BOB_USER, Place, settings_of
@@ -175,6 +176,18 @@ async def test_a_provider_that_is_down_is_a_page_and_the_others_work(
     assert (await Browser(place.rig).sign_in("github")).status == 200
 
 
+@pytest.mark.fault(41)
+@pytest.mark.parametrize("claim", ["sub", "email", "nonce", "name"])
+async def test_half_a_character_in_a_signed_answer_is_a_page(strict: Place, claim: str) -> None:
+    await strict.rig.add_policy(Rule(provider="oidc"))
+    strict.oidc.sign, strict.oidc.lies = signed_with_escapes, {claim: "\ud800"}
+    seen = await Browser(strict.rig).sign_in("oidc")
+    assert (seen.status, "ProviderNonsense" in seen.text) == (503, True)
+    assert "Example ID" in seen.text
+    assert "Traceback" not in seen.text
+    assert not await strict.rig.read(lambda tx: tx.list(Account))
+
+
 async def test_a_wrong_secret_starts_all_the_same_and_names_the_setting_at_sign_in(
     github: GitHubStandIn,
 ) -> None:
@@ -243,3 +256,34 @@ async def test_claims_that_are_too_old_mean_signing_in_again(strict: Place) -> N
     await asyncio.sleep(1.2)
     assert (await browser.visit("/")).url.endswith("/signin"), "once, and not in circles"
     assert (await browser.sign_in("github")).url == f"{strict.rig.origin}/"
+
+
+async def test_nothing_is_kept_of_a_stranger_whom_nobody_let_in(strict: Place) -> None:
+    seen = await Browser(strict.rig).sign_in("github")
+    assert (seen.status, ANN_USER in seen.text) == (403, True)
+    assert await account_of(strict, ANN_USER) is None
+
+
+async def test_pages_by_another_name_of_the_gateway_move_to_its_origin(place: Place) -> None:
+    headers = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate"}
+    for name in ("127.0.0.1", "[::1]"):
+        host = f"{name}:{place.rig.port}"
+        async with place.rig.request("GET", "/signin?x=1", host=host, headers=headers) as answer:
+            assert (answer.status, answer.headers["Location"]) == (303, f"{place.rig.origin}/signin?x=1")
+    async with place.rig.request("GET", "/health", host=f"127.0.0.1:{place.rig.port}") as answer:
+        assert answer.status == 200
+
+
+async def test_the_sign_in_page_says_why_somebody_has_to_sign_in_again(strict: Place) -> None:
+    await strict.rig.add_policy(Rule(provider="oidc"))
+    browser = Browser(strict.rig)
+    await browser.sign_in("oidc")
+    await strict.rig.add_policy(Rule(provider="github", organization="acme"), name="a-first")
+    strict.github.people["ann"].organizations.append("acme")
+    github = Browser(strict.rig)
+    await github.sign_in("github")
+    assert (await github.visit("/")).url == f"{strict.rig.origin}/"
+    await strict.rig.add_policy(Rule(provider="github", team="acme/devs"), name="0-first")
+    seen = await github.visit("/")
+    assert seen.url.endswith("/signin")
+    assert "Sign in again" in seen.text

@@ -155,6 +155,26 @@ async def test_clients_that_nobody_uses_go_and_those_that_hold_a_grant_stay(auth
     assert await auth.read(lambda tx: tx.clients.count()) == len(kept)
 
 
+async def test_the_oldest_of_those_nobody_ever_used_make_room(auth: AuthDatabase) -> None:
+    def fill(tx: AuthTx) -> None:
+        for age_s in (5, 4, 3, 2, 1):
+            tx.clients.add(client(f"c{age_s}", used_at=NOW - age_s))
+        tx.clients.add(client("used", used_at=NOW - 9, is_used=True))
+        tx.clients.add(client("holds", used_at=NOW - 9))
+        tx.grants.add(grant("g1", client_id="holds"))
+
+    def left(tx: AuthTx) -> set[str]:
+        names = ("c1", "c2", "c3", "c4", "c5", "used", "holds")
+        return {name for name in names if tx.clients.get(name) is not None}
+
+    await auth.transact(fill)
+    assert await auth.transact(lambda tx: tx.clients.drop_never_used(NOW - 2, 2)) == 2
+    assert await auth.read(left) == {"c1", "c2", "c3", "used", "holds"}, "the oldest first"
+    assert await auth.transact(lambda tx: tx.clients.drop_never_used(NOW - 2, 2)) == 1
+    assert await auth.transact(lambda tx: tx.clients.drop_never_used(NOW - 2, 2)) == 0
+    assert await auth.read(left) == {"c1", "c2", "used", "holds"}
+
+
 # Grants
 
 
@@ -322,6 +342,27 @@ async def test_a_used_successor_spends_its_parent_and_its_siblings(auth: AuthDat
     assert await auth.read(_spent) == {"a", "b", "b2"}, "to do it again does nothing more"
 
 
+async def test_of_the_unused_siblings_the_newest_few_are_kept(auth: AuthDatabase) -> None:
+    names = [f"b{number}" for number in (3, 1, 4, 0, 5)]
+
+    def fill(tx: AuthTx) -> None:
+        tx.grants.add(grant())
+        tx.refresh_tokens.add(refresh("a"))
+        tx.refresh_tokens.add(replace(refresh("spent", "a"), is_spent=True))
+        tx.refresh_tokens.add(refresh("cousin", "z"))
+        for name in names:
+            tx.refresh_tokens.add(refresh(name, "a"))
+
+    def left(tx: AuthTx) -> list[str]:
+        every = ("a", "spent", "cousin", *names)
+        return [name for name in every if tx.refresh_tokens.get(name) is not None]
+
+    await auth.transact(fill)
+    assert await auth.transact(lambda tx: tx.refresh_tokens.drop_older_siblings("a", 2)) == 3
+    assert await auth.read(left) == ["a", "spent", "cousin", "b0", "b5"]
+    assert await auth.transact(lambda tx: tx.refresh_tokens.drop_older_siblings("a", 2)) == 0
+
+
 async def test_refresh_tokens_that_are_over_are_swept(auth: AuthDatabase) -> None:
     def fill(tx: AuthTx) -> None:
         tx.grants.add(grant())
@@ -390,9 +431,11 @@ STATEMENTS: dict[str, Callable[[AuthTx], object]] = {
     "a code's use": lambda tx: tx.codes.set_used("k1", NOW),
     "a refresh token": lambda tx: tx.refresh_tokens.get("r1"),
     "a refresh token's forebears": lambda tx: tx.refresh_tokens.spend_forebears(refresh("r1", "r0")),
+    "a refresh token's siblings": lambda tx: tx.refresh_tokens.drop_older_siblings("r0", 4),
     "ended grants": lambda tx: tx.grants.drop_ended(NOW),
     "ended codes": lambda tx: tx.codes.drop_ended(NOW),
     "ended refresh tokens": lambda tx: tx.refresh_tokens.drop_ended(NOW),
+    "never used clients": lambda tx: tx.clients.drop_never_used(NOW, 9),
     "unused clients": lambda tx: tx.clients.drop_unused(NOW, NOW),
 }
 
