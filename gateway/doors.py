@@ -116,7 +116,7 @@ class GatewayDoor:
         people: People,
         resources: Resources,
         cors: Cors,
-        throttles: Throttles | None = None,
+        throttles: Throttles,
     ) -> None:
         self._doorway = doorway
         self._cors = cors
@@ -126,7 +126,7 @@ class GatewayDoor:
         self._resources = resources
         self._seats = seats
         self._sites = sites
-        self._throttles = throttles or Throttles()
+        self._throttles = throttles
 
     async def serve(self, asked: Asked) -> None:
         """Raises Problem: 403, 404, 400, 429, 401, 400 or 503, in this order of checks."""

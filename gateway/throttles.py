@@ -44,7 +44,8 @@ def refuse_hasty(one: Throttle, asked: Asked) -> None:
 async def identified(callers: Callers, throttles: Throttles, asked: Asked) -> Caller:
     """Who asks. Where too much of what came from there was no good, nobody is asked about more of it.
 
-    A token that is known, or was until something changed, is never refused so. Raises NotIdentifiedError, Problem (400, 429), StoreError.
+    A token that is known, or was until something changed, is never refused so.
+    Raises NotIdentifiedError, Problem (400, 429), StoreError.
     """
     failed = throttles.credentials
     try:

@@ -142,7 +142,8 @@ class Worker:
     def _set_up_front(self, settings: GatewaySettings) -> Front:
         desk, cors = self._desk, Cors(settings.cors_origins)
         doorway = Doorway(self.table, self._delivery, UpstreamHeads(desk.sites.scheme))
-        door = GatewayDoor(doorway, desk.seats, desk.sites, desk.callers, desk.people, desk.resources, cors)
+        callers, people, throttles = desk.callers, desk.people, desk.throttles
+        door = GatewayDoor(doorway, desk.seats, desk.sites, callers, people, desk.resources, cors, throttles)
         return Front(
             sites=desk.sites,
             gateway=door,

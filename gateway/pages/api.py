@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, Response
 
 from gateway.auth.callers import NotIdentifiedError
 from gateway.auth.resources import API_PATH
-from gateway.doors import refuse_misused, required_user, unidentified, wait_believed
+from gateway.doors import refuse_misused, refuse_overrun, required_user, unidentified, wait_believed
 from gateway.pages.answers import asked_of
 from gateway.pages.desk import Desk
 from gateway.pages.forms import CSRF_HEADER, refuse_forged
@@ -59,6 +59,7 @@ class Api:
             except NotIdentifiedError as nobody:
                 raise unidentified(nobody, desk.resources, resource) from None
             refuse_misused(caller, desk.resources, resource)
+            refuse_overrun(caller)
             return required_user(caller)
         visitor = await desk.sessions.visitor(head)
         if visitor is None or desk.people.admitted(visitor.user) is None:

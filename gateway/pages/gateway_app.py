@@ -150,7 +150,8 @@ class GatewayPages:
             return {"html": drawn.decode()}
 
         async def is_in() -> bool:
-            return await self._visitor(request) == visitor
+            is_same = await self._visitor(request) == visitor
+            return is_same and self._desk.people.admitted(visitor.user) is not None
 
         return follow(self._desk, seats, state, is_in)
 

@@ -58,6 +58,17 @@ async def test_calls_over_one_connection_are_counted_too(town: Town) -> None:
     assert len(town.alice.requests) <= 2
 
 
+async def test_the_api_counts_as_calls_do(town: Town) -> None:
+    await limit(town, requests_per_minute=1)
+    asked = []
+    for _ in range(8):
+        async with town.rig.request(
+            "GET", "/-/api/v1/containers", headers=bearer(town.key, "alice")
+        ) as answer:
+            asked.append(answer.status)
+    assert set(asked) == {200, 429}
+
+
 async def test_an_app_has_no_more_users_than_it_may_have(town: Town) -> None:
     await limit(town, users=2)
     status, _, body = await call(town, "carol")

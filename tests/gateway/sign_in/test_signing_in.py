@@ -1,5 +1,7 @@
 """From the sign-in page to a session and back out, with providers that behave and with ones that do not."""
 
+import asyncio
+
 import pytest
 
 from gateway.settings import GatewaySettings
@@ -251,8 +253,6 @@ async def test_claims_that_are_too_old_mean_signing_in_again(strict: Place) -> N
     await strict.rig.add_policy(Rule(provider="github"), reverify_after=1.0)
     browser = Browser(strict.rig)
     assert (await browser.sign_in("github")).url == f"{strict.rig.origin}/"
-    import asyncio
-
     await asyncio.sleep(1.2)
     assert (await browser.visit("/")).url.endswith("/signin"), "once, and not in circles"
     assert (await browser.sign_in("github")).url == f"{strict.rig.origin}/"
@@ -287,3 +287,15 @@ async def test_the_sign_in_page_says_why_somebody_has_to_sign_in_again(strict: P
     seen = await github.visit("/")
     assert seen.url.endswith("/signin")
     assert "Sign in again" in seen.text
+
+
+async def test_an_account_page_follows_nothing_for_who_may_not_come_in_any_more(place: Place) -> None:
+    browser = Browser(place.rig)
+    await browser.sign_in("github")
+    cookie = f"mcpgw={browser.cookies[f'localhost:{place.rig.port}']['mcpgw']}"
+    async with place.rig.request("GET", "/-/events", headers={"Cookie": cookie}) as answer:
+        assert await answer.content.readline() == b"event: state\n"
+        await place.rig.add_policy(Rule(users=(ANN_USER,), allow=False), name="a-first")
+        await place.rig.unroute("ann")
+        seen = await asyncio.wait_for(answer.content.read(), 20)
+        assert seen.count(b"event: state") <= 1
