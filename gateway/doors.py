@@ -2,12 +2,13 @@
 
 At the gateway's own: MCP routes, for bearers of a key alone. At a Home's: that Home's pages, for its owner,
 for whoever holds a hosted link, or for anyone, as its template says. A user's pages are never on the
-gateway's origin, and a page's cookie is never good for MCP. Next: :mod:`gateway.hold.delivery`.
+gateway's origin, and a page's cookie is never good for MCP. Next: :mod:`gateway.doorway`.
 """
 
 import time
+from functools import partial
 from http import HTTPStatus
-from typing import NamedTuple, NoReturn
+from typing import Final, NamedTuple, NoReturn
 from urllib.parse import parse_qsl, unquote
 
 from gateway.asked import Asked
@@ -15,10 +16,10 @@ from gateway.auth.callers import Caller, Callers, NotIdentifiedError
 from gateway.auth.people import People
 from gateway.auth.resources import Resources
 from gateway.auth.sessions import Sessions
-from gateway.auth.throttle import Throttle
 from gateway.cors import Cors
+from gateway.doorway import Clearance, Doorway
 from gateway.head import Head
-from gateway.hold.delivery import Delivery, OnEnd
+from gateway.hold.delivery import OnEnd
 from gateway.hold.manner import Manner, manner_of_call, manner_of_page
 from gateway.hold.reasons import RETRY_AFTER_S
 from gateway.origins import SAFE_METHODS, refuse_embedding, refuse_foreign_origin
@@ -31,20 +32,21 @@ from gateway.problems import (
     unauthenticated,
     unavailable,
 )
-from gateway.proxy import UpstreamHead
+from gateway.proxy import Outcome
 from gateway.proxy.direct import Exchange
 from gateway.routes.match import names_hostname
 from gateway.routes.seat import Seat
 from gateway.routes.table import Table
 from gateway.routes.user_path import USER_PREFIX, split_user_path
 from gateway.seats import Seats
-from gateway.sites import Site, Sites
+from gateway.sites import Sites
+from gateway.streams import OUTLIVES_S, Holder, Pass, of_app
 from gateway.throttles import Throttles, identified, refuse_hasty
-from gateway.upstream_heads import UpstreamHeads
 from state.kinds.app import APP_PROVIDER, app_user
 from state.kinds.template import Access, Route
 
 TABLE_WAIT_S = 5.0
+_COUNTED: Final = "mcpgw.counted"  # in the scope of what an App's limit counted before it came again
 
 
 async def wait_believed(table: Table) -> None:
@@ -56,43 +58,6 @@ async def wait_believed(table: Table) -> None:
             "NotCurrent",
             2.0,
         )
-
-
-class Doorway:
-    """What both doors do once everything is checked."""
-
-    def __init__(self, table: Table, delivery: Delivery, heads: UpstreamHeads) -> None:
-        self.table = table
-        self._delivery = delivery
-        self._heads = heads
-
-    async def deliver(self, asked: Asked, seat: Seat, path: str, manner: Manner) -> None:
-        asked.seat = seat
-        head = self.upstream_head(asked, path)
-        if asked.is_websocket:
-            await self._delivery.websocket(asked, seat, head, manner)
-        else:
-            await self._delivery.http(asked, seat, head, manner)
-
-    def direct(self, asked: Asked, exchange: Exchange, cleared: "Clearance", on_end: OnEnd) -> bool:
-        """The same without awaiting, where nothing has to be awaited; else False."""
-        return self._delivery.direct(asked, exchange, cleared.seat, cleared.upstream, on_end)
-
-    def upstream_head(self, asked: Asked, path: str) -> UpstreamHead:
-        return self._heads.head(asked.scope, path, asked.site)
-
-
-class Clearance(NamedTuple):
-    """What a request's head passed every check for: good for the same head until the table changes."""
-
-    version: int  # the table's
-    until: float  # Unix seconds: when the caller's token is over
-    throttle: Throttle | None
-    head: Head
-    site: Site
-    route: Route
-    seat: Seat
-    upstream: UpstreamHead
 
 
 class Passage(NamedTuple):
@@ -140,11 +105,14 @@ class GatewayDoor:
             caller = await identified(self._callers, self._throttles, asked)
         except NotIdentifiedError as nobody:
             raise unidentified(nobody, self._resources, resource) from None
-        refuse_overrun(caller)
+        if _COUNTED not in asked.scope:
+            refuse_overrun(caller)
         passage = self._check(asked, caller, resource)
-        seat = passage.seat or await self._seats.ensure(passage.user, passage.template)
-        asked.site = self._sites.public(asked.site)
-        await self._doorway.deliver(asked, seat, passage.path, manner_of_call(asked))
+        given = self._pass(asked, caller, resource, passage)
+        async with self._doorway.standing(asked, _holder_of(caller), given):
+            seat = passage.seat or await self._seats.ensure(passage.user, passage.template)
+            asked.site = self._sites.public(asked.site)
+            await self._doorway.deliver(asked, seat, passage.path, manner_of_call(asked))
 
     def clear(self, asked: Asked) -> Clearance | None:
         """The same checks, for a known caller who has a seat; None where :meth:`serve` has to see."""
@@ -161,10 +129,22 @@ class GatewayDoor:
         passage = self._check(asked, caller, resource)
         if passage.seat is None or asked.route is None:
             return None
+        holder = None if caller.app else self._table.streams.holder(_holder_of(caller))
+        given = self._pass(asked, caller, resource, passage)
         asked.site = self._sites.public(asked.site)
         upstream = self._doorway.upstream_head(asked, passage.path)
-        head, site, route = asked.head, asked.site, asked.route
-        return Clearance(version, caller.until, caller.throttle, head, site, route, passage.seat, upstream)
+        return Clearance(
+            version=version,
+            until=caller.until,
+            throttle=caller.throttle,
+            holder=holder,
+            given=given,
+            head=asked.head,
+            site=asked.site,
+            route=asked.route,
+            seat=passage.seat,
+            upstream=upstream,
+        )
 
     def still_clears(self, cleared: Clearance) -> bool:
         """Whether nothing was taken in since that could decide otherwise, and the token is not over."""
@@ -175,7 +155,43 @@ class GatewayDoor:
         throttle = cleared.throttle
         if throttle is not None and throttle.take("", time.monotonic()) is not None:
             return False  # which refuses it, in words
-        return self._doorway.direct(asked, exchange, cleared, on_end)
+        if throttle is not None:
+            exchange.scope[_COUNTED] = True  # should it be declined below, or begin anew
+        if cleared.holder is None:
+            return self._doorway.direct(asked, exchange, cleared, on_end)
+        return self._direct_of(cleared.holder, asked, exchange, cleared, on_end)
+
+    def _direct_of(
+        self, holder: Holder, asked: Asked, exchange: Exchange, cleared: Clearance, on_end: OnEnd
+    ) -> bool:
+        """For a person: its answer may be a long one, and is cut like every other."""
+
+        def ended(outcome: Outcome | None) -> None:
+            holder.running.pop(exchange, None)
+            on_end(outcome)
+
+        holder.running[exchange] = cleared.given
+        if self._doorway.direct(asked, exchange, cleared, ended):
+            return True
+        holder.running.pop(exchange, None)
+        return False
+
+    def _pass(self, asked: Asked, caller: Caller, resource: str, passage: Passage) -> Pass:
+        """What lets it in: the same token, for the same user. It may outlive the token's end for a while."""
+        again = Asked({}, asked.receive, asked.send, asked.head, asked.site, asked.path)
+        return Pass(partial(self._holds, again, resource, passage.user), caller.until + OUTLIVES_S)
+
+    async def _holds(self, again: Asked, resource: str, user: str) -> bool:
+        """Raises Problem (503), StoreError where nobody can say."""
+        try:
+            caller = await self._callers.identify(again.head)
+            return self._check(again, caller, resource).user == user
+        except NotIdentifiedError:
+            return False
+        except Problem as problem:
+            if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                raise
+            return False
 
     def _resource(self, asked: Asked) -> str:
         """What is asked for. Raises Problem: 403, 404."""
@@ -291,30 +307,51 @@ class HomeDoor:
         await self._admit(asked, seat, route)
         manner = manner_of_page(asked, is_anyones=route.access is Access.ANY)
         try:
-            await self._doorway.deliver(asked, seat, asked.path, manner)
+            if asked.is_owners:
+                await self._deliver_to_owner(asked, seat, manner)
+            else:
+                await self._doorway.deliver_to_anybody(asked, seat, manner)
         except Problem as problem:
             raise (problem if asked.is_owners else discreet(problem)) from None
+
+    async def _deliver_to_owner(self, asked: Asked, seat: Seat, manner: Manner) -> None:
+        given = Pass(partial(self._is_in, asked.head, asked.site.home, seat.user), due_at=0.0)
+        async with self._doorway.standing(asked, seat.user, given):
+            await self._doorway.deliver(asked, seat, asked.path, manner)
 
     def _route(self, seat: Seat, path: str) -> Route:
         routes = self._table.routes(seat.template)
         route = routes.find(path) if routes is not None else None
         if route is None:
-            raise not_found("This container shows no such page.")
+            raise _no_such_page()
         if route.protocol == "mcp":
             raise not_found(f"MCP is spoken at {self._sites.gateway.origin}{path}, with a bearer token.")
         return route
 
     async def _admit(self, asked: Asked, seat: Seat, route: Route) -> None:
-        """Raises Problem (403, 401, 429) unless the route's access rule lets this request in."""
+        """Raises Problem (403, 401, 404, 429) unless the route's access rule lets this request in."""
         is_named = route.access is Access.LINK and names_hostname(route, asked.path, asked.site.home)
         if route.access is Access.ANY or is_named:
             refuse_hasty(self._throttles.link if is_named else self._throttles.open, asked)
+            if self._doorway.is_shut_out(seat.user):
+                raise _no_such_page()
             return
         refuse_embedding(asked.head)
-        visitor = await self._sessions.home_visitor(asked.head, asked.site.home)
-        if visitor is None or visitor.user != seat.user or self._people.admitted(visitor.user) is None:
+        if not await self._is_in(asked.head, asked.site.home, seat.user):
             raise _enter_first(self._sites)
         asked.is_owners = True
+
+    async def _is_in(self, head: Head, home: str, user: str) -> bool:
+        visitor = await self._sessions.home_visitor(head, home)
+        return visitor is not None and visitor.user == user and self._people.admitted(user) is not None
+
+
+def _no_such_page() -> Problem:
+    return not_found("This container shows no such page.")
+
+
+def _holder_of(caller: Caller) -> str:
+    return of_app(caller.app) if caller.app else required_user(caller)
 
 
 def _names_token(query: bytes) -> bool:

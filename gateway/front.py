@@ -16,7 +16,8 @@ from gateway.accesslog import AccessLog
 from gateway.asked import Asked
 from gateway.auth.resources import METADATA_PATH
 from gateway.cors import Cors
-from gateway.doors import Clearance, GatewayDoor, HomeDoor
+from gateway.doors import GatewayDoor, HomeDoor
+from gateway.doorway import Clearance
 from gateway.head import read_head
 from gateway.hold.held import WaitingPageError
 from gateway.hold.waiting import ClientGoneError
@@ -122,7 +123,9 @@ class Front:
         except Problem:
             return None
 
-    def _ended(self, asked: Asked, outcome: Outcome) -> None:
+    def _ended(self, asked: Asked, outcome: Outcome | None) -> None:
+        if outcome is None:
+            return  # it comes again
         asked.outcome = outcome
         self._account(asked)
 

@@ -10,7 +10,8 @@ from typing import Final
 
 from gateway.asked import Asked
 from gateway.auth.throttle import Throttle
-from gateway.doors import Doorway, discreet
+from gateway.doors import discreet
+from gateway.doorway import Doorway
 from gateway.hold.manner import manner_of_page
 from gateway.problems import Problem, bad_request
 from gateway.proxy.client import Message, Send
@@ -64,7 +65,9 @@ class LinkDoor:
         self._throttle = throttle
 
     def find(self, path: str) -> tuple[Seat, Route] | None:
-        """Whose link it is, and by which rule; None where it is none, or Homes have origins."""
+        """Whose link it is, and by which rule; None where it is none, its owner is shut out, or Homes have
+        origins.
+        """
         if self._sites.have_homes:
             return None
         for hostname in _LINK.findall(path):
@@ -72,8 +75,9 @@ class LinkDoor:
             routes = None if seat is None else self._table.routes(seat.template)
             route = None if routes is None else routes.find(path)
             is_link = route is not None and route.access is Access.LINK
-            if seat is not None and route is not None and is_link and names_hostname(route, path, hostname):
-                return seat, route
+            if seat is None or route is None or not is_link or not names_hostname(route, path, hostname):
+                continue
+            return None if self._doorway.is_shut_out(seat.user) else (seat, route)
         return None
 
     async def serve(self, asked: Asked, seat: Seat, route: Route) -> None:
@@ -84,7 +88,7 @@ class LinkDoor:
         asked.route = route
         asked.send = _sandboxed(asked.send)
         try:
-            await self._doorway.deliver(asked, seat, asked.path, manner_of_page(asked, is_anyones=False))
+            await self._doorway.deliver_to_anybody(asked, seat, manner_of_page(asked, is_anyones=False))
         except Problem as problem:
             raise discreet(problem) from None
 

@@ -30,7 +30,8 @@ from gateway.auth.secret_key import load_secret_key
 from gateway.auth.sessions import Sessions
 from gateway.cors import Cors
 from gateway.demand import DemandWriter
-from gateway.doors import Doorway, GatewayDoor, HomeDoor
+from gateway.doors import GatewayDoor, HomeDoor
+from gateway.doorway import Doorway
 from gateway.follow import Follower
 from gateway.front import Front
 from gateway.hold.delivery import Delivery
@@ -141,7 +142,7 @@ class Worker:
 
     def _set_up_front(self, settings: GatewaySettings) -> Front:
         desk, cors = self._desk, Cors(settings.cors_origins)
-        doorway = Doorway(self.table, self._delivery, UpstreamHeads(desk.sites.scheme))
+        doorway = Doorway(self.table, desk.people, self._delivery, UpstreamHeads(desk.sites.scheme))
         callers, people, throttles = desk.callers, desk.people, desk.throttles
         door = GatewayDoor(doorway, desk.seats, desk.sites, callers, people, desk.resources, cors, throttles)
         return Front(
@@ -163,12 +164,20 @@ class Worker:
             task.add_done_callback(self._background_ended)
         try:
             await self.table.wait_believed(FIRST_READ_S)
+            await self._know_keys()
             _log.info("worker.started", worker=self.name)
             await self._server.serve()
         finally:
             await self._wind_up(tasks)
         if self._failure is not None:
             raise self._failure
+
+    async def _know_keys(self) -> None:
+        """Before the first token comes: another worker may have signed it a moment ago."""
+        try:
+            await self._desk.oauth.start()
+        except StoreError as error:  # they are read once they are needed
+            _log.warning("signing_keys.unread", why=str(error))
 
     def stop(self) -> None:
         """Begin to drain; `run` returns when it is done."""
@@ -205,6 +214,7 @@ class Worker:
     def _background(self) -> list[Coroutine[Any, Any, Any]]:
         return [
             self._follower.run(),
+            self.table.streams.run(),
             self._demand.run(),
             self.log.run(),
             self._sweep(),

@@ -16,7 +16,7 @@ from gateway.proxy.direct import Exchange
 from gateway.routes.seat import Seat
 from gateway.routes.table import Table
 
-OnEnd = Callable[[Outcome], None]
+OnEnd = Callable[[Outcome | None], None]
 
 
 class Delivery:
@@ -55,7 +55,7 @@ class Delivery:
     def direct(self, asked: Asked, exchange: Exchange, seat: Seat, head: UpstreamHead, on_end: OnEnd) -> bool:
         """Forward a request that is here as a whole, without awaiting. False: only :meth:`http` can.
 
-        ``on_end`` is called once with what came of it, unless the request begins anew as an ASGI one.
+        ``on_end`` is called once with what came of it; None: the request begins anew as an ASGI one.
         """
         endpoint = seat.endpoint
         if endpoint is None or not self._table.is_believed:

@@ -1,6 +1,6 @@
 """Pages that follow what happens: server-sent events, one for each change of a seat.
 
-Decides how long a stream lives (never longer than the session that opened it) and how many there may be.
+Decides how long a stream lives (never longer than what let its reader in) and how many there may be.
 The pages work without it, by reloading.
 Source: WHATWG HTML section 9.2. Next: :mod:`gateway.pages.gateway_app`.
 """
@@ -14,66 +14,94 @@ from fastapi.responses import StreamingResponse
 
 from gateway.pages.desk import FOLLOWERS_MAX, Desk, too_many_followers
 from gateway.routes.seat import Seat
+from gateway.streams import Holder, Pass
 from state.store.errors import StoreError
 
 COMMENT_EVERY_S = 15.0
 STREAM_S = 600.0  # then the browser connects again
 SEATS_FOLLOWED_MAX = 16
 STREAMS_PER_SEAT_MAX = 16
+STREAMS_PER_USER_MAX = 16  # who may have no seat at all
+
+
+class _Follower:
+    """How a stream hears, as every exchange of a person's does, that it has to end."""
+
+    def __init__(self) -> None:
+        self.is_cut = asyncio.Event()
+
+    def cut(self) -> None:
+        self.is_cut.set()
 
 
 def follow(
-    desk: Desk, seats: tuple[Seat, ...], state: Callable[[], object], is_in: Callable[[], Awaitable[bool]]
+    desk: Desk,
+    seats: tuple[Seat, ...],
+    state: Callable[[], object],
+    is_in: Callable[[], Awaitable[bool]],
+    user: str = "",
 ) -> StreamingResponse:
     """``state`` as an event now and after every change of ``seats``. Raises Problem (503).
 
-    It lasts while ``is_in``: whoever opened it is signed in still. That may raise StoreError.
+    ``user``: who looks; empty: the seats' own user.
+    It lasts while ``is_in``: whoever opened it is signed in still, and let in. That may raise StoreError.
     """
-    followed = seats[:SEATS_FOLLOWED_MAX]
-    if desk.followers_count >= FOLLOWERS_MAX or any(
-        s.watched_count >= STREAMS_PER_SEAT_MAX for s in followed
+    holder, followed = desk.table.streams.holder(user or seats[0].user), seats[:SEATS_FOLLOWED_MAX]
+    if (
+        desk.followers_count >= FOLLOWERS_MAX
+        or holder.followers_count >= STREAMS_PER_USER_MAX
+        or any(seat.watched_count >= STREAMS_PER_SEAT_MAX for seat in followed)
     ):
         raise too_many_followers()
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    events = _events(desk, followed, state, is_in)
+    events = _events(desk, holder, followed, state, is_in)
     return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
 
 async def _events(
-    desk: Desk, seats: tuple[Seat, ...], state: Callable[[], object], is_in: Callable[[], Awaitable[bool]]
+    desk: Desk,
+    holder: Holder,
+    seats: tuple[Seat, ...],
+    state: Callable[[], object],
+    is_in: Callable[[], Awaitable[bool]],
 ) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + STREAM_S
-    _count(desk, seats, 1)
+    follower = _Follower()
+    holder.running[follower] = Pass(is_in)
+    _count(desk, holder, seats, 1)
     try:
         shown = None
         while loop.time() < ends_at and not desk.closing.is_set():
+            if follower.is_cut.is_set() or not await is_in():
+                return
             now = orjson.dumps(state())
             yield b": still here\n\n" if now == shown else b"event: state\ndata: %b\n\n" % now
             shown = now
-            await _change(desk, seats)
-            if not await is_in():
-                return
+            await _change(seats, desk.closing, follower.is_cut)
     except StoreError:
         return  # nobody knows who may look; the browser connects again
     finally:
-        _count(desk, seats, -1)
+        _count(desk, holder, seats, -1)
+        holder.running.pop(follower, None)
 
 
-def _count(desk: Desk, seats: tuple[Seat, ...], by: int) -> None:
+def _count(desk: Desk, holder: Holder, seats: tuple[Seat, ...], by: int) -> None:
     desk.followers_count += by
+    holder.followers_count += by
     for seat in seats:
         seat.watched_count += by
 
 
-async def _change(desk: Desk, seats: tuple[Seat, ...]) -> None:
-    """Until one of the seats changed, the worker closes, or it is time for a comment."""
+async def _change(seats: tuple[Seat, ...], *ends: asyncio.Event) -> None:
+    """Until one of the seats changed, the stream ends, or it is time for a comment."""
     waiters = [seat.next_change() for seat in seats]
-    closing = asyncio.ensure_future(desk.closing.wait())
-    either: set[asyncio.Future[Any]] = {closing, *waiters}
+    ending = [asyncio.ensure_future(end.wait()) for end in ends]
+    either: set[asyncio.Future[Any]] = {*ending, *waiters}
     try:
         await asyncio.wait(either, timeout=COMMENT_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        closing.cancel()
+        for end in ending:
+            end.cancel()
         for seat, waiter in zip(seats, waiters, strict=True):
             seat.forget_waiter(waiter)

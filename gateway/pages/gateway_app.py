@@ -153,7 +153,7 @@ class GatewayPages:
             is_same = await self._visitor(request) == visitor
             return is_same and self._desk.people.admitted(visitor.user) is not None
 
-        return follow(self._desk, seats, state, is_in)
+        return follow(self._desk, seats, state, is_in, user=visitor.user)
 
     # Leaves
 

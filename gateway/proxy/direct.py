@@ -68,7 +68,7 @@ class Direct:
         connection: UpstreamConnection,
         limits: Limits,
         activity: Activity,
-        on_end: Callable[[Outcome], None],
+        on_end: Callable[[Outcome | None], None],
     ) -> None:
         self._exchange = exchange
         self._pool = pool
@@ -146,6 +146,7 @@ class Direct:
         outcome.failure, outcome.detail = connection.failure or Failure.UPSTREAM_RESET, connection.detail
         if self._repeatable and connection.is_stale:
             self._release()
+            self._on_end(None)
             self._exchange.restart()
             return
         if outcome.answer_began:

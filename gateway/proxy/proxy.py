@@ -51,11 +51,11 @@ class Proxy:
         endpoint: Endpoint,
         head: UpstreamHead,
         activity: Activity,
-        on_end: Callable[[Outcome], None],
+        on_end: Callable[[Outcome | None], None],
     ) -> bool:
         """Forward a request that is here as a whole, without a task. False: nothing was done, use `http`.
 
-        `on_end` is called once with what came of it, unless the exchange begins anew as an ASGI request.
+        `on_end` is called once with what came of it; None: the exchange begins anew as an ASGI request.
         """
         pool = self._pools.pool(endpoint)
         connection = pool.take()

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from gateway.proxy import Endpoint
 from gateway.routes.match import RouteSet, base_path, covers
 from gateway.routes.seat import Seat
+from gateway.streams import Streams, of_app
 from gateway.use import Ledger
 from state.kinds.access_policy import AccessPolicy
 from state.kinds.account import Account
@@ -59,6 +60,7 @@ class Table:
 
     def __init__(self, lease: Standing = ALWAYS_STANDS) -> None:
         self.ledger = Ledger()
+        self.streams = Streams()  # which hears of whose Account, policies or App changed
         self.revision = 0
         self.version = 0  # rises with everything that is taken in: what was found before may be another now
         self.apps_version = 0  # rises with every change of an App: what was concluded before is stale
@@ -252,6 +254,7 @@ class Table:
 
     def _drop_app(self, name: str) -> None:
         self.apps_version += 1
+        self.streams.changed(of_app(name))
         app = self._apps.pop(name, None)
         if app is not None and self._keys.get(app.spec.key_sha256) is app:
             del self._keys[app.spec.key_sha256]
@@ -268,15 +271,18 @@ class Table:
             return
         self._accounts[account.spec.user] = account
         self._account_users[account.name] = account.spec.user
+        self.streams.changed(account.spec.user)
 
     def _drop_account(self, name: str) -> None:
         user = self._account_users.pop(name, None)
         if user is not None:
             del self._accounts[user]
+            self.streams.changed(user)
 
     def _order_policies(self) -> None:
         live = (policy for policy in self._policies.values() if not policy.metadata.is_deleted)
         self.policies = tuple(sorted(live, key=lambda policy: policy.name))
+        self.streams.all_changed()
 
     def _forget(self, key: Key) -> Retirement | None:
         match key.kind:

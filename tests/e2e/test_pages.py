@@ -80,7 +80,7 @@ async def follow_until_ready(person: Person, origin: str) -> list[str]:
 
 def test_the_snippet_lists_the_tools_when_it_is_pasted_as_printed(up_house: House) -> None:
     said = up_house.said()
-    assert f"MCP URL:                            {up_house.mcp_url}" in said
+    assert f"MCP URL:  {up_house.mcp_url}" in said
     done = subprocess.run(
         ("sh", "-c", printed_snippet(said)), capture_output=True, text=True, check=False, timeout=120, cwd="/"
     )
@@ -89,7 +89,7 @@ def test_the_snippet_lists_the_tools_when_it_is_pasted_as_printed(up_house: Hous
 
 
 async def test_the_printed_link_signs_in_once(up_house: House) -> None:
-    link = re.search(r"sign in .*?(http://\S+)", up_house.said())
+    link = re.search(r"sign in:  (http://\S+)   \(once", up_house.said())
     assert link is not None
     async with person_at(up_house.origin) as person, person_at(up_house.origin) as other:
         assert (await person.account()).url == f"{up_house.origin}/signin"

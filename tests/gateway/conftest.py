@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,6 +24,12 @@ class Town:
     key: str
     alice: Container
     bob: Container
+
+
+@pytest.fixture
+def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For those who may ask only so often: what they may ask does not grow meanwhile."""
+    monkeypatch.setattr("gateway.throttles.time", SimpleNamespace(monotonic=lambda: 1_000_000.0))
 
 
 @pytest.fixture(params=WORKERS)

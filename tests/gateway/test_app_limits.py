@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import aiohttp
+
 from state.kinds.app import App, AppLimits
 from state.kinds.user_container import UserContainer
 from state.store.port import Tx
@@ -76,3 +78,20 @@ async def test_an_app_has_no_more_users_than_it_may_have(town: Town) -> None:
     assert "limits.users" in body["detail"]
     assert (await call(town, "alice"))[0] == 200, "those it has go on"
     assert len(await town.rig.read(lambda tx: tx.list(UserContainer))) == 2
+
+
+async def test_a_call_that_has_to_be_dialled_first_is_counted_once(town: Town) -> None:
+    """It is tried without waiting, and comes again. Each time the last connection is gone."""
+    await limit(town, requests_per_minute=60)
+    allowed_count = 10  # at once, by the one worker that has this connection
+    connector = aiohttp.TCPConnector(limit=1)
+    async with aiohttp.ClientSession(connector=connector) as client:
+        headers = {"Host": f"localhost:{town.rig.port}", **bearer(town.key, "alice")}
+        statuses = []
+        for _ in range(allowed_count):
+            for worker in town.rig.workers:
+                for pool in worker.proxy._pools._pools.values():
+                    pool.close_idle()
+            async with client.post(town.rig.url("/mcp"), headers=headers, data=b"{}") as answer:
+                statuses.append(answer.status)
+    assert statuses == [200] * allowed_count

@@ -12,7 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.doors import Clearance, GatewayDoor
+from gateway.doors import GatewayDoor
+from gateway.doorway import Clearance
 from state.kinds.app import App, key_sha256, mint_key
 from state.kinds.template import ContainerTemplate, Route
 from state.kinds.user_container import DATA_FINALIZER, UserContainer

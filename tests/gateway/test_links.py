@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.links import SANDBOX
+from state.kinds.access_policy import Rule
+from state.kinds.account import Decision
 from tests.gateway.conftest import ALICE_HOME, BOB_HOME, Town
 from tests.gateway.rig import container, gateway
 
@@ -130,9 +132,32 @@ async def test_a_stranger_is_not_told_why_it_does_not_answer(bare: Town) -> None
             assert (await answer.json())["reason"] == "NotReady"
 
 
+async def test_a_persons_links_are_there_while_somebody_lets_the_person_in(bare: Town) -> None:
+    async with gateway(gateway_origin=f"https://{HOST}", unmatched_users="pending") as rig:
+        await rig.add_template()
+        await rig.add_user("ann", "github:1")
+        await rig.give_home("ann", ALICE_HOME)
+        await rig.route("ann", bare.alice, ALICE_HOME)
+        await rig.applied()
+
+        async def status() -> int:
+            async with rig.request("GET", f"/dpage/{ALICE_HOME}-7", host=HOST) as answer:
+                return int(answer.status)
+
+        assert await status() == 404, "who never signed in"
+        await rig.signed_in("github:1")
+        assert await status() == 404, "who waits for an admin"
+        await rig.add_policy(Rule(provider="github"))
+        assert await status() == 200
+        await rig.worker._desk.accounts.decide("github:1", Decision.BANNED, "test")
+        assert await status() == 404
+        assert len(bare.alice.requests) == 1
+
+
+@pytest.mark.usefixtures("no_time_passes")
 async def test_links_are_asked_for_only_so_often(bare: Town) -> None:
     asked = [0] * 2
-    for _ in range(140):
+    for _ in range(110):
         async with bare.rig.request("GET", f"/dpage/{ALICE_HOME}-7", host=HOST) as answer:
             asked[answer.status == 429] += 1
     assert asked[1] > 0

@@ -499,7 +499,7 @@ async def test_the_access_log_says_what_was_asked_and_no_secret(
         await rig.add_user("mail", "app:shop.someone@example.com")
         await rig.route("alice", alice)
         await rig.applied()
-        await rig.mcp(key, "alice", "/mcp/x?access_token=hidden")
+        await rig.mcp(key, "alice", "/mcp/x?secret=hidden")
         async with rig.request("POST", "/u/app:shop.someone@example.org/live", headers=bearer(key)) as answer:
             assert answer.status == 404
     lines = [json.loads(line) for line in capfdbinary.readouterr().out.splitlines() if line.startswith(b"{")]

@@ -183,7 +183,11 @@ class Gateway:
         if not DIRECT:
             return False
         head = self._head(exchange.scope)
-        return self.proxy.direct(exchange, self.endpoint, head, self.activity, self.outcomes.put_nowait)
+        return self.proxy.direct(exchange, self.endpoint, head, self.activity, self._ended)
+
+    def _ended(self, outcome: Outcome | None) -> None:
+        if outcome is not None:  # else it comes again
+            self.outcomes.put_nowait(outcome)
 
     def _head(self, scope: Any) -> UpstreamHead:
         self.scopes.append(scope)

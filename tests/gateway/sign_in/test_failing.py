@@ -11,7 +11,8 @@ from tests.gateway.sign_in.conftest import Place
 from tests.gateway.sign_in.test_consent import call, connected
 
 UNKNOWN_PERSONAL = "mcpgw_pat_" + "x" * 43
-FAILURES_MAX = 600  # more than a burst, and what refills it meanwhile
+FAILURES_MAX = 300  # more than a burst
+pytestmark = pytest.mark.usefixtures("no_time_passes")
 one_worker = pytest.mark.parametrize("place", [1], indirect=True)
 
 
