@@ -136,7 +136,6 @@ class Worker:
             resources=resources,
             announcer=announcer,
             throttles=Throttles(),
-            default_template=settings.default_template,
             local_sign_in=has_local_sign_in,
         )
 

@@ -13,6 +13,7 @@ from typing import Final
 from gateway.auth.sessions import mint_secret
 from gateway.head import Head, cookies
 
+FORM_COOKIE: Final = "mcpgw-browser"  # for the forms of whoever is not signed in
 BROWSER_S: Final = 600.0
 COOKIES_TRIED_MAX: Final = 8
 _SECRET = re.compile(r"[\w-]{43}", re.ASCII)  # as `mint_secret` makes them

@@ -13,7 +13,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from gateway.asked import Asked
-from gateway.auth.browser import BrowserCookie, form_token, is_form_token
+from gateway.auth.browser import FORM_COOKIE, BrowserCookie, form_token, is_form_token
 from gateway.auth.oauth.answers import Answer
 from gateway.auth.oauth.authorize import AuthorizationRequest, Refusal
 from gateway.auth.providers.port import Provider
@@ -42,7 +42,7 @@ class ConsentPages:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._cookie = BrowserCookie("mcpgw-browser", is_https=desk.sites.scheme == "https")
+        self._cookie = BrowserCookie(FORM_COOKIE, is_https=desk.sites.scheme == "https")
 
     async def ask(self, request: Request) -> Response:
         """``GET /authorize``: the page, or the refusal that OAuth asks for."""

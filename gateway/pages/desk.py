@@ -47,7 +47,6 @@ class Desk:
     resources: Resources
     announcer: Announcer
     throttles: Throttles
-    default_template: str
     local_sign_in: bool
     followers_count: int = 0  # open event streams of pages
     closing: asyncio.Event = field(default_factory=asyncio.Event)

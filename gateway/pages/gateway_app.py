@@ -22,7 +22,7 @@ from gateway.pages.desk import Desk
 from gateway.pages.events import follow
 from gateway.pages.forms import signed_form
 from gateway.pages.oauth import add_oauth
-from gateway.pages.render import STATIC_DIR, draw
+from gateway.pages.render import STATIC_DIR, STATIC_PATH, draw
 from gateway.pages.set_up import set_ups
 from gateway.pages.sign_in import SignInPages
 from gateway.pages.view import SeatView, seat_view
@@ -34,7 +34,7 @@ def build_gateway_app(desk: Desk) -> FastAPI:
     """The application for the gateway's origin."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     answer_problems(app, desk.sites.gateway.origin + "/")
-    app.mount("/-/static", StaticFiles(directory=STATIC_DIR))
+    app.mount(STATIC_PATH, StaticFiles(directory=STATIC_DIR))
     pages, consent = GatewayPages(desk), ConsentPages(desk)
     sign_in, access = SignInPages(desk, consent), AccessPages(desk)
     get, post = ["GET", "HEAD"], ["POST"]

@@ -12,7 +12,7 @@ from gateway.doors import wait_believed
 from gateway.pages.answers import answer_problems, asked_of, see_other
 from gateway.pages.desk import Desk
 from gateway.pages.events import follow
-from gateway.pages.render import STATIC_DIR
+from gateway.pages.render import STATIC_DIR, STATIC_PATH
 from gateway.pages.view import phase_of, sentence_of
 from gateway.problems import forbidden, not_found
 from gateway.routes.path import AmbiguousPathError, normalized
@@ -24,7 +24,7 @@ def build_home_app(desk: Desk) -> FastAPI:
     """The application for every Home's origin."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     answer_problems(app, desk.sites.gateway.origin + "/")
-    app.mount("/-/static", StaticFiles(directory=STATIC_DIR))
+    app.mount(STATIC_PATH, StaticFiles(directory=STATIC_DIR))
     pages = HomePages(desk)
     app.add_api_route("/-/enter", pages.enter, methods=["GET"], response_model=None)
     app.add_api_route("/-/events", pages.events, methods=["GET"], response_model=None)

@@ -12,7 +12,7 @@ from fastapi.responses import Response
 
 from gateway.asked import Asked
 from gateway.auth.admission import Admitted, Pending, Refused, SignInAgain
-from gateway.auth.browser import BrowserCookie, form_token, is_form_token
+from gateway.auth.browser import FORM_COOKIE, BrowserCookie, form_token, is_form_token
 from gateway.auth.identity import Identity
 from gateway.auth.local import local_identity, redeem_sign_in_code
 from gateway.auth.login import NotVouchedForError
@@ -37,7 +37,7 @@ class SignInPages:
     def __init__(self, desk: Desk, consent: ConsentPages) -> None:
         self._desk = desk
         self._consent = consent
-        self._cookie = BrowserCookie("mcpgw-browser", is_https=desk.sites.scheme == "https")
+        self._cookie = BrowserCookie(FORM_COOKIE, is_https=desk.sites.scheme == "https")
 
     async def show(self, request: Request, code: str | None = None) -> Response:
         """Without a code: how to come in. With one: in, unless the browser only looks ahead."""
