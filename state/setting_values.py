@@ -67,6 +67,11 @@ class ExtraOrigin:
     origin: str
     providers: tuple[str, ...] = ()
 
+    @property
+    def authority(self) -> str:
+        """As a Host header says it."""
+        return urlsplit(self.origin).netloc.lower()
+
     def __str__(self) -> str:
         return f"{self.origin}={'+'.join(self.providers)}" if self.providers else self.origin
 
@@ -161,16 +166,18 @@ def _lower(value: Any) -> Any:
 
 
 def _emails(value: Any) -> Any:
-    """Folded as claims are, so that they compare."""
+    """``address`` or ``provider:address``, with commas between. Folded as claims are, to compare with."""
     if not isinstance(value, str):
         return value
-    addresses = tuple(map(folded, _comma_list(value)))
-    for address in addresses:
-        if not _EMAIL.fullmatch(address):
+    written = tuple(map(folded, _comma_list(value)))
+    for one in written:
+        provider, colon, address = one.rpartition(":")
+        if not _EMAIL.fullmatch(address) or (colon and not _PROVIDER.fullmatch(provider)):
             raise ValueError(
-                f"holds {shown(address)}, which is no address; write ann@example.com,bob@example.com"
+                f"holds {shown(one)}, which is no address; write google:ann@example.com, or "
+                "ann@example.com,bob@example.com"
             )
-    return addresses
+    return written
 
 
 def _origins(value: Any) -> Any:

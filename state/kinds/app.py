@@ -11,11 +11,14 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from state.kinds.quantity import Seconds
 from state.kinds.resource import Name, Resource, Shape, Spec
 
 APP_PROVIDER = "app"  # of users: reserved, no identity provider may have this name
 KEY_PREFIX = "mcpgw_app_"
 KEY_BYTES = 32
+# Use reaches the store in batches: whoever is in use is seen to be so many times within this.
+END_AFTER_S_MIN = 30.0
 # The subject's alphabet of resource.USER_PATTERN: nothing that a path or a header could bend.
 _APP_USER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,95}")
 
@@ -37,7 +40,16 @@ class AppSpec(Spec):
     key_sha256: Annotated[Sha256, Field(alias="keySha256")]
     template: Annotated[Name, Field(description="The template of its users' containers.")]
     limits: AppLimits = AppLimits()
-    persistent: Annotated[bool, Field(description="Whether its users' data outlive their containers.")] = True
+    persistent: Annotated[
+        bool,
+        Field(description="false: its users are one-time users, who go with their data after the last use."),
+    ] = True
+    end_after: Annotated[
+        Seconds,
+        Field(
+            ge=END_AFTER_S_MIN, description="Without persistence: how long after a user's last use they go."
+        ),
+    ] = 900.0
 
 
 class App(Resource):

@@ -11,11 +11,13 @@ from state.kinds.app import App
 from state.kinds.demand import Demand
 from state.kinds.home import Home
 from state.kinds.incarnation import Incarnation
+from state.kinds.log_view import LogView
 from state.kinds.report import ManifestFile, Reconciler
 from state.kinds.request import Request
 from state.kinds.resource import Resource
 from state.kinds.template import ContainerTemplate
 from state.kinds.user_container import UserContainer
+from state.kinds.user_inputs import UserInputs
 
 WRITTEN_BY_PEOPLE: Final[tuple[type[Resource], ...]] = (
     ContainerTemplate,
@@ -29,6 +31,8 @@ WRITTEN_BY_PROCESSES: Final[tuple[type[Resource], ...]] = (
     Incarnation,
     Demand,
     Request,
+    LogView,
+    UserInputs,
     Reconciler,
     ManifestFile,
 )

@@ -28,6 +28,7 @@ class Owner(Shape):
 class HomeSpec(Spec):
     template: Name
     owner: Owner | None = None  # None: a standby that nobody claimed yet
+    one_time: bool = False  # claimed for a one-time user: its data goes with them, and is not retained
 
 
 class HomeStatus(Status):

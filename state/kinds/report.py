@@ -22,6 +22,7 @@ class ReconcilerStatus(Status):
     engine: str = ""  # "docker 20.10.24"
     epoch: int = 0
     world_epoch: int = 0  # the newest one that any container carries
+    sealing_key: str = ""  # what users' secrets are sealed with, so that the reconciler alone opens them
 
 
 class Reconciler(Resource):

@@ -1,6 +1,8 @@
-"""Request: what a user or an admin asks for once. Never a spec edit, done once, then forgotten.
+"""Request: what is asked for once, by a user, an admin, or a call that finds its container asleep.
 
-Next: :mod:`state.kinds.report`.
+Never a spec edit, done once, then forgotten. There is one a UserContainer at the most: the newest counts.
+
+Next: :mod:`state.kinds.log_view`.
 """
 
 from enum import StrEnum
@@ -13,6 +15,8 @@ from state.kinds.resource import MESSAGE_CHARS_MAX, Name, Resource, Spec, Status
 
 class Verb(StrEnum):
     RESTART = "Restart"
+    SLEEP = "Sleep"
+    WAKE = "Wake"
 
 
 class Outcome(StrEnum):
@@ -39,3 +43,11 @@ class Request(Resource):
 
     spec: RequestSpec
     status: RequestStatus = RequestStatus()
+
+    def unique_keys(self) -> tuple[str, ...]:
+        return (request_key(self.spec.user_container),)
+
+
+def request_key(user_container: str) -> str:
+    """The unique key of a UserContainer's Request."""
+    return f"of:{user_container}"

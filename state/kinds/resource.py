@@ -75,6 +75,19 @@ class Condition(Shape):
     def is_true(self) -> bool:
         return self.status is Truth.TRUE
 
+    @property
+    def is_trouble(self) -> bool:
+        """Whether an operator wants to hear of it: True is bad of some, nothing is of others, and of all that
+        remain whatever is not True.
+        """
+        match self.type:
+            case ConditionType.DEGRADED | ConditionType.DESTRUCTION_FROZEN:
+                return self.is_true
+            case ConditionType.PROGRESSING | ConditionType.HIBERNATED:
+                return False
+            case _:
+                return not self.is_true
+
 
 class Conditions:
     """Pure operations on a status's tuple of conditions."""

@@ -5,9 +5,11 @@ Next: :mod:`state.kinds.user_container`.
 """
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic_core import SchemaError
 
 from state.kinds.quantity import Bytes, Seconds
 from state.kinds.resource import Resource, Shape, Spec
@@ -30,6 +32,9 @@ Image = Annotated[
 
 ENV_COUNT_MAX = 256
 ROUTES_COUNT_MAX = 256
+INPUTS_COUNT_MAX = 32
+PATTERN_CHARS_MAX = 256
+PATTERN_VALUE_CHARS_MAX = 4096  # a value that has to match one; matching takes time linear in its length
 
 
 class Pull(StrEnum):
@@ -69,6 +74,63 @@ class Route(Shape):
         if "//" in self.path or "/../" in f"{self.path}/" or "/./" in f"{self.path}/":
             raise ValueError(f"route {self.path}: write the path normalized, without //, /./ or /../")
         return self
+
+
+class Input(Shape):
+    """One value that users fill in themselves: an environment variable of their container.
+
+    It takes the place of the template's own ``env``, and an operator's ``overrides.env`` takes its place.
+    """
+
+    name: Annotated[EnvName, Field(description="The environment variable.", examples=["OPENAI_API_KEY"])]
+    title: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
+    description: Annotated[str, Field(max_length=1000)] = ""
+    secret: Annotated[bool, Field(description="Never shown again, and kept sealed.")] = False
+    required: Annotated[bool, Field(description="Without it there is no container.")] = False
+    pattern: Annotated[
+        str,
+        Field(
+            max_length=PATTERN_CHARS_MAX,
+            description="A regular expression that the whole value has to match, without look-around.",
+            examples=["sk-[A-Za-z0-9_-]{20,200}"],
+        ),
+    ] = ""
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        """By itself too: what closes the group that it is wrapped into would not have to match as a whole."""
+        try:
+            _matcher(pattern)
+            _matcher(_whole(pattern))
+        except SchemaError:
+            raise ValueError(
+                f"pattern {pattern!r} is no regular expression that can be used; write one without "
+                "look-around and back-references"
+            ) from None
+        return pattern
+
+    def is_matched_by(self, value: str) -> bool:
+        """Whether ``value`` has the form that the pattern asks for."""
+        if not self.pattern:
+            return True
+        if len(value) > PATTERN_VALUE_CHARS_MAX:
+            return False
+        try:
+            _matcher(_whole(self.pattern)).validate_python(value)
+        except ValidationError:
+            return False
+        return True
+
+
+def _whole(pattern: str) -> str:
+    return f"^(?:{pattern})$"
+
+
+@lru_cache(maxsize=256)
+def _matcher(pattern: str) -> TypeAdapter[str]:
+    """Rust's engine, whose time is linear. Source: pydantic, ``regex_engine="rust-regex"``, its default."""
+    return TypeAdapter(Annotated[str, Field(pattern=pattern)])
 
 
 class DataVolume(Shape):
@@ -170,6 +232,10 @@ class ContainerTemplateSpec(Spec):
         dict[EnvName, EnvValue],
         Field(default_factory=dict, max_length=ENV_COUNT_MAX, description="Environment variables."),
     ]
+    inputs: Annotated[
+        tuple[Input, ...],
+        Field(max_length=INPUTS_COUNT_MAX, description="What each user fills in on the account page."),
+    ] = ()
     data: DataVolume | None = None
     resources: Resources = Resources()
     probes: Probes = Probes()
@@ -191,6 +257,17 @@ class ContainerTemplateSpec(Spec):
             if (route.path, route.match) in seen:
                 raise ValueError(f"route {route.path} stands twice; keep one of them")
             seen.add((route.path, route.match))
+        return self
+
+    @model_validator(mode="after")
+    def _inputs_differ(self) -> Self:
+        names: set[str] = set()
+        for one in self.inputs:
+            if one.name in names:
+                raise ValueError(f"input {one.name} stands twice; keep one of them")
+            if one.required and one.name in self.env:
+                raise ValueError(f"input {one.name} is required and has a default in env; drop one of both")
+            names.add(one.name)
         return self
 
 

@@ -63,7 +63,7 @@ class EndpointStatus(Shape):
 class Termination(Shape):
     """How the last container ended."""
 
-    reason: str  # OOMKilled, Error, Completed, Unhealthy, NeverReady, Removed
+    reason: str  # OOMKilled, Error, Completed, Unhealthy, NeverReady, Removed, Slept …
     exit_code: int | None = None
     at: AwareDatetime
     log_tail: Annotated[str, Field(max_length=LOG_TAIL_CHARS_MAX)] = ""
@@ -78,6 +78,7 @@ class UserContainerStatus(Status):
     restart_after: AwareDatetime | None = None
     ready_at: AwareDatetime | None = None
     last_termination: Termination | None = None
+    asleep_since: AwareDatetime | None = None  # set: put to sleep, no container until it is woken
     failed_spec_hash: str = ""  # a spec that never got ready here; rolled back until another one is wanted
 
 

@@ -5,7 +5,7 @@ here as their SHA-256 and private keys sealed: nothing in the file is good for a
 All methods are synchronous and run inside one transaction of :mod:`state.store.auth`. Times are Unix seconds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -61,6 +61,11 @@ class Grant:
     token_sha256: str | None = None  # a personal token's
     revoked_at: float | None = None
 
+    @property
+    def is_used(self) -> bool:
+        """Whether ``used_at`` is the time of a use; until then it is the time of its making."""
+        return self.used_at > self.created_at
+
     def lives(self, now: float) -> bool:
         return self.revoked_at is None and now < self.expires_at
 
@@ -105,11 +110,6 @@ class ClientRows:
 
     def add(self, client: Client) -> None:
         self._connection.execute(insert(clients), asdict(client))
-
-    def replace_document(self, client_id: str, document: str) -> None:
-        self._connection.execute(
-            update(clients).where(clients.c.client_id == client_id).values(document=document)
-        )
 
     def touch(self, client_id: str, now: float) -> None:
         """It was granted something, or used it."""
@@ -162,6 +162,12 @@ class GrantRows:
         """It was used, and lasts until ``expires_at``."""
         values = {"used_at": now, "expires_at": expires_at}
         self._connection.execute(update(grants).where(grants.c.grant_id == grant_id).values(values))
+
+    def note_uses(self, uses: Mapping[str, float]) -> None:
+        """When they were used last, by grant. A later time stands."""
+        is_older = and_(grants.c.grant_id == bindparam("of"), grants.c.used_at < bindparam("at"))
+        written = update(grants).where(is_older).values(used_at=bindparam("at"))
+        self._connection.execute(written, [{"of": grant_id, "at": at} for grant_id, at in uses.items()])
 
     def revoke(self, grant_id: str, now: float) -> bool:
         """End it; whether it was alive. What was issued from it is believed until that is announced."""

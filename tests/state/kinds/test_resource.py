@@ -15,6 +15,7 @@ from state.kinds.catalog import KINDS, WRITTEN_BY_PEOPLE, WRITTEN_BY_PROCESSES
 from state.kinds.demand import Demand
 from state.kinds.home import Home, hostname
 from state.kinds.incarnation import Incarnation
+from state.kinds.log_view import LogView
 from state.kinds.report import ManifestFile, Reconciler
 from state.kinds.request import Request
 from state.kinds.resource import (
@@ -27,9 +28,28 @@ from state.kinds.resource import (
 )
 from state.kinds.template import ContainerTemplate
 from state.kinds.user_container import DATA_FINALIZER, UserContainer, UserContainerSpec, new_user_container
+from state.kinds.user_inputs import UserInputs
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
+
+
+@pytest.mark.parametrize(
+    ("type_", "troubles"),
+    [
+        (ConditionType.DEGRADED, {Truth.TRUE}),
+        (ConditionType.DESTRUCTION_FROZEN, {Truth.TRUE}),
+        (ConditionType.PROGRESSING, set()),
+        (ConditionType.HIBERNATED, set()),
+        (ConditionType.READY, {Truth.FALSE, Truth.UNKNOWN}),
+        (ConditionType.ENGINE_REACHABLE, {Truth.FALSE, Truth.UNKNOWN}),
+        (ConditionType.APPLIED, {Truth.FALSE, Truth.UNKNOWN}),
+    ],
+)
+def test_what_an_operator_wants_to_hear_of_depends_on_the_condition(
+    type_: ConditionType, troubles: set[Truth]
+) -> None:
+    assert {status for status in Truth if _condition(status, type_=type_).is_trouble} == troubles
 
 
 def _condition(
@@ -107,6 +127,10 @@ SAMPLES: list[tuple[type[Resource], dict[str, Any]]] = [
                             "containerName": "c", "address": "127.0.0.1:21000", "epoch": 1}, "status": {}}),
     (Demand, {"spec": {"inFlight": 2, "lastActivityAt": NOW}}),
     (Request, {"spec": {"userContainer": "a", "verb": "Restart", "askedBy": "local:a", "askedAt": NOW}}),
+    (LogView, {"spec": {"userContainer": "1", "wantedUntil": NOW},
+               "status": {"text": "a\nb", "incarnation": "h-1", "readAt": NOW, "message": "m"}}),
+    (UserInputs, {"spec": {"userContainer": "1", "values": {
+        "A": {"text": "a", "setAt": NOW}, "B": {"sealed": "id.b", "setAt": NOW}}}}),
     (Reconciler, {"spec": {"project": "mcpgw"}, "status": {"engine": "docker 20.10.24"}}),
     (ManifestFile, {"spec": {"path": "a.yaml"}}),
 ]  # fmt: skip

@@ -200,6 +200,18 @@ REFUSED = [
     ),
     Refused("a list for a mapping", _spec("env: []"), 6, "spec.env takes a mapping", "mapping"),
     Refused("nothing where something is", _overrides("{image: , env: }"), 3, "spec.overrides.env", "mapping"),
+    Refused("an input misspelt", _spec("inputs: [{name: A, titel: a}]"), 6, "titel", "title"),
+    Refused("an input without a title", _spec("inputs: [{name: A}]"), 6, "title is missing", "add it"),
+    Refused(
+        "inputs of one name", _spec("inputs: [{name: A, title: a}, {name: A, title: b}]"), 4, "twice", "keep"
+    ),
+    Refused(
+        "a pattern that is none",
+        _spec("inputs: [{name: A, title: a, pattern: '('}]"),
+        6,
+        "pattern",
+        "write one",
+    ),
     Refused("a variable that is not set", _spec("command: ['${NO_SUCH}']"), 6, "${NO_SUCH}", "set NO_SUCH"),
     Refused(
         "a variable misspelt", _spec("command: ['${CONTAINER_IMAG}']"), 6, "not set", "${CONTAINER_IMAGE}?"

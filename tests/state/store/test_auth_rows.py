@@ -115,13 +115,6 @@ async def test_a_client_is_found_by_its_id_alone(auth: AuthDatabase) -> None:
     assert await auth.read(lambda tx: tx.clients.count()) == 2
 
 
-async def test_a_clients_document_may_change_and_nothing_else_with_it(auth: AuthDatabase) -> None:
-    await auth.transact(lambda tx: (tx.clients.add(client()), tx.clients.add(client("c2"))))
-    await auth.transact(lambda tx: tx.clients.replace_document("c1", '{"b": 2}'))
-    assert await auth.read(lambda tx: tx.clients.get("c1")) == replace(client(), document='{"b": 2}')
-    assert await auth.read(lambda tx: tx.clients.get("c2")) == client("c2")
-
-
 async def test_a_client_that_was_granted_something_is_a_used_one(auth: AuthDatabase) -> None:
     await auth.transact(lambda tx: tx.clients.add(client()))
     await auth.transact(lambda tx: tx.clients.touch("c1", NOW + 7))
@@ -213,6 +206,15 @@ async def test_a_grant_that_is_used_lasts_longer(auth: AuthDatabase) -> None:
     assert await auth.read(lambda tx: tx.grants.get("g1")) == grant(
         used_at=NOW + 5, expires_at=NOW + 2 * HOUR
     )
+
+
+async def test_uses_are_written_together_and_never_back_in_time(auth: AuthDatabase) -> None:
+    await auth.transact(lambda tx: (tx.grants.add(grant()), tx.grants.add(grant("g2", used_at=NOW + 9))))
+    assert not grant().is_used
+    await auth.transact(lambda tx: tx.grants.note_uses({"g1": NOW + 5, "g2": NOW + 5, "gone": NOW}))
+    assert await auth.read(lambda tx: tx.grants.get("g1")) == grant(used_at=NOW + 5)
+    assert await auth.read(lambda tx: tx.grants.get("g2")) == grant("g2", used_at=NOW + 9)
+    assert grant(used_at=NOW + 5).is_used
 
 
 async def test_a_grant_is_revoked_once_and_announced_once(auth: AuthDatabase) -> None:
@@ -417,7 +419,6 @@ async def test_signing_keys_come_the_oldest_first_retire_and_go(auth: AuthDataba
 
 STATEMENTS: dict[str, Callable[[AuthTx], object]] = {
     "a client by its id": lambda tx: tx.clients.get("c1"),
-    "a client's document": lambda tx: tx.clients.replace_document("c1", "{}"),
     "a client's use": lambda tx: tx.clients.touch("c1", NOW),
     "a grant by its id": lambda tx: tx.grants.get("g1"),
     "a personal token": lambda tx: tx.grants.with_token("t"),
