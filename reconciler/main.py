@@ -29,6 +29,7 @@ from reconciler.operator import Operator, Surroundings
 from reconciler.private import serve
 from reconciler.settings import STARTS_RESERVED_FOR_WAKES, ReconcilerSettings
 from state.manifests.follow import follow
+from state.sealing import PrivateKey
 from state.settings import SettingsError, manifest_variables, usable_directory
 from state.store import open_store
 from state.store.errors import StoreError
@@ -98,9 +99,10 @@ async def _refuse_unusable_engine(engine: Engine) -> None:
 
 
 async def _reconcile(settings: ReconcilerSettings, edges: _Edges) -> int:
-    installation = await HostDirectories(settings.host_data_dir).installation()
-    engine = OwnInstallation(edges.engine, installation)
-    operator = Operator(surroundings(settings, edges.store, engine, edges.ask))
+    directories = HostDirectories(settings.host_data_dir)
+    engine = OwnInstallation(edges.engine, await directories.installation())
+    key = await directories.key()
+    operator = Operator(surroundings(settings, edges.store, engine, edges.ask, key))
     manifests_read = asyncio.Event()
     private = await _private(settings, operator, manifests_read)
     stopping = asyncio.Event()
@@ -167,7 +169,9 @@ def _reason(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error)
 
 
-def surroundings(settings: ReconcilerSettings, store: Store, engine: Engine, ask: HttpAsk) -> Surroundings:
+def surroundings(
+    settings: ReconcilerSettings, store: Store, engine: Engine, ask: HttpAsk, key: PrivateKey
+) -> Surroundings:
     """The edges that ``settings`` ask for."""
     project = settings.container_project_name
     return Surroundings(
@@ -180,6 +184,7 @@ def surroundings(settings: ReconcilerSettings, store: Store, engine: Engine, ask
         network=NetworkSpec(name=project, project=project, subnet=str(settings.container_subnet_prefix)),
         gate=StartGate(settings.starts_at_once, STARTS_RESERVED_FOR_WAKES),
         holder=f"{socket.gethostname()}:{os.getpid()}",
+        key=key,
     )
 
 

@@ -7,7 +7,7 @@ the passing of time, and the resync. None of them carries a meaning; each is onl
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -15,6 +15,7 @@ import structlog
 
 from reconciler.controllers.freeze import Freeze
 from reconciler.controllers.homes import Homes
+from reconciler.controllers.logs import Logs
 from reconciler.controllers.orphans import Orphans
 from reconciler.controllers.recovery import lost_claims, recover_claims
 from reconciler.controllers.report import Report
@@ -34,13 +35,17 @@ from reconciler.loop.leader import Leader
 from reconciler.loop.observer import LIST_PERIOD_TROUBLED_S, Observer
 from reconciler.loop.prober import Ask, Prober
 from reconciler.loop.queue import KeyQueue, Priority
+from state.kinds.app import App
 from state.kinds.home import Home
 from state.kinds.incarnation import Incarnation
+from state.kinds.log_view import LogView
 from state.kinds.report import Reconciler
 from state.kinds.request import Request
 from state.kinds.resource import Resource
 from state.kinds.template import ContainerTemplate
 from state.kinds.user_container import UserContainer
+from state.kinds.user_inputs import UserInputs
+from state.sealing import PrivateKey
 from state.store.errors import Fenced, StoreError
 from state.store.port import Batch, Store
 
@@ -67,6 +72,7 @@ class Surroundings:
     network: NetworkSpec
     gate: StartGate
     holder: str
+    key: PrivateKey  # opens users' secrets
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     clock: Callable[[], float] | None = None  # None: the running loop's
     lease_clock: Callable[[], float] | None = None  # None: one that suspends do not stop
@@ -101,14 +107,16 @@ class Operator:
             leader=self.leader,
             gate=around.gate,
             rate=CreationRate(around.site.ceiling.creates_per_minute_max, clock),
-            site=around.site,
+            site=replace(around.site, key_id=around.key.public.id),
             pool=around.pool,
+            key=around.key,
             clock=clock,
         )
         self.freeze = Freeze(self.hands)
         self.users = UserContainers(self.hands, self.freeze, self.prober, around.now, around.jitter)
         self._homes = Homes(self.hands, self.freeze, around.now)
         self._orphans = Orphans(self.hands, self.freeze, clock)
+        self._logs = Logs(self.hands, around.now)
         self._report = Report(self.hands, self.freeze, around.network, around.now)
         self._synced = asyncio.Event()
         self._may_work = asyncio.Event()  # synced, and the world was compared or cannot be seen
@@ -187,6 +195,7 @@ class Operator:
                 tasks = [
                     group.create_task(self._follow_store()),
                     group.create_task(self._report.run()),
+                    group.create_task(self._logs.run()),
                     group.create_task(self.observer.run()),
                     *(group.create_task(self._work()) for _ in range(WORKERS_MAX)),
                 ]
@@ -248,12 +257,19 @@ class Operator:
             case ContainerTemplate():
                 for name in self.cache.users_of(obj.name):
                     self._wake_user(name, Priority.ROLLOUT)
+            case App():
+                for name in self.cache.users_of_app(obj.name):
+                    self._wake_user(name, Priority.RESYNC)
             case Home():
                 self._wake_home(obj)
             case Request():
                 self._wake_user(obj.spec.user_container, Priority.URGENT)
+            case UserInputs():
+                self._wake_user(obj.name, Priority.CREATE)
             case Incarnation():
                 self._wake_owner(obj.spec.user_container)
+            case LogView():
+                self._logs.wake()
             case Reconciler() if obj.spec.epoch_min > self.leader.epoch:
                 self._thawed.set()
             case _:

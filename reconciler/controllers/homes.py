@@ -18,7 +18,7 @@ from state.kinds.resource import Key
 from state.store.errors import Fenced, StoreError
 from state.store.port import Tx
 
-RETRY_S = 60.0
+RETRY_S = 10.0
 _log = structlog.get_logger(__name__)
 
 

@@ -15,6 +15,7 @@ from state.kinds.home import Home, HomeSpec, HomeStatus, owner_key
 from state.kinds.report import Reconciler, ReconcilerSpec
 from state.kinds.resource import Metadata
 from state.kinds.user_container import DATA_FINALIZER, UserContainer, UserContainerSpec, seat_key
+from state.kinds.user_inputs import UserInputs, UserInputsSpec
 from state.store.port import Store, Tx
 
 _log = structlog.get_logger(__name__)
@@ -90,7 +91,20 @@ def _rebuild(tx: Tx, claim: Claim, living: set[str]) -> bool:
     if len(others) == len({one.name for one in seats}):
         tx.create(_user_container(claim))
     tx.create(_home(claim))
+    _give_values_back(tx, claim)
     return True
+
+
+def _give_values_back(tx: Tx, claim: Claim) -> None:
+    """What the owner filled in, unless the store knows it: sealed for the uid that they have again."""
+    inputs = tx.get(UserInputs, claim.owner.user_container)
+    if inputs is not None and inputs.spec.user_container == claim.owner.uid:
+        return
+    if inputs is not None:
+        tx.delete(inputs)  # of whoever gave way just now
+    spec = UserInputsSpec(user_container=claim.owner.uid, values=claim.values)
+    if claim.values:
+        tx.create(UserInputs(metadata=Metadata(name=claim.owner.user_container), spec=spec))
 
 
 def _is_the_same(tx: Tx, seat: UserContainer, claim: Claim) -> bool:
@@ -126,4 +140,5 @@ def _user_container(claim: Claim) -> UserContainer:
 
 
 def _home(claim: Claim) -> Home:
-    return Home(metadata=Metadata(name=claim.home), spec=HomeSpec(template=claim.template, owner=claim.owner))
+    spec = HomeSpec(template=claim.template, owner=claim.owner, one_time=claim.one_time)
+    return Home(metadata=Metadata(name=claim.home), spec=spec)

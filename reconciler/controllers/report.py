@@ -1,7 +1,7 @@
 """The Reconciler object: the project's network is kept, and what holds for everybody is told.
 
 The network stands before anything is created on it; a collision is told until it is mended.
-Next: :mod:`reconciler.operator`.
+Next: :mod:`reconciler.controllers.logs`.
 """
 
 import asyncio
@@ -90,6 +90,7 @@ class Report:
                 engine=engine or current.status.engine,
                 epoch=epoch,
                 world_epoch=current.status.world_epoch if hands.observer.unknown else newest,
+                sealing_key=str(hands.key.public),
                 conditions=Conditions.merged(current.status.conditions, conditions),
             )
             tx.update_status(current.replaced(status=status))

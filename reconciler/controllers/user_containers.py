@@ -27,16 +27,19 @@ from reconciler.core.world import EngineView, ImageView, World
 from reconciler.loop import records
 from reconciler.loop.actuator import ACTOR, Actuator, Hands
 from reconciler.loop.prober import Prober, Target
+from state.kinds.demand import Demand
 from state.kinds.incarnation import Incarnation, IncarnationNames, IncarnationState
+from state.kinds.resource import Resource
 from state.kinds.template import ContainerTemplate
 from state.kinds.user_container import EndpointStatus, UserContainer
+from state.kinds.user_inputs import UserInputs
 from state.store.errors import Fenced, StoreError
 from state.store.port import Tx
 
 # Actions that take long enough for people to want to know that they are under way.
 _SLOW: Final = (FetchImage, Create, Start, Remove)
 _NO_IMAGE = ImageView()
-_Versions = tuple[str, int, str, int]  # uid and generation of UserContainer and template
+_Versions = tuple[tuple[str, int], ...]  # uid and generation of each object that a spec is made of
 _log = structlog.get_logger(__name__)
 
 
@@ -70,10 +73,14 @@ class UserContainers:
         self._jitter = jitter
         self._troubles: dict[str, Trouble] = {}
         self._wanted: dict[str, tuple[_Versions, Wanted]] = {}
+        self._noted: dict[str, _Versions] = {}  # what users filled in, as their claims say it
 
     async def reconcile(self, name: str, *, urgent: bool) -> Turn:
         """One pass. Never raises for what the world does; a store that is gone comes back as a later turn."""
         world = self.observe(name)
+        if world is not None and self._has_unnoted(world):
+            await self._note_values(world)
+            world = self.observe(name)  # the disk took its time
         if world is None:
             self._forget(name)
             return DONE
@@ -92,7 +99,7 @@ class UserContainers:
         owner = cache.get(UserContainer, name)
         if owner is None:
             return None
-        template = cache.get(ContainerTemplate, owner.spec.template)
+        template, inputs = cache.get(ContainerTemplate, owner.spec.template), cache.inputs_of(owner)
         home = cache.home_of(owner.uid)
         live, quarantined = cache.incarnations_of(home.name) if home is not None else (None, ())
         world = World(
@@ -101,13 +108,16 @@ class UserContainers:
             site=hands.site,
             user_container=owner,
             template=template,
-            wanted=self._wanted_of(owner, template),
+            wanted=self._wanted_of(owner, template, inputs),
             home=home,
             incarnation=live,
             quarantined=quarantined,
             engine=self._engine_view(home.name if home is not None else "", owner.uid),
             image=_NO_IMAGE,
             health=self._prober.health(live.name) if live is not None else None,
+            app=cache.app_of(owner.spec.user),
+            demand=cache.get(Demand, name),
+            inputs=inputs,
             requests=cache.requests_of(name),
             destruction_frozen=self._freeze.reason,
             prober_suspect=self._prober.is_suspect(),
@@ -136,7 +146,7 @@ class UserContainers:
         if world is None:
             return False
         decided = self.decide(world)
-        return decided.action is None and not self._is_news(world, decided)
+        return decided.action is None and not self._is_news(world, decided) and not self._has_unnoted(world)
 
     async def _act(self, world: World, decided: Plan, *, urgent: bool) -> Turn:
         action, owner = decided.action, world.user_container
@@ -193,6 +203,19 @@ class UserContainers:
         except StoreError as error:
             _log.warning("status.unwritten", user_container=owner.name, why=str(error))
 
+    async def _note_values(self, world: World) -> None:
+        """What users filled in stands beside their data before it is of use: they are not asked again."""
+        if await self._actuator.note_claim(world):
+            self._noted[world.user_container.name] = _versions(world.inputs)
+
+    def _has_unnoted(self, world: World) -> bool:
+        """An older store does not overwrite what the disk knows better, nor anybody what is put aside."""
+        home, owner = world.home, world.user_container
+        if world.inputs is None or home is None or world.destruction_frozen or owner.metadata.is_deleted:
+            return False
+        is_put_aside = home.status.tombstoned_at is not None
+        return not is_put_aside and self._noted.get(owner.name) != _versions(world.inputs)
+
     def _is_news(self, world: World, decided: Plan) -> bool:
         status = world.user_container.status
         if status.observed_generation != world.user_container.metadata.generation:
@@ -238,21 +261,28 @@ class UserContainers:
         view = self._hands.images.view(target.spec.image, target.pull)
         return replace(world, image=view)
 
-    def _wanted_of(self, owner: UserContainer, template: ContainerTemplate | None) -> Wanted | None:
-        """The effective spec, worked out once for each pair of objects."""
+    def _wanted_of(
+        self, owner: UserContainer, template: ContainerTemplate | None, inputs: UserInputs | None
+    ) -> Wanted | None:
+        """The effective spec, worked out once for the same objects."""
         if template is None:
             return None
-        versions = (owner.uid, owner.metadata.generation, template.uid, template.metadata.generation)
+        versions = _versions(owner, template, inputs)
         known = self._wanted.get(owner.name)
         if known is not None and known[0] == versions:
             return known[1]
-        wanted = wanted_of(template, owner)
+        wanted = wanted_of(template, owner, inputs)
         self._wanted[owner.name] = (versions, wanted)
         return wanted
 
     def _forget(self, name: str) -> None:
         self._troubles.pop(name, None)
         self._wanted.pop(name, None)
+        self._noted.pop(name, None)
+
+
+def _versions(*objects: Resource | None) -> _Versions:
+    return tuple((one.uid, one.metadata.generation) for one in objects if one is not None)
 
 
 def system_jitter() -> float:

@@ -19,6 +19,7 @@ from state.kinds.request import Outcome
 RetireReason = Literal[
     "Deleted",
     "Stopped",
+    "Slept",
     "Restarted",
     "SpecChanged",
     "OOMKilled",
@@ -135,6 +136,27 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Sleep:
+    """Mark the user as asleep, so that the container goes and none is made until they are woken."""
+
+    answers: tuple[str, ...]  # Requests that this fulfils
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Take that mark away: what follows is a birth like any other."""
+
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Delete a one-time user, unless they were used since; the rest is any deletion's course."""
+
+    used_at: datetime | None  # the last use that was known when this was planned
+
+
+@dataclass(frozen=True, slots=True)
 class Tombstone:
     """The owner is gone: keep the data until its retention ends."""
 
@@ -161,6 +183,9 @@ Action = (
     | Quarantine
     | Release
     | Answer
+    | Sleep
+    | Wake
+    | End
     | Tombstone
     | Forget
 )

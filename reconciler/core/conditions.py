@@ -14,10 +14,12 @@ from reconciler.core.actions import (
     Remove,
     Retire,
     Route,
+    Sleep,
     Start,
     Tombstone,
+    Wake,
 )
-from reconciler.core.planned import Blocked, Plan, not_allowed
+from reconciler.core.planned import Blocked, Plan, not_allowed, values_wanting
 from reconciler.core.target import is_rolled_back
 from reconciler.core.world import World, is_running
 from state.kinds.resource import MESSAGE_CHARS_MAX, Condition, Conditions, ConditionType, Truth
@@ -31,12 +33,15 @@ _PROGRESS: dict[type, tuple[str, str]] = {
     Start: ("Starting", "the container is being started"),
     Adopt: ("Adopting", "the container that is there is being recorded"),
     Route: ("Routing", "it answers; requests are about to be let through"),
+    Sleep: ("FallingAsleep", "it is being put to sleep"),
+    Wake: ("Waking", "it is being woken"),
     Retire: ("Retiring", "the container is being taken out of service"),
     Remove: ("Removing", "the container is being removed"),
     Quarantine: ("Removing", "the container is gone; its address rests"),
     Release: ("Releasing", "the address is being freed"),
     Tombstone: ("Tombstoning", "the data is put aside until its retention ends"),
 }
+_ASLEEP = "it was put to sleep and its data is kept; the next call wakes it, and so does opening a page"
 
 
 def conditions_of(world: World, plan: Plan) -> tuple[Condition, ...]:
@@ -49,6 +54,7 @@ def conditions_of(world: World, plan: Plan) -> tuple[Condition, ...]:
         _engine_reachable(world),
         _ready(world, plan),
         _routed(world),
+        _hibernated(world),
         _progressing(world, plan),
         _degraded(world, plan),
     )
@@ -78,6 +84,8 @@ def _readiness(world: World, plan: Plan) -> tuple[Truth, str, str]:
         return Truth.FALSE, "Stopped", "power is Stopped"
     if plan.blocked is not None:
         return Truth.FALSE, plan.blocked.reason, plan.blocked.message
+    if world.is_asleep:
+        return Truth.FALSE, "Asleep", _ASLEEP
     if not is_running(world.container()):
         return Truth.FALSE, "NotRunning", _last_words(world)
     return _health(world)
@@ -109,6 +117,15 @@ def _routed(world: World) -> Condition:
     return _condition(
         world, ConditionType.ROUTED, Truth.TRUE, "Endpoint", f"at {endpoint.host}:{endpoint.port}"
     )
+
+
+def _hibernated(world: World) -> Condition:
+    if not world.is_asleep:
+        return _condition(world, ConditionType.HIBERNATED, Truth.FALSE, "Awake")
+    if world.incarnation is not None or world.container() is not None:
+        message = "its container is still to be removed"
+        return _condition(world, ConditionType.HIBERNATED, Truth.FALSE, "FallingAsleep", message)
+    return _condition(world, ConditionType.HIBERNATED, Truth.TRUE, "PutToSleep", "without a container")
 
 
 def _progressing(world: World, plan: Plan) -> Condition:
@@ -152,10 +169,13 @@ def _degraded(world: World, plan: Plan) -> Condition:
 
 
 def _refused_edit(world: World) -> Blocked | None:
-    """Why what is wanted now does not replace what runs: the ceiling forbids it, and the old one stays."""
+    """Why what is wanted now could not be made, by the ceiling or for want of a value; what runs stays."""
     record, wanted = world.incarnation, world.wanted
-    if record is None or wanted is None or record.spec.spec_hash == wanted.hash:
+    if record is None or wanted is None:
         return None
+    wanting = values_wanting(world, wanted)
+    if wanting is not None or record.spec.spec_hash == wanted.hash:
+        return wanting
     return not_allowed(world, wanted)
 
 

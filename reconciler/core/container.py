@@ -1,7 +1,8 @@
 """What an engine is asked for, and what it shows: engine-neutral nouns.
 
 Decides identity: labels prove a container ours, and ``spec_hash`` says whether it is what is wanted.
-Drift compares that hash and never field by field, because engines rewrite what they are given.
+Drift compares that hash and never field by field, because engines rewrite what they are given. Secrets are
+sealed here and in the hash; they are opened on their way to the engine alone.
 Next: :mod:`reconciler.core.effective`, which makes a ContainerSpec of a template and its overrides.
 """
 
@@ -41,11 +42,15 @@ class ContainerSpec:
     cap_add: tuple[str, ...]  # sorted; everything else is dropped, always
     runtime: str  # "" is the engine's default
     data_mount_path: str  # "" where the workload keeps nothing
+    secrets: tuple[tuple[str, str], ...] = ()  # more of the environment, sorted: name, sealed value
 
 
 def spec_hash(spec: ContainerSpec) -> str:
     """A stable name for what a ContainerSpec says."""
-    text = json.dumps(asdict(spec), sort_keys=True, separators=(",", ":"))
+    said = asdict(spec)
+    if not spec.secrets:  # there were none once: what was made then is not to be replaced
+        del said["secrets"]
+    text = json.dumps(said, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:SPEC_HASH_HEX_DIGITS]
 
 

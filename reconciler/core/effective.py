@@ -1,14 +1,17 @@
-"""The effective spec: a template, a user's overrides and nothing else, as one ContainerSpec.
+"""The effective spec: a template, a user's overrides and values and nothing else, as one ContainerSpec.
 
-Decides what a user's container is made of. Whether that is allowed is :mod:`reconciler.core.ceiling`'s
-to say, which comes next.
+Decides what a user's container is made of. Of a user's own values it takes those that the template declares:
+each takes the place of the template's ``env``, and an operator's ``overrides.env`` takes its place. Whether
+the whole is allowed is :mod:`reconciler.core.ceiling`'s to say, which comes next.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconciler.core.container import ContainerSpec, spec_hash
-from state.kinds.template import ContainerTemplate, Pull, Resources
+from state.kinds.template import ContainerTemplate, Input, Pull, Resources
 from state.kinds.user_container import ResourceOverrides, UserContainer
+from state.kinds.user_inputs import InputValue, UserInputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +21,23 @@ class Wanted:
     spec: ContainerSpec
     hash: str
     pull: Pull
+    missing: tuple[str, ...] = ()  # titles of required inputs without a value
 
 
-def wanted_of(template: ContainerTemplate, user_container: UserContainer) -> Wanted:
-    """The container that ``user_container`` should have by ``template``."""
+def wanted_of(
+    template: ContainerTemplate, user_container: UserContainer, inputs: UserInputs | None = None
+) -> Wanted:
+    """The container that ``user_container`` should have by ``template``, with what its user filled in."""
     base, overrides = template.spec, user_container.spec.overrides
     resources = _resources(base.resources, overrides.resources)
+    values = _values(base.inputs, overrides.env, inputs)
+    secrets = {name: value.sealed for name, value in values.items() if value.sealed}
+    texts = {name: value.text for name, value in values.items() if value.text}
+    env = {**base.env, **texts, **overrides.env}
     spec = ContainerSpec(
         image=overrides.image or base.image,
         command=base.command,
-        env=tuple(sorted({**base.env, **overrides.env}.items())),
+        env=tuple(sorted((name, value) for name, value in env.items() if name not in secrets)),
         port=base.port,
         user=base.security.user,
         memory_bytes=resources.memory,
@@ -38,8 +48,21 @@ def wanted_of(template: ContainerTemplate, user_container: UserContainer) -> Wan
         cap_add=tuple(sorted(base.security.cap_add)),
         runtime=base.security.runtime,
         data_mount_path=base.data.mount_path if base.data is not None else "",
+        secrets=tuple(sorted(secrets.items())),
     )
-    return Wanted(spec, spec_hash(spec), base.pull)
+    given = values.keys() | overrides.env.keys()
+    missing = tuple(one.title for one in base.inputs if one.required and one.name not in given)
+    return Wanted(spec, spec_hash(spec), base.pull, missing)
+
+
+def _values(
+    declared: tuple[Input, ...], overridden: Mapping[str, str], inputs: UserInputs | None
+) -> dict[str, InputValue]:
+    """What the user filled in, as far as the template declares it and no operator overrides it."""
+    if inputs is None:
+        return {}
+    names = {one.name for one in declared} - overridden.keys()
+    return {name: value for name, value in inputs.spec.values.items() if name in names}
 
 
 def _resources(base: Resources, overrides: ResourceOverrides) -> Resources:

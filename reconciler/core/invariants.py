@@ -5,6 +5,7 @@ wrong, and reads the world for itself. A plan that breaks one is not carried out
 """
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import assert_never
 
 from reconciler.core.actions import (
@@ -13,6 +14,7 @@ from reconciler.core.actions import (
     Answer,
     ClaimHome,
     Create,
+    End,
     FetchImage,
     Forget,
     Intend,
@@ -21,15 +23,20 @@ from reconciler.core.actions import (
     Remove,
     Retire,
     Route,
+    Sleep,
     Start,
     Tombstone,
     Unroute,
+    Wake,
 )
 from reconciler.core.ceiling import violations
-from reconciler.core.container import ContainerState, ObservedContainer
+from reconciler.core.container import ContainerSpec, ContainerState, ObservedContainer
+from reconciler.core.target import spec_of
 from reconciler.core.world import World
+from state.kinds.app import app_of
 from state.kinds.home import Home
 from state.kinds.incarnation import Incarnation, IncarnationState
+from state.kinds.request import Verb
 from state.kinds.user_container import Power
 
 
@@ -50,26 +57,36 @@ def _breaches(world: World, action: Action) -> Iterator[str]:
         case Intend(home, wanted, supersedes):
             yield from _birth(world, home)
             yield from violations(wanted.spec, world.site.ceiling)
+            yield from _environment(world, wanted.spec)
             yield from _supersedes(home, supersedes)
         case Create(incarnation, spec, _):
             yield from _create(world, incarnation)
             yield from violations(spec, world.site.ceiling)
+            yield from _environment(world, spec)
         case Start(incarnation, container_id):
             yield from _start(world, incarnation, container_id)
         case Adopt(home, container, _):
             yield from _adopt(world, home, container)
         case Route(incarnation, host, port):
             yield from _route(world, incarnation, host, port)
-        case Retire(incarnation, _, container):
+        case Retire(incarnation, reason, container):
             yield from _retire(world, incarnation, container)
+            if reason == "Slept" and not world.is_asleep:
+                yield "nobody is put to sleep unasked"
         case Remove(_, container, behind_barrier):
             yield from _remove(world, container, behind_barrier=behind_barrier)
         case Quarantine(incarnation):
             yield from _quarantine(world, incarnation)
         case Release(incarnation):
             yield from _release(incarnation)
-        case Tombstone(home, _):
-            yield from _tombstone(world, home)
+        case Sleep():
+            yield from _sleep(world)
+        case Wake():
+            yield from _wake(world)
+        case End():
+            yield from _end(world)
+        case Tombstone(home, retain_until):
+            yield from _tombstone(world, home, retain_until)
         case Forget():
             yield from _forget(world)
         case Unroute() | Answer():
@@ -90,6 +107,8 @@ def _birth(world: World, home: Home) -> Iterator[str]:
         yield "at most one live incarnation per user container"
     if world.user_container.metadata.is_deleted:
         yield "what is being deleted gets no container"
+    if world.is_asleep:
+        yield "whoever sleeps gets no container before they are woken"
     if home.spec.owner is None or home.spec.owner.uid != world.user_container.uid:
         yield "a home serves its owner alone"
     if home.status.tombstoned_at is not None:
@@ -98,6 +117,22 @@ def _birth(world: World, home: Home) -> Iterator[str]:
         yield "at most one live container per user container"
     if world.capacity_left <= 0:
         yield "there are never more containers than the ceiling allows"
+
+
+def _environment(world: World, spec: ContainerSpec) -> Iterator[str]:
+    """Of what users filled in, nothing gets in under a name that the template does not leave to them."""
+    template, good = world.template, world.home.status.last_good if world.home is not None else None
+    if good is not None and spec_of(good) == spec:
+        return  # it was judged when it was made, by the template of that time
+    declared = {one.name for one in template.spec.inputs} if template is not None else set()
+    overrides = world.user_container.spec.overrides.env
+    operators = {**(template.spec.env if template is not None else {}), **overrides}
+    for name, value in spec.env:
+        if operators.get(name) != value and (name in overrides or name not in declared):
+            yield f"{name} is not of an operator's choosing, nor left to the user"
+    for name, _ in spec.secrets:
+        if name in overrides or name not in declared:
+            yield f"{name} is not left to the user"
 
 
 def _supersedes(home: Home, supersedes: tuple[Incarnation, ...]) -> Iterator[str]:
@@ -154,7 +189,8 @@ def _retire(world: World, incarnation: Incarnation, container: ObservedContainer
 def _is_health_matter(world: World) -> bool:
     wanted, record = world.wanted, world.incarnation
     owner = world.user_container
-    is_asked = bool(world.requests) or owner.metadata.is_deleted or owner.spec.power is Power.STOPPED
+    is_meant = world.is_asleep or owner.metadata.is_deleted or owner.spec.power is Power.STOPPED
+    is_asked = is_meant or bool(world.requests)
     return not is_asked and wanted is not None and record is not None and record.spec.spec_hash == wanted.hash
 
 
@@ -182,7 +218,45 @@ def _release(incarnation: Incarnation) -> Iterator[str]:
         yield "an address is freed only out of quarantine"
 
 
-def _tombstone(world: World, home: Home) -> Iterator[str]:
+def _sleep(world: World) -> Iterator[str]:
+    if not any(one.spec.verb is Verb.SLEEP for one in world.requests):
+        yield "nobody is put to sleep unasked"
+    if world.user_container.spec.power is not Power.AUTO:
+        yield "nobody is put to sleep against an operator's word"
+    if world.destruction_frozen and any(_claims_owner(world, one) for one in world.engine.containers or ()):
+        yield f"nothing is ended while destruction is frozen: {world.destruction_frozen}"
+
+
+def _wake(world: World) -> Iterator[str]:
+    is_asked = any(one.spec.verb in (Verb.WAKE, Verb.RESTART) for one in world.requests)
+    if not is_asked and world.user_container.spec.power is not Power.RUNNING:
+        yield "nobody is woken unasked"
+
+
+def _end(world: World) -> Iterator[str]:
+    owner, app = world.user_container, world.app
+    if app is None or app.spec.persistent or app_of(owner.spec.user) != app.name:
+        yield "nobody is ended but the users of an App that keeps nothing of them"
+    elif _was_used_within(world, app.spec.end_after):
+        yield "nobody is ended while they are used"
+    if owner.metadata.managed_by != "api":
+        yield "what a file declares ends in that file"
+    if world.destruction_frozen:
+        yield f"nobody is ended while destruction is frozen: {world.destruction_frozen}"
+
+
+def _was_used_within(world: World, seconds: float) -> bool:
+    seen = [world.user_container.metadata.created_at]
+    if world.demand is not None:
+        seen.append(world.demand.spec.last_activity_at)
+    return any(at is not None and (world.now - at).total_seconds() < seconds for at in seen)
+
+
+def _tombstone(world: World, home: Home, retain_until: datetime) -> Iterator[str]:
+    is_kept = world.app is None or world.app.spec.persistent or not home.spec.one_time
+    data = world.template.spec.data if world.template is not None else None
+    if is_kept and data is not None and retain_until < world.now + timedelta(days=data.retain_days):
+        yield "data is kept for as long as its template says"
     if not world.user_container.metadata.is_deleted:
         yield "only a deleted user's data is put aside"
     if any(_claims_owner(world, one) for one in world.engine.containers or ()):

@@ -6,10 +6,15 @@ a module of its own, beginning with :mod:`reconciler.core.plan_birth`. :mod:`rec
 judges every plan independently; :mod:`reconciler.core.conditions` tells people what was found.
 """
 
-from reconciler.core.actions import Release, Retire, Unroute
+from dataclasses import replace
+from datetime import datetime
+
+from reconciler.core.actions import Action, End, Release, Retire, Sleep, Unroute
+from reconciler.core.one_time import ends_at
 from reconciler.core.plan_birth import plan_birth, plan_claim
 from reconciler.core.plan_end import plan_deletion, plan_removal, plan_stopped
 from reconciler.core.plan_life import plan_life
+from reconciler.core.plan_sleep import plan_sleep
 from reconciler.core.planned import Blocked, Plan, template_missing
 from reconciler.core.world import World
 from state.kinds.incarnation import IncarnationState
@@ -19,11 +24,11 @@ from state.kinds.user_container import Power
 def plan(world: World) -> Plan:
     """What to do next for one UserContainer.
 
-    While nothing may be removed, no container is retired: it could not be replaced either.
+    While nothing may be removed, no container is retired, nor anybody put to sleep who has one: it could not
+    be replaced either.
     """
     decided = _plan(world)
-    retired = decided.action.container if isinstance(decided.action, Retire) else None
-    if world.destruction_frozen and retired is not None:
+    if world.destruction_frozen and _ends_a_container(world, decided.action):
         return Plan(blocked=Blocked("DestructionFrozen", world.destruction_frozen))
     return decided
 
@@ -37,9 +42,18 @@ def _plan(world: World) -> Plan:
         return plan_removal(world, world.incarnation)
     if world.user_container.metadata.is_deleted:
         return plan_deletion(world)
+    due = ends_at(world)
+    if due is not None and due <= world.now and not world.destruction_frozen:
+        return Plan(End(world.demand.spec.last_activity_at if world.demand is not None else None))
+    decided = _plan_kept(world)
+    return decided if due is None else _looking_again(decided, due)
+
+
+def _plan_kept(world: World) -> Plan:
     if world.user_container.spec.power is Power.STOPPED:
         return plan_stopped(world)
-    return _plan_running(world)
+    asleep = plan_sleep(world)
+    return asleep if asleep is not None else _plan_running(world)
 
 
 def _plan_running(world: World) -> Plan:
@@ -54,6 +68,21 @@ def _plan_running(world: World) -> Plan:
         # It got another address than its predecessor had: that one is freed in a quiet moment.
         return Plan(Release(world.quarantined[0]))
     return decided
+
+
+def _looking_again(decided: Plan, at: datetime) -> Plan:
+    earlier = at if decided.look_again_at is None else min(at, decided.look_again_at)
+    return replace(decided, look_again_at=earlier)
+
+
+def _ends_a_container(world: World, action: Action | None) -> bool:
+    match action:
+        case Retire(container=container):
+            return container is not None
+        case Sleep():
+            return world.container() is not None
+        case _:
+            return False
 
 
 def _is_misrouted(world: World) -> bool:

@@ -15,6 +15,7 @@ from reconciler.core.planned import (
     template_missing,
     two_containers,
     unless_frozen,
+    values_wanting,
 )
 from reconciler.core.target import target_of
 from reconciler.core.world import World, is_running
@@ -44,7 +45,7 @@ def plan_birth(world: World, home: Home, wanted: Wanted) -> Plan:
 
 
 def _birth_blocked(world: World, target: Wanted) -> Plan | None:
-    refused = not_allowed(world, target)
+    refused = not_allowed(world, target) or values_wanting(world, target)
     if refused is not None:
         return Plan(blocked=refused)
     if world.strays():
@@ -80,7 +81,9 @@ def plan_intended(
         return Plan(Adopt(home, container, incarnation))
     if incarnation.spec.spec_hash != target.hash:
         return Plan(Retire(incarnation, "SpecChanged", None))
-    blocked = not_allowed(world, target) or (two_containers(world) if world.strays() else None)
+    blocked = not_allowed(world, target) or values_wanting(world, target)
+    if blocked is None and world.strays():
+        blocked = two_containers(world)
     if blocked is not None:
         return Plan(blocked=blocked)
     if not world.image.present:

@@ -1,6 +1,6 @@
 """The plan of what is on its way out: a retired container, a stopped user, a deleted one.
 
-Next: :mod:`reconciler.core.invariants`.
+Next: :mod:`reconciler.core.plan_sleep`.
 """
 
 from datetime import timedelta
@@ -16,6 +16,7 @@ from reconciler.core.actions import (
     Tombstone,
 )
 from reconciler.core.container import ContainerState
+from reconciler.core.one_time import is_one_time
 from reconciler.core.planned import (
     NOTHING,
     REMOVAL_UNDER_WAY,
@@ -25,9 +26,9 @@ from reconciler.core.planned import (
     unless_frozen,
 )
 from reconciler.core.world import World, is_running
+from state.kinds.home import Home
 from state.kinds.incarnation import Incarnation
 from state.kinds.request import Outcome
-from state.kinds.template import ContainerTemplate
 
 RETAIN_DAYS_DEFAULT = 30  # where the template that said otherwise is gone
 
@@ -47,7 +48,12 @@ def plan_removal(world: World, incarnation: Incarnation) -> Plan:
 def plan_stopped(world: World) -> Plan:
     if world.requests:
         return Plan(Answer(world.requests[0].name, Outcome.REFUSED, "power is Stopped; set it to Auto first"))
-    gone = _plan_gone(world, "Stopped")
+    return plan_absence(world, "Stopped")
+
+
+def plan_absence(world: World, reason: RetireReason) -> Plan:
+    """Of whoever is to have no container for now: they keep their data, and no address."""
+    gone = _plan_gone(world, reason)
     if gone is not None:
         return gone
     return Plan(Release(world.quarantined[0])) if world.quarantined else NOTHING
@@ -64,7 +70,7 @@ def plan_deletion(world: World) -> Plan:
         return Plan(blocked=two_containers(world))
     home = world.home
     if home is not None and home.status.tombstoned_at is None:
-        return Plan(Tombstone(home, world.now + timedelta(days=_retain_days(world.template))))
+        return Plan(Tombstone(home, world.now + _retention(world, home)))
     return Plan(Forget())
 
 
@@ -81,7 +87,11 @@ def _plan_gone(world: World, reason: RetireReason) -> Plan | None:
     return unless_frozen(world, Remove(None, container, behind_barrier=is_running(container)))
 
 
-def _retain_days(template: ContainerTemplate | None) -> int:
+def _retention(world: World, home: Home) -> timedelta:
+    """How long data outlives its user: not at all where they were, and still are, a one-time user."""
+    if home.spec.one_time and is_one_time(world):
+        return timedelta(0)
+    template = world.template
     if template is None or template.spec.data is None:
-        return RETAIN_DAYS_DEFAULT
-    return template.spec.data.retain_days
+        return timedelta(days=RETAIN_DAYS_DEFAULT)
+    return timedelta(days=template.spec.data.retain_days)

@@ -11,7 +11,7 @@ from reconciler.core.container import ContainerState, ObservedContainer
 from reconciler.core.effective import Wanted
 from reconciler.core.plan_birth import plan_image, plan_intended
 from reconciler.core.plan_health import plan_health
-from reconciler.core.planned import Blocked, Plan, is_recorded, name_taken, not_allowed
+from reconciler.core.planned import Blocked, Plan, is_recorded, name_taken, not_allowed, values_wanting
 from reconciler.core.target import failed_hash, target_of
 from reconciler.core.world import World
 from state.kinds.home import Home
@@ -102,7 +102,9 @@ def _plan_replacement(
 ) -> Plan | None:
     """Replace by the target once nothing stands against it; until then the old one stays as it is."""
     target = target_of(world, wanted)
-    if incarnation.spec.spec_hash == target.hash or not_allowed(world, target) is not None:
+    if incarnation.spec.spec_hash == target.hash:
+        return None
+    if not_allowed(world, target) is not None or values_wanting(world, target) is not None:
         return None
     if world.destruction_frozen:
         return None  # the old one could not be removed, and serves meanwhile

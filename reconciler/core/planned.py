@@ -12,6 +12,8 @@ from reconciler.core.container import ObservedContainer
 from reconciler.core.effective import Wanted
 from reconciler.core.world import World
 from state.kinds.incarnation import Incarnation
+from state.kinds.template import ContainerTemplate
+from state.kinds.user_inputs import INPUT_MISSING, INPUT_UNREADABLE, key_id_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,29 @@ def is_recorded(world: World, container: ObservedContainer, incarnation: Incarna
 def not_allowed(world: World, wanted: Wanted | None) -> Blocked | None:
     reasons = violations(wanted.spec, world.site.ceiling) if wanted is not None else ()
     return Blocked("NotAllowed", "; ".join(reasons)) if reasons else None
+
+
+def values_wanting(world: World, wanted: Wanted) -> Blocked | None:
+    """What the user alone can mend: a required value that is missing, a secret that is for another key."""
+    if wanted.missing:
+        return value_wanting(INPUT_MISSING, wanted.missing)
+    unreadable = (name for name, sealed in wanted.spec.secrets if key_id_of(sealed) != world.site.key_id)
+    titles = tuple(title_of(world.template, name) for name in unreadable)
+    return value_wanting(INPUT_UNREADABLE, titles) if titles else None
+
+
+def value_wanting(reason: str, titles: tuple[str, ...]) -> Blocked:
+    """In words for the user; ``titles`` are of the inputs that it is about."""
+    named = ", ".join(f"“{title}”" for title in titles)
+    if reason == INPUT_MISSING:
+        return Blocked(reason, f"{named} is needed first; fill it in on the account page")
+    return Blocked(reason, f"{named} cannot be read any more; fill it in again on the account page")
+
+
+def title_of(template: ContainerTemplate | None, name: str) -> str:
+    """What people know an input by."""
+    declared = template.spec.inputs if template is not None else ()
+    return next((one.title for one in declared if one.name == name), name)
 
 
 def template_missing(world: World) -> Blocked:

@@ -45,17 +45,22 @@ def failed_hash(world: World, ran: str, *, crashed: bool) -> str | None:
 
 
 def as_record(spec: ContainerSpec) -> dict[str, Any]:
-    """The spec as JSON values, for :attr:`HomeStatus.last_good`."""
-    return asdict(spec)
+    """The spec as JSON gives it back, for :attr:`HomeStatus.last_good`: what is kept equals what is to be."""
+    return {name: _as_json(value) for name, value in asdict(spec).items()}
 
 
 def spec_of(record: dict[str, Any]) -> ContainerSpec:
-    """The inverse of :func:`as_record`, also after a round trip through JSON."""
+    """The inverse of :func:`as_record`."""
     return ContainerSpec(
         **{
             **record,
             "command": tuple(record["command"]),
             "env": tuple((name, value) for name, value in record["env"]),
             "cap_add": tuple(record["cap_add"]),
+            "secrets": tuple((name, sealed) for name, sealed in record.get("secrets", ())),
         }
     )
+
+
+def _as_json(value: object) -> object:
+    return [_as_json(one) for one in value] if isinstance(value, tuple) else value

@@ -10,11 +10,14 @@ from datetime import datetime
 from reconciler.core.ceiling import Ceiling
 from reconciler.core.container import ContainerState, Identity, ObservedContainer
 from reconciler.core.effective import Wanted
+from state.kinds.app import App
+from state.kinds.demand import Demand
 from state.kinds.home import Home
 from state.kinds.incarnation import Incarnation, IncarnationNames
 from state.kinds.request import Request
 from state.kinds.template import ContainerTemplate
 from state.kinds.user_container import UserContainer
+from state.kinds.user_inputs import UserInputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class Site:
 
     project: str
     ceiling: Ceiling
+    key_id: str = ""  # of the key that users' secrets have to be sealed with
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,9 @@ class World:
     engine: EngineView
     image: ImageView
     health: Health | None
+    app: App | None = None  # whose user this is; None: a person, or nobody's any more
+    demand: Demand | None = None  # what gateways saw of their use; None: nothing yet
+    inputs: UserInputs | None = None  # what the user filled in
     requests: tuple[Request, ...] = ()  # pending ones, oldest first
     destruction_frozen: str = ""  # why nothing may be removed, "" if it may
     prober_suspect: bool = False  # so many fail at once that the prober is the likelier culprit
@@ -87,6 +94,10 @@ class World:
     def container_name(self) -> str:
         """The name of the Home's container, "" before there is a Home."""
         return "" if self.home is None else IncarnationNames.container(self.site.project, self.home.name)
+
+    @property
+    def is_asleep(self) -> bool:
+        return self.user_container.status.asleep_since is not None
 
     def container(self) -> ObservedContainer | None:
         """The container that the engine shows under our name, ours or foreign."""

@@ -29,7 +29,7 @@ from reconciler.engine.faults import Refused, refusals_as
 from reconciler.engine.finished import FinishedContainers
 from reconciler.engine.hardening import DOCKER_LOGS, DOCKER_NETWORK, host_config, loopback_port
 from reconciler.engine.networks import check_own, check_room, host_routes, network_body, own_network
-from reconciler.engine.port import LOG_TAIL_LINES_MAX, SUBSCRIBED, Addressing, NetworkSpec
+from reconciler.engine.port import SUBSCRIBED, Addressing, NetworkSpec
 from reconciler.engine.translate import (
     container_body,
     engine_event,
@@ -136,9 +136,9 @@ class DockerEngine:
     async def remove_data(self, container_name: str) -> None:
         """Nothing: data directories are the host's, and the reconciler's own affair."""
 
-    async def logs(self, container_id: str) -> str:
+    async def logs(self, container_id: str, lines_max: int) -> str:
         try:
-            return await self._api.logs(container_id, LOG_TAIL_LINES_MAX)
+            return await self._api.logs(container_id, lines_max)
         except Refused as refused:
             if refused.status == 404:
                 return ""

@@ -103,10 +103,10 @@ class MemoryEngine:
 
         await self._change(remove)
 
-    async def logs(self, container_id: str) -> str:
+    async def logs(self, container_id: str, lines_max: int) -> str:
         def look() -> str:
             box = self.machine.box(container_id)
-            return "" if box is None else box.printed
+            return "" if box is None else "".join(box.printed.splitlines(keepends=True)[-lines_max:])
 
         return await self._read(look)
 

@@ -122,6 +122,7 @@ class Machine:
         box.started_at = self.now()
         box.starts += 1
         box.is_well = True
+        box.printed += box.workload.prints
         running = replace(_without_ending(box.shown), state=ContainerState.RUNNING)
         self._show(box, replace(running, endpoint_host=host, endpoint_port=port))
         if box.workload.lives_s is not None:

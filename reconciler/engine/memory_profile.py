@@ -18,6 +18,7 @@ class Workload:
     oom: bool = False  # its end is the kernel's doing
     can_run: bool = True  # False: there is no such command
     stops_s: float = 0.0  # from SIGTERM to its end
+    prints: str = ""  # at each start
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ from state.kinds.template import Pull
 
 CALL_TIMEOUT_S = 30.0  # one engine call, but for pulls
 PULL_TIMEOUT_S = 600.0
-LOG_TAIL_LINES_MAX = 40
 
 SUBSCRIBED: Final = EngineEvent(container_name="", home="")
 """The first hint of every stream: the subscription stands, and only a list tells what came before it."""
@@ -106,8 +105,9 @@ class Engine(Protocol):
         """Delete the volume of an engine without host paths; nothing elsewhere. Absent is success."""
         ...
 
-    async def logs(self, container_id: str) -> str:
-        """The last LOG_TAIL_LINES_MAX lines of both streams, "" where there are none."""
+    async def logs(self, container_id: str, lines_max: int) -> str:
+        """The last ``lines_max`` lines of both streams, as the workload printed them; "" where there are
+        none, or no container."""
         ...
 
     def events(self) -> AsyncGenerator[EngineEvent, None]:

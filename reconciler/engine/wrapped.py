@@ -81,8 +81,8 @@ class WrappedEngine:
     async def remove_data(self, container_name: str) -> None:
         await self._pass(Verb.REMOVE_DATA, lambda: self.inner.remove_data(container_name))
 
-    async def logs(self, container_id: str) -> str:
-        return await self._pass(Verb.LOGS, lambda: self.inner.logs(container_id))
+    async def logs(self, container_id: str, lines_max: int) -> str:
+        return await self._pass(Verb.LOGS, lambda: self.inner.logs(container_id, lines_max))
 
     async def events(self) -> AsyncGenerator[EngineEvent, None]:
         async with aclosing(self.inner.events()) as stream:

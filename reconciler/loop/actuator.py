@@ -20,6 +20,7 @@ from reconciler.core.actions import (
     Answer,
     ClaimHome,
     Create,
+    End,
     FetchImage,
     Forget,
     Intend,
@@ -28,13 +29,17 @@ from reconciler.core.actions import (
     Remove,
     Retire,
     Route,
+    Sleep,
     Start,
     Tombstone,
     Unroute,
+    Wake,
 )
 from reconciler.core.addresses import AddressPool, is_of, pick_address
 from reconciler.core.container import ObservedContainer, Placement
 from reconciler.core.errors import ActionError, NameConflictError, TerminalError, TransientError
+from reconciler.core.log_text import readable_tail
+from reconciler.core.one_time import is_one_time
 from reconciler.core.target import failed_hash
 from reconciler.core.world import Site, World
 from reconciler.engine.port import Engine
@@ -46,15 +51,18 @@ from reconciler.loop.images import Images
 from reconciler.loop.leader import Leader
 from reconciler.loop.observer import Observer
 from reconciler.loop.records import Written
+from reconciler.loop.unsealing import unsealed
 from state.kinds.home import HOSTNAME_BYTES, Home, Owner, hostname
 from state.kinds.incarnation import Incarnation
 from state.kinds.resource import Key
-from state.kinds.user_container import UserContainer
+from state.kinds.user_container import LOG_TAIL_CHARS_MAX, UserContainer
+from state.sealing import PrivateKey
 from state.store.errors import AlreadyExists, BarrierTimeout, Conflict, NotFound, StoreError
 from state.store.port import Store, Tx
 
 BARRIER_TIMEOUT_S = 15.0  # longer than a dead gateway worker's lease
 STOP_GRACE_S = 10.0
+LAST_WORDS_LINES_MAX = 40
 LAST_WORDS_S_MAX = 2.0  # nobody's requests go to a dead container any longer for the sake of its log
 STORE_CHANGED_RETRY_S = 0.05
 ADDRESS_AVOIDED_S = 60.0
@@ -82,6 +90,7 @@ class Hands:
     rate: CreationRate
     site: Site
     pool: AddressPool
+    key: PrivateKey  # opens users' secrets
     clock: Callable[[], float]
     random_bytes: Callable[[int], bytes] = secrets.token_bytes
     avoided: dict[str, float] = field(default_factory=dict)  # address → until, taken by somebody else
@@ -114,7 +123,7 @@ class Actuator:
         owner = world.user_container
         match action:
             case ClaimHome():
-                await self._claim(owner)
+                await self._claim(world)
             case FetchImage(wanted):
                 self._hands.images.fetch(wanted.spec.image, wanted.pull)
             case Intend():
@@ -141,6 +150,15 @@ class Actuator:
                 await self._release(incarnation)
             case Answer():
                 await self._write(lambda tx: records.answer(tx, action))
+            case Sleep():
+                await self._write(lambda tx: records.sleep(tx, owner, action))
+                _log.info("user_container.slept", user_container=owner.name)
+            case Wake():
+                await self._write(lambda tx: records.wake(tx, owner, action))
+                _log.info("user_container.woken", user_container=owner.name)
+            case End(used_at):
+                await self._write(lambda tx: records.end(tx, owner, used_at))
+                _log.info("user_container.ended", user_container=owner.name, used_at=str(used_at))
             case Tombstone():
                 await self._tombstone(world, action)
             case Forget():
@@ -150,9 +168,10 @@ class Actuator:
 
     # --- birth -------------------------------------------------------------------------------------
 
-    async def _claim(self, owner: UserContainer) -> None:
+    async def _claim(self, world: World) -> None:
+        owner, one_time = world.user_container, is_one_time(world)
         name = hostname(self._hands.random_bytes(HOSTNAME_BYTES))
-        await self._write(lambda tx: records.claim_home(tx, owner, name))
+        await self._write(lambda tx: records.claim_home(tx, owner, name, one_time=one_time))
         _log.info("home.claimed", home=name, user_container=owner.name)
 
     async def _intend(self, owner: UserContainer, action: Intend) -> None:
@@ -217,14 +236,15 @@ class Actuator:
         home = world.home
         assert home is not None and home.spec.owner is not None, "only a claimed home gets a container"
         # The claim is written for whoever keeps no data, too: it gives the Home back when the store is lost.
-        claim = _claim_of(home, home.spec.owner, world.user_container)
+        claim = _claim_of(home, home.spec.owner, world)
+        spec = unsealed(action.spec, world, hands.key)
         hands.leader.require()  # the wait for a turn may have been long: a successor may have buried the Home
         data_path = await hands.directories.prepare(claim, action.spec.user)
         mounted = data_path if action.spec.data_mount_path else ""
         placement = Placement(incarnation.spec.container_name, incarnation.spec.address, mounted)
         hands.leader.require()
         try:
-            container_id = await hands.engine.create(action.spec, placement, action.identity)
+            container_id = await hands.engine.create(spec, placement, action.identity)
         except NameConflictError as conflict:
             await self._look_into_conflict(placement.container_name, conflict)
             return
@@ -326,29 +346,34 @@ class Actuator:
     async def _retire(self, world: World, action: Retire) -> None:
         tail = await self._last_words(action.container)
         if action.reason == "Stopped":
-            await self._note_power(world)
+            await self.note_claim(world)
         await self._write(lambda tx: records.retire(tx, world.user_container, action, tail))
         _log.info("incarnation.retired", incarnation=action.incarnation.name, reason=action.reason)
 
-    async def _note_power(self, world: World) -> None:
-        """So that a store rebuilt from claims starts nobody who is stopped; a full disk is no obstacle."""
+    async def note_claim(self, world: World) -> bool:
+        """Put on disk who is stopped, and what users filled in: a store rebuilt from claims starts nobody who
+        is stopped, and loses no values. Whether that could be done: a full disk is no obstacle.
+        """
         home = world.home
         if home is None or home.spec.owner is None:
-            return
+            return False
         self._hands.leader.require()  # a successor may have put the data aside
         try:
-            await self._hands.directories.record(_claim_of(home, home.spec.owner, world.user_container))
+            await self._hands.directories.record(_claim_of(home, home.spec.owner, world))
         except ActionError as error:
             _log.warning("claim.unwritten", home=home.name, why=str(error))
+            return False
+        return True
 
     async def _last_words(self, container: ObservedContainer | None) -> str:
         if container is None:
             return ""
         try:
             async with asyncio.timeout(LAST_WORDS_S_MAX):
-                return await self._hands.engine.logs(container.id)
+                printed = await self._hands.engine.logs(container.id, LAST_WORDS_LINES_MAX)
         except (ActionError, TimeoutError) as error:
             return f"(no logs: {str(error) or 'the engine is slow'})"
+        return readable_tail(printed, lines_max=LAST_WORDS_LINES_MAX, bytes_max=LOG_TAIL_CHARS_MAX)
 
     async def _remove(self, action: Remove) -> None:
         hands = self._hands
@@ -373,7 +398,7 @@ class Actuator:
         """On disk first: a Home rebuilt from its claim must not come back to life."""
         home, until = action.home, action.retain_until
         assert home.spec.owner is not None, "only an owned home is tombstoned"
-        claim = _claim_of(home, home.spec.owner, world.user_container)
+        claim = _claim_of(home, home.spec.owner, world)
         await self._hands.directories.record(
             claim.model_copy(update={"tombstoned_at": world.now, "retain_until": until})
         )
@@ -396,14 +421,16 @@ class Actuator:
             self._hands.cache.put(obj)
 
 
-def _claim_of(home: Home, owner: Owner, user: UserContainer) -> Claim:
-    spec = user.spec
+def _claim_of(home: Home, owner: Owner, world: World) -> Claim:
+    spec, inputs = world.user_container.spec, world.inputs
     return Claim(
         home=home.name,
         template=spec.template,
         owner=owner,
+        one_time=home.spec.one_time,
         power=spec.power,
         overrides=spec.overrides,
+        values=inputs.spec.values if inputs is not None else {},
     )
 
 

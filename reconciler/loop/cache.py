@@ -8,22 +8,30 @@ Next: :mod:`reconciler.loop.observer`.
 from collections import defaultdict
 from typing import Final, TypeVar, cast
 
+from state.kinds.app import App, app_of
+from state.kinds.demand import Demand
 from state.kinds.home import Home
 from state.kinds.incarnation import Incarnation, IncarnationState
+from state.kinds.log_view import LogView
 from state.kinds.report import Reconciler
 from state.kinds.request import Outcome, Request
 from state.kinds.resource import Key, Resource
 from state.kinds.template import ContainerTemplate
 from state.kinds.user_container import UserContainer
+from state.kinds.user_inputs import UserInputs
 
 R = TypeVar("R", bound=Resource)
 
 WATCHED: Final[tuple[type[Resource], ...]] = (
     ContainerTemplate,
     UserContainer,
+    App,
     Home,
     Incarnation,
     Request,
+    UserInputs,
+    Demand,
+    LogView,
     Reconciler,
 )
 
@@ -37,6 +45,7 @@ class Cache:
         self._home_by_owner: dict[str, str] = {}
         # Dicts for their order: the same history gives the same passes.
         self._users_by_template: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        self._users_by_app: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self._incarnations_by_home: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self._requests_by_user: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self.taken_addresses: dict[str, str] = {}  # address → Incarnation
@@ -80,8 +89,21 @@ class Cache:
         name = self._home_by_owner.get(owner_uid)
         return self.get(Home, name) if name is not None else None
 
+    def inputs_of(self, owner: UserContainer) -> UserInputs | None:
+        """What the user filled in; nothing of what somebody before them of the same name did."""
+        inputs = self.get(UserInputs, owner.name)
+        return inputs if inputs is not None and inputs.spec.user_container == owner.uid else None
+
     def users_of(self, template: str) -> tuple[str, ...]:
         return tuple(self._users_by_template.get(template, ()))
+
+    def app_of(self, user: str) -> App | None:
+        """The App whose user this is, if it is declared."""
+        name = app_of(user)
+        return self.get(App, name) if name else None
+
+    def users_of_app(self, app: str) -> tuple[str, ...]:
+        return tuple(self._users_by_app.get(app, ()))
 
     def incarnations_of(self, home: str) -> tuple[Incarnation | None, tuple[Incarnation, ...]]:
         """The live record of a Home, and its quarantined ones."""
@@ -110,6 +132,8 @@ class Cache:
             case UserContainer():
                 self._user_container_by_uid[obj.uid] = obj.name
                 self._users_by_template[obj.spec.template][obj.name] = None
+                if app := app_of(obj.spec.user):
+                    self._users_by_app[app][obj.name] = None
             case Home():
                 if obj.spec.owner is not None:
                     self._home_by_owner[obj.spec.owner.uid] = obj.name
@@ -127,6 +151,7 @@ class Cache:
             case UserContainer():
                 self._user_container_by_uid.pop(obj.uid, None)
                 _discard(self._users_by_template, obj.spec.template, obj.name)
+                _discard(self._users_by_app, app_of(obj.spec.user), obj.name)
             case Home():
                 if obj.spec.owner is not None:
                     self._home_by_owner.pop(obj.spec.owner.uid, None)

@@ -18,13 +18,17 @@ import structlog
 from pydantic import AwareDatetime
 
 from reconciler.core.errors import TransientError
+from state.key_file import read_or_make_key
 from state.kinds.home import Owner
 from state.kinds.resource import Shape
 from state.kinds.user_container import Overrides, Power
+from state.kinds.user_inputs import InputValues
+from state.sealing import PrivateKey
 
 CLAIM_FILE = "claim.json"
 INSTALLATION_FILE = "installation"
 INSTALLATION_BYTES = 8
+KEY_FILE = "sealing.key"
 DATA_DIRECTORY = "data"
 CLAIM_BYTES_MAX = 16 << 20  # more than the overrides of any manifest that is accepted, escaped
 DIRECTORY_MODE = 0o700
@@ -42,6 +46,8 @@ class Claim(Shape):
     owner: Owner
     power: Power = Power.AUTO
     overrides: Overrides = Overrides()
+    values: InputValues
+    one_time: bool = False
     tombstoned_at: AwareDatetime | None = None
     retain_until: AwareDatetime | None = None
 
@@ -98,6 +104,10 @@ class HostDirectories:
         except OSError as error:
             raise _translated(error, self._root / INSTALLATION_FILE) from error
 
+    async def key(self) -> PrivateKey:
+        """What opens users' secrets: made once, kept where the claims are. Raises SettingsError."""
+        return await asyncio.to_thread(self._key)
+
     async def claims(self) -> list[Claim]:
         try:
             return await asyncio.to_thread(self._claims)
@@ -137,6 +147,11 @@ class HostDirectories:
             self._root.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
             _write_durably(path, secrets.token_hex(INSTALLATION_BYTES).encode())
         return path.read_text().strip()
+
+    def _key(self) -> PrivateKey:
+        name = f"{KEY_FILE} in HOST_DATA_DIR={self._root}"
+        mend = "make HOST_DATA_DIR writable for the reconciler"
+        return PrivateKey(read_or_make_key(self._root / KEY_FILE, name, mend=mend))
 
     def _claims(self) -> list[Claim]:
         if not self._root.is_dir():

@@ -8,7 +8,7 @@ Next: :mod:`reconciler.loop.actuator`, which calls the engine in between.
 from datetime import datetime
 from typing import TypeVar
 
-from reconciler.core.actions import Adopt, Answer, Intend, Retire, Route, Tombstone
+from reconciler.core.actions import Adopt, Answer, Intend, Retire, Route, Sleep, Tombstone, Wake
 from reconciler.core.container import ContainerSpec, ContainerState, ObservedContainer
 from reconciler.core.target import as_record
 from state.kinds.demand import Demand
@@ -20,6 +20,7 @@ from state.kinds.incarnation import (
     IncarnationState,
     IncarnationStatus,
 )
+from state.kinds.log_view import LogView
 from state.kinds.request import Outcome, Request
 from state.kinds.resource import Condition, Metadata, Resource
 from state.kinds.user_container import (
@@ -30,20 +31,23 @@ from state.kinds.user_container import (
     UserContainer,
     UserContainerStatus,
 )
-from state.store.errors import NotFound
+from state.kinds.user_inputs import UserInputs
+from state.store.errors import Conflict, NotFound
 from state.store.port import Tx
 
 R = TypeVar("R", bound=Resource)
 Written = tuple[Resource, ...]
+_FORGIVEN = {"failed_spec_hash": "", "restart_count": 0, "restart_after": None}
 
 
-def claim_home(tx: Tx, owner: UserContainer, hostname: str) -> Written:
+def claim_home(tx: Tx, owner: UserContainer, hostname: str, *, one_time: bool) -> Written:
     home = tx.create(
         Home(
             metadata=Metadata(name=hostname),
             spec=HomeSpec(
                 template=owner.spec.template,
                 owner=Owner(user_container=owner.name, uid=owner.uid, user=owner.spec.user),
+                one_time=one_time,
             ),
         )
     )
@@ -175,15 +179,14 @@ def retire(tx: Tx, owner: UserContainer, action: Retire, log_tail: str) -> Writt
     if action.failed_spec_hash is not None:
         update |= {"failed_spec_hash": action.failed_spec_hash, "restart_count": 0, "restart_after": None}
     if action.answers:  # a person asked: forget what held us back
-        update |= {"failed_spec_hash": "", "restart_count": 0, "restart_after": None}
+        update |= _FORGIVEN
     user = _user_status(tx, owner, **update)
     current = _current(tx, action.incarnation)
     status = current.status.model_copy(
         update={"state": IncarnationState.REMOVING, "unrouted_revision": tx.revision}
     )
     gone = tx.update_status(current.replaced(status=status))
-    answered = [_answer(tx, name, Outcome.DONE, "restarted") for name in action.answers]
-    return (user, gone, *(one for one in answered if one is not None))
+    return (user, gone, *_answered(tx, action.answers, "restarted"))
 
 
 def quarantine(tx: Tx, incarnation: Incarnation) -> Written:
@@ -196,9 +199,28 @@ def release(tx: Tx, incarnation: Incarnation) -> None:
     tx.delete(_current(tx, incarnation))
 
 
+def sleep(tx: Tx, owner: UserContainer, action: Sleep) -> Written:
+    """A person asked for it: what held us back is forgotten, and does not meet them when they wake."""
+    user = _user_status(tx, owner, asleep_since=tx.now, **_FORGIVEN)
+    return (user, *_answered(tx, action.answers, "put to sleep"))
+
+
+def wake(tx: Tx, owner: UserContainer, action: Wake) -> Written:
+    return (_user_status(tx, owner, asleep_since=None), *_answered(tx, action.answers, "woken"))
+
+
 def answer(tx: Tx, action: Answer) -> Written:
     answered = _answer(tx, action.request, action.outcome, action.message)
     return (answered,) if answered is not None else ()
+
+
+def end(tx: Tx, owner: UserContainer, used_at: datetime | None) -> Written:
+    """Delete the user, unless they were used since. Raises Conflict."""
+    current, demand = _current(tx, owner), tx.get(Demand, owner.name)
+    if (demand.spec.last_activity_at if demand is not None else None) != used_at:
+        raise Conflict(f"UserContainer {owner.name} was used meanwhile")
+    tx.delete(current)
+    return (_current(tx, owner),) if current.metadata.finalizers else ()
 
 
 def tombstone(tx: Tx, action: Tombstone) -> Written:
@@ -210,9 +232,10 @@ def tombstone(tx: Tx, action: Tombstone) -> Written:
 def forget(tx: Tx, owner: UserContainer) -> UserContainer | None:
     """Drop the finalizer; the record goes with the last one."""
     current = _current(tx, owner)
-    demand = tx.get(Demand, owner.name)
-    if demand is not None:
-        tx.delete(demand)
+    for kind in (Demand, LogView, UserInputs):
+        named_alike = tx.get(kind, owner.name)
+        if named_alike is not None:
+            tx.delete(named_alike)
     for request in tx.list(Request):
         if request.spec.user_container == owner.name:
             tx.delete(request)
@@ -239,6 +262,11 @@ def _current(tx: Tx, obj: R) -> R:
     if current is None or current.uid != obj.uid:
         raise NotFound(f"{obj.kind} {obj.name} went away meanwhile")
     return current
+
+
+def _answered(tx: Tx, names: tuple[str, ...], message: str) -> Written:
+    answered = (_answer(tx, name, Outcome.DONE, message) for name in names)
+    return tuple(one for one in answered if one is not None)
 
 
 def _answer(tx: Tx, name: str, outcome: Outcome, message: str) -> Request | None:

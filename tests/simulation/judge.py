@@ -10,6 +10,7 @@ from reconciler.core.container import ContainerSpec, ContainerState, Identity, P
 from reconciler.engine.memory_machine import REACHABLE, Box, Machine
 from state.kinds.home import Home
 from state.kinds.incarnation import Incarnation, IncarnationState
+from state.kinds.user_container import UserContainer
 from state.store.memory import MemoryRows
 from tests.simulation.history import History
 
@@ -52,6 +53,11 @@ class Judge:
             for one in self._records(identity)
         ):
             self._history.breach(f"{identity.home} {identity.number} is created without an intent on record")
+        if any(
+            one.uid == identity.user_container and one.status.asleep_since is not None
+            for one in self._rows.list(UserContainer)
+        ):
+            self._history.breach(f"{identity.home} {identity.number} is created for somebody who sleeps")
 
     def intends_start(self, box: Box | None) -> None:
         identity = box.shown.identity if box is not None else None

@@ -6,6 +6,7 @@ from typing import Any
 
 from reconciler.core.container import ContainerState
 from reconciler.engine.memory_machine import Box
+from state.kinds.request import Verb
 from state.kinds.user_container import Power
 from tests.simulation.judge import PROJECT
 from tests.simulation.people import People
@@ -40,6 +41,8 @@ class Misfortunes:
             (3, self.somebody_overrides),
             (3, self.somebody_asks_for_power),
             (3, self.somebody_asks_for_a_restart),
+            (3, self.somebody_asks_for_sleep),
+            (3, self.somebody_calls),
             (5, self.somebody_removes_a_container),
             (5, self.a_program_dies),
             (3, self.a_program_falls_ill),
@@ -108,7 +111,14 @@ class Misfortunes:
         await self._people.set_power(self._draw.choice(USERS), power)
 
     async def somebody_asks_for_a_restart(self) -> None:
-        await self._people.ask_restart(self._draw.choice(USERS))
+        await self._people.ask(self._draw.choice(USERS), Verb.RESTART)
+
+    async def somebody_asks_for_sleep(self) -> None:
+        await self._people.ask(self._draw.choice(USERS), Verb.SLEEP)
+
+    async def somebody_calls(self) -> None:
+        """Whoever sleeps is to be woken; others are not."""
+        await self._people.call(self._draw.choice(USERS))
 
     # --- containers -----------------------------------------------------------------------------------
 

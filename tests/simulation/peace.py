@@ -4,11 +4,15 @@ import asyncio
 
 from reconciler.core.container import ContainerState
 from reconciler.core.effective import wanted_of
+from state.kinds.app import App, app_of
+from state.kinds.demand import Demand
 from state.kinds.home import Home
 from state.kinds.incarnation import Incarnation, IncarnationNames, IncarnationState
+from state.kinds.request import Outcome, Request
 from state.kinds.resource import ConditionType
 from state.kinds.template import ContainerTemplate
 from state.kinds.user_container import Power, UserContainer
+from state.kinds.user_inputs import UserInputs
 from tests.simulation.judge import PROJECT
 from tests.simulation.town import Town
 
@@ -43,6 +47,7 @@ def unrest(town: Town) -> list[str]:
         *(complaint for user in users for complaint in _user(town, user)),
         *_containers(town, users),
         *_records(town, users),
+        *_requests(town),
         *_homes(town, users),
     ]
 
@@ -50,11 +55,24 @@ def unrest(town: Town) -> list[str]:
 def _user(town: Town, user: UserContainer) -> list[str]:
     if user.metadata.is_deleted:
         return [f"{user.name} is still being deleted: {told(user)}"]
+    if _is_over(town, user):
+        return [f"{user.name} was to end after the last use"]
     home = next((one for one in town.all(Home) if one.name == user.status.home), None)
-    if user.spec.power is Power.STOPPED:
+    is_asleep = user.status.asleep_since is not None and user.spec.power is not Power.RUNNING
+    if user.spec.power is Power.STOPPED or is_asleep:
         name = IncarnationNames.container(PROJECT, home.name) if home is not None else ""
-        return [f"{user.name} is stopped and has a container"] if town.machine.named(name) else []
+        return [f"{user.name} is to have no container"] if town.machine.named(name) else []
     return _running(town, user, home)
+
+
+def _is_over(town: Town, user: UserContainer) -> bool:
+    apps = {one.name: one.spec for one in town.all(App)}
+    app = apps.get(app_of(user.spec.user))
+    seen = [one.spec.last_activity_at for one in town.all(Demand) if one.name == user.name]
+    used_at = max(at for at in (user.metadata.created_at, *seen) if at is not None)
+    if app is None or app.persistent:
+        return False
+    return (town.loop.now() - used_at).total_seconds() > app.end_after
 
 
 def _running(town: Town, user: UserContainer, home: Home | None) -> list[str]:
@@ -67,7 +85,8 @@ def _running(town: Town, user: UserContainer, home: Home | None) -> list[str]:
     endpoint, shown = user.status.endpoint, box.shown
     if endpoint is None or (endpoint.host, endpoint.port) != (shown.endpoint_host, shown.endpoint_port):
         return [f"{user.name} is not routed to its container: {told(user)}"]
-    if shown.identity is not None and shown.identity.spec_hash != wanted_of(template, user).hash:
+    inputs = next((one for one in town.all(UserInputs) if one.spec.user_container == user.uid), None)
+    if shown.identity is not None and shown.identity.spec_hash != wanted_of(template, user, inputs).hash:
         return [f"{user.name} does not run what is wanted: {told(user)}"]
     ready = user.status.condition(ConditionType.READY)
     return [] if ready is not None and ready.is_true else [f"{user.name} is not ready: {told(user)}"]
@@ -100,6 +119,11 @@ def _records(town: Town, users: list[UserContainer]) -> list[str]:
         if one.status.state is not IncarnationState.STARTED
     ]
     return lost + unfinished
+
+
+def _requests(town: Town) -> list[str]:
+    asked = town.all(Request)
+    return [f"{one.name} waits for its answer" for one in asked if one.status.outcome is Outcome.PENDING]
 
 
 def _homes(town: Town, users: list[UserContainer]) -> list[str]:

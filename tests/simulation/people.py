@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from gateway.verbs import ask, ask_to_wake
 from reconciler.controllers.freeze import let_the_store_rule
-from state.kinds.request import Request, RequestSpec, Verb
+from state.kinds.app import APP_PROVIDER, App, AppSpec, key_sha256
+from state.kinds.demand import Demand, DemandSpec
+from state.kinds.request import Verb
 from state.kinds.resource import Metadata
 from state.kinds.template import ContainerTemplate, ContainerTemplateSpec
 from state.kinds.user_container import (
@@ -60,6 +63,37 @@ class People:
             lambda tx: tx.create(new_user_container(name, spec, managed_by="api")),
         )
 
+    async def come_by_app(self, name: str, app: str, template: str = "demo") -> None:
+        """The same for a user of an App, who is called ``name`` there."""
+        spec = UserContainerSpec(user=f"{APP_PROVIDER}:{app}.{name}", template=template)
+        await self._do(
+            f"create user {name} ({spec.user})",
+            lambda tx: tx.create(new_user_container(name, spec, managed_by="api")),
+        )
+
+    async def declare_app(self, name: str, **spec: Any) -> None:
+        def put(tx: Tx) -> None:
+            wanted = AppSpec.model_validate({"keySha256": key_sha256(name), "template": "demo", **spec})
+            standing = tx.get(App, name)
+            if standing is None:
+                tx.create(App(metadata=Metadata(name=name), spec=wanted))
+            else:
+                tx.update_spec(standing.replaced(spec=wanted))
+
+        await self._do(f"declare app {name} {spec}", put)
+
+    async def use(self, name: str) -> None:
+        """What a gateway writes while somebody is used."""
+
+        def put(tx: Tx) -> None:
+            standing, spec = tx.get(Demand, name), DemandSpec(last_activity_at=tx.now)
+            if standing is None:
+                tx.create(Demand(metadata=Metadata(name=name), spec=spec))
+            else:
+                tx.update_spec(standing.replaced(spec=spec))
+
+        await self._do(f"use {name}", put)
+
     async def leave(self, name: str) -> None:
         def delete(tx: Tx) -> None:
             standing = tx.get(UserContainer, name)
@@ -74,15 +108,25 @@ class People:
     async def override(self, name: str, **overrides: Any) -> None:
         await self._spec(name, f"overrides {overrides} for", overrides=Overrides.model_validate(overrides))
 
-    async def ask_restart(self, name: str) -> None:
-        self._edits += 1
-        request = f"q{self._edits}"
+    async def ask(self, name: str, verb: Verb) -> None:
+        """What a gateway writes when somebody wants something once."""
 
-        def ask(tx: Tx) -> None:
-            spec = RequestSpec(user_container=name, verb=Verb.RESTART, asked_by="people", asked_at=tx.now)
-            tx.create(Request(metadata=Metadata(name=request), spec=spec))
+        def put(tx: Tx) -> None:
+            owner = tx.get(UserContainer, name)
+            if owner is not None:
+                ask(tx, owner, verb, "people")
 
-        await self._do(f"ask for a restart of {name}", ask)
+        await self._do(f"ask for {verb} of {name}", put)
+
+    async def call(self, name: str) -> None:
+        """What a gateway writes when a call finds its container asleep."""
+
+        def put(tx: Tx) -> None:
+            owner = tx.get(UserContainer, name)
+            if owner is not None:
+                ask_to_wake(tx, owner, "gateway")
+
+        await self._do(f"call {name}", put)
 
     async def thaw(self) -> None:
         await self._do("thaw", let_the_store_rule)

@@ -4,6 +4,7 @@ Not drawn: await number one, then two, and so on to the last. Each is lived twic
 the moment of death is lost, or still arrives.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import pytest
 
 from state.kinds.home import Home
 from state.kinds.incarnation import Incarnation
+from state.kinds.request import Verb
 from state.kinds.user_container import UserContainer
 from tests.simulation.judge import PROJECT
 from tests.simulation.peace import stays_peaceful, until_peace
@@ -20,6 +22,7 @@ from tests.simulation.town import Town, town
 GATES_MIN = 25  # fewer would mean that the gates are not where the awaits are
 PEACE_S = 200.0
 QUIET_S = 50.0  # a list, some probes
+END_AFTER_S = 300.0  # longer than there may be no peace
 
 Life = Callable[[Town, People], Awaitable[None]]
 
@@ -88,11 +91,55 @@ async def a_change(here: Town, people: People) -> None:
     await people.edit()
 
 
+async def a_sleep(here: Town, people: People) -> None:
+    """alice lives, then nobody reconciles while she asks to be put to sleep."""
+    await people.come("alice")
+    slot = here.reconciler()
+    slot.begin()
+    await until_peace(here, PEACE_S)
+    await slot.end()
+    await people.ask("alice", Verb.SLEEP)
+
+
+async def a_wake(here: Town, people: People) -> None:
+    """alice sleeps, then nobody reconciles while she is called."""
+    await people.come("alice")
+    slot = here.reconciler()
+    slot.begin()
+    await until_peace(here, PEACE_S)
+    await people.ask("alice", Verb.SLEEP)
+    await until_peace(here, PEACE_S)
+    await slot.end()
+    await people.call("alice")
+
+
+async def a_last_use(here: Town, people: People) -> None:
+    """alice is a one-time user and lives, then nobody reconciles until she has not been used for long."""
+    await people.declare_app("shop", persistent=False, endAfter=END_AFTER_S)
+    await people.come_by_app("alice", "shop")
+    slot = here.reconciler()
+    slot.begin()
+    await until_peace(here, PEACE_S)
+    await slot.end()
+    await asyncio.sleep(END_AFTER_S)
+
+
 def one_of_each(here: Town) -> None:
     """One container, one record, one home, one directory."""
     assert len(here.machine.containers(PROJECT)) == 1
     assert len(here.all(Incarnation)) == len(here.all(Home)) == 1
     assert list(here.disk.seats) == [here.all(Home)[0].name]
+
+
+def asleep(here: Town) -> None:
+    """No container, no record; the home, the directory, and the mark."""
+    assert not here.machine.containers(PROJECT)
+    assert not here.all(Incarnation)
+    (home,), (alice,) = here.all(Home), here.all(UserContainer)
+    assert list(here.disk.seats) == [home.name]
+    assert home.status.tombstoned_at is None
+    assert alice.status.asleep_since is not None
+    assert alice.status.endpoint is None
 
 
 def put_aside(here: Town) -> None:
@@ -147,3 +194,22 @@ async def test_an_end_whose_retention_is_over_leaves_nothing(how: How) -> None:
 @every_way
 async def test_a_change_leaves_exactly_one_of_each(how: How) -> None:
     await every_death(a_change, one_of_each, how)
+
+
+@pytest.mark.fault(17)
+@pytest.mark.fault(18)
+@every_way
+async def test_a_sleep_leaves_the_data_and_no_container(how: How) -> None:
+    await every_death(a_sleep, asleep, how)
+
+
+@pytest.mark.fault(17)
+@every_way
+async def test_a_wake_leaves_exactly_one_of_each(how: How) -> None:
+    await every_death(a_wake, one_of_each, how)
+
+
+@pytest.mark.fault(18)
+@every_way
+async def test_the_end_of_a_one_time_user_leaves_nothing(how: How) -> None:
+    await every_death(a_last_use, nothing_left, how)

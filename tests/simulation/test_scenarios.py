@@ -657,3 +657,36 @@ async def test_whoever_is_ready_is_let_through_before_the_next_is_begun(
         await settled(here, *(f"user-{number}" for number in range(8)))
         story = here.history.last(10_000)
         assert story.index("route.opened") < story.rindex("container.created")
+
+
+async def test_a_one_time_user_goes_after_the_last_use_with_all_that_was_theirs() -> None:
+    async with town() as here:
+        people, _ = await settled(here, "bob")
+        await people.declare_app("shop", persistent=False, endAfter=300)
+        await people.come_by_app("alice", "shop")
+        await until_peace(here)
+        home = user(here).status.home
+        for _ in range(20):
+            await people.use("alice")
+            await asyncio.sleep(60)
+        assert user(here).status.home == home, "used for twenty minutes, she is still there"
+        await asyncio.sleep(600)
+        await until_peace(here)
+        assert [one.name for one in here.all(UserContainer)] == ["bob"]
+        assert home not in here.disk.seats
+        assert [one.name for one in here.all(Home)] == [user(here, "bob").status.home]
+
+
+async def test_users_that_an_app_keeps_from_now_on_are_kept() -> None:
+    async with town() as here:
+        people, _ = await settled(here)
+        await people.declare_app("shop", persistent=False, endAfter=300)
+        await people.come_by_app("alice", "shop")
+        await until_peace(here)
+        await people.declare_app("shop", persistent=True)
+        await asyncio.sleep(3600)
+        assert user(here).status.endpoint is not None
+        await people.declare_app("shop", persistent=False, endAfter=300)
+        await asyncio.sleep(300)
+        await until_peace(here)
+        assert not here.all(UserContainer)

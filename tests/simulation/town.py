@@ -22,6 +22,7 @@ from reconciler.engine.port import NetworkSpec
 from reconciler.loop.gate import StartGate
 from reconciler.operator import Operator, Surroundings
 from state.kinds.resource import Resource
+from state.sealing import PrivateKey
 from state.store.memory import MemoryBackend
 from state.store.port import Tx
 from state.store.rowstore import RowStore
@@ -36,6 +37,7 @@ from tests.virtual_time import VirtualLoop
 
 R = TypeVar("R", bound=Resource)
 T = TypeVar("T")
+KEY = PrivateKey(b"k" * 32)  # of the machine, like the disk
 PORTS = range(21000, 21012)  # few, so that addresses are wanted again soon
 CONTAINERS_MAX = 8
 # How a program behaves is written in its environment.
@@ -143,6 +145,7 @@ class Town:
             network=NetworkSpec(name=PROJECT, project=PROJECT, subnet="10.211.7.0/24"),
             gate=StartGate(4, 1),
             holder=process.name,
+            key=KEY,
             now=self.loop.now,
             lease_clock=self.loop.time,
             jitter=self.draw.random,

@@ -16,7 +16,9 @@ from state.kinds.user_container import (
     Power,
     UserContainer,
     UserContainerSpec,
+    new_user_container,
 )
+from state.kinds.user_inputs import InputValue, UserInputs, new_user_inputs
 from state.store.errors import Fenced
 from state.store.memory import memory_store
 from state.store.port import Store
@@ -208,3 +210,38 @@ async def test_an_installation_keeps_its_name(tmp_path: Path) -> None:
     first = await HostDirectories(tmp_path / "one").installation()
     assert first == await HostDirectories(tmp_path / "one").installation()
     assert first != await HostDirectories(tmp_path / "two").installation()
+
+
+VALUES = {"A": InputValue(text="a", set_at=NOW), "B": InputValue(sealed="id.b", set_at=NOW)}
+
+
+async def test_what_the_owner_filled_in_comes_back_as_it_was_sealed(store: Store) -> None:
+    await recover(store, claim("a", values=VALUES), claim("b", "bob", "uid-2", "github:2"))
+    [inputs] = await store.read(lambda tx: tx.list(UserInputs))
+    assert (inputs.name, inputs.spec.user_container, inputs.spec.values) == ("alice", "uid-1", VALUES)
+
+
+async def test_what_the_store_knows_of_the_owner_is_newer_than_the_claim(store: Store) -> None:
+    newer = {"A": InputValue(text="newer", set_at=NOW)}
+    spec = UserContainerSpec(user="github:1", template="demo")
+    owner = UserContainer(metadata=Metadata(name="alice", uid="uid-1"), spec=spec)
+    await store.transact(lambda tx: tx.create(new_user_inputs(tx.create(owner), newer)), actor="t")
+    await recover(store, claim("a", values=VALUES))
+    [inputs] = await store.read(lambda tx: tx.list(UserInputs))
+    assert inputs.spec.values == newer
+
+
+async def test_what_was_filled_in_for_a_seat_made_anew_gives_way_with_it(store: Store) -> None:
+    """It was sealed for another uid: it could never be opened again."""
+    spec = UserContainerSpec(user="github:1", template="demo")
+    anew = new_user_container("alice", spec, managed_by="api")
+    await store.transact(lambda tx: tx.create(new_user_inputs(tx.create(anew), {})), actor="t")
+    await recover(store, claim("a", values=VALUES))
+    [inputs] = await store.read(lambda tx: tx.list(UserInputs))
+    assert (inputs.spec.user_container, inputs.spec.values) == ("uid-1", VALUES)
+
+
+async def test_what_is_put_aside_gives_its_values_to_nobody(store: Store) -> None:
+    until = NOW + timedelta(days=30)
+    await recover(store, claim("a", values=VALUES, tombstoned_at=NOW, retain_until=until))
+    assert await store.read(lambda tx: tx.list(UserInputs)) == []

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from reconciler.core.container import ContainerState, Identity, ObservedContainer
 from reconciler.core.world import Health, ImageView
 from state.kinds.incarnation import Incarnation, IncarnationState
+from state.kinds.request import Verb
 from state.kinds.user_container import EndpointStatus, Power
 from tests.reconciler.core.worlds import (
     ADDRESS,
     EPOCH,
     HOME,
+    KEY_ID,
     NAME,
     NOW,
     OTHER_HASH,
@@ -34,6 +36,13 @@ TEMPLATES: list[dict[str, Any]] = [
     {"image": "evil:1"},
     {"data": {"mountPath": "/data", "retainDays": 0}},
     {"rollout": {"onFailure": "Pause"}},
+    {"inputs": [{"name": "A", "title": "A", "required": True}, {"name": "B", "title": "B", "secret": True}]},
+]
+VALUES: list[dict[str, str]] = [
+    {"A": "1"},
+    {"A": "1", "B": f"{KEY_ID}.b"},
+    {"B": "lost.b"},
+    {"NEVER_DECLARED": "1"},
 ]
 
 times = st.integers(-700, 700).map(lambda seconds: NOW + timedelta(seconds=seconds))
@@ -120,15 +129,22 @@ def scenes(draw: st.DrawFn) -> Scene:
     if not draw(seldom):
         scene = draw(_with_records(scene))
     scene = scene.told(**draw(statuses(scene.live)))
-    scene = scene.powered(Power.STOPPED) if draw(seldom) else scene
+    if draw(seldom):
+        scene = scene.powered(draw(st.sampled_from([Power.STOPPED, Power.RUNNING])))
+    scene = scene.asleep() if draw(st.integers(0, 5)) == 0 else scene
+    if draw(seldom):
+        scene = scene.of_app(came_seconds_ago=draw(st.integers(0, 1200)), persistent=draw(st.booleans()))
+        scene = scene.used(seconds_ago=draw(st.integers(0, 1200))) if draw(st.booleans()) else scene
     if draw(st.integers(0, 5)) == 0:
         scene = scene.deleted()
         if scene.home is not None and scene.live is None and draw(st.booleans()):
             scene = scene.seated(tombstoned_at=ago(1))
     if draw(seldom):
         scene = scene.untemplated()
+    if draw(st.booleans()):
+        scene = scene.filled_in(**draw(st.sampled_from(VALUES)))
     for _ in range(draw(st.sampled_from([0, 0, 0, 1, 2]))):
-        scene = scene.asked(seconds_ago=draw(st.integers(-10, 600)))
+        scene = scene.asked(draw(st.sampled_from(Verb)), seconds_ago=draw(st.integers(-10, 600)))
     scene = replace(scene, containers=draw(engines()), image=draw(images), health=draw(healths(scene.live)))
     return scene.but(
         destruction_frozen="the store looks old" if draw(seldom) else "",

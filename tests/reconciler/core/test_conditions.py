@@ -8,13 +8,14 @@ from reconciler.core.conditions import conditions_of
 from reconciler.core.container import ContainerState
 from reconciler.core.plan import plan
 from state.kinds.incarnation import IncarnationState
+from state.kinds.request import Verb
 from state.kinds.resource import Condition, Conditions, ConditionType
 from state.kinds.user_container import Power, Termination
 from tests.reconciler.core.worlds import NOW, OTHER_HASH, Scene, ago, alive, good_hash, ours, shown
 
 READY, ROUTED = ConditionType.READY, ConditionType.ROUTED
 PROGRESSING, DEGRADED = ConditionType.PROGRESSING, ConditionType.DEGRADED
-ENGINE = ConditionType.ENGINE_REACHABLE
+ENGINE, HIBERNATED = ConditionType.ENGINE_REACHABLE, ConditionType.HIBERNATED
 
 ENDED = Termination(reason="OOMKilled", exit_code=137, at=ago(9))
 DEAD = Scene().seated().told(last_termination=ENDED)
@@ -54,6 +55,23 @@ SAID: dict[str, tuple[Scene, ConditionType, str, str]] = {
     "a single failed probe is no matter": (alive().healthy(failures=1), READY, "True", "Answers"),
     "what is stopped is not": (Scene().seated().powered(Power.STOPPED), READY, "False", "Stopped"),
     "what is being deleted is not": (Scene().seated().deleted(), READY, "False", "Deleted"),
+    "what sleeps is not": (Scene().seated().asleep(), READY, "False", "Asleep"),
+    "what sleeps is asleep": (Scene().seated().asleep(), HIBERNATED, "True", "PutToSleep"),
+    "what is still there is only falling asleep": (
+        alive().asleep(),
+        HIBERNATED,
+        "False",
+        "FallingAsleep",
+    ),
+    "what runs is awake": (alive(), HIBERNATED, "False", "Awake"),
+    "to sleep is to be settled": (Scene().seated().asleep(), PROGRESSING, "False", "Settled"),
+    "to sleep is no trouble": (Scene().seated().asleep(), DEGRADED, "False", "AsExpected"),
+    "a sleep that has to wait says why": (
+        alive().asked(Verb.SLEEP).but(destruction_frozen="the store looks old"),
+        DEGRADED,
+        "True",
+        "DestructionFrozen",
+    ),
     "what is paused by hand is not": (
         Scene().recorded().showing(ContainerState.PAUSED),
         READY,

@@ -18,16 +18,19 @@ from reconciler.core.actions import (
     Remove,
     Retire,
     Route,
+    Sleep,
     Start,
     Tombstone,
     Unroute,
+    Wake,
 )
 from reconciler.core.container import ContainerState, ObservedContainer
 from reconciler.core.effective import Wanted, wanted_of
 from reconciler.core.invariants import check
 from state.kinds.home import Home
 from state.kinds.incarnation import Incarnation, IncarnationState
-from state.kinds.request import Outcome
+from state.kinds.request import Outcome, Verb
+from state.kinds.user_container import Power
 from tests.reconciler.core.worlds import (
     NOW,
     OTHER_HASH,
@@ -83,6 +86,7 @@ READY = Scene().recorded().showing().healthy()
 GOING = Scene().recorded(REMOVING).showing()
 RESTING = Scene().seated().resting()
 LEAVING = SEATED.deleted()
+SLEEPY = alive().asked(Verb.SLEEP)
 LEFT = Scene().seated(tombstoned_at=ago(1)).deleted()
 FOREIGN = shown(identity=None)
 STRAY = shown(identity=ours(OTHER_HASH, 9), name="renamed")
@@ -283,6 +287,42 @@ BREACHES: dict[str, tuple[Scene, Action, str]] = {
         Release(live(GOING)),
         "an address is freed only out of quarantine",
     ),
+    "putting somebody to sleep who was not asked to": (
+        alive(),
+        Sleep(()),
+        "nobody is put to sleep unasked",
+    ),
+    "putting somebody to sleep who asked for something else": (
+        alive().asked(),
+        Sleep(("r-0",)),
+        "nobody is put to sleep unasked",
+    ),
+    "retiring as asleep who is awake": (
+        alive(),
+        Retire(live(alive()), "Slept", container(alive())),
+        "nobody is put to sleep unasked",
+    ),
+    "putting somebody to sleep whom an operator wants up": (
+        SLEEPY.powered(Power.RUNNING),
+        Sleep(("r-0",)),
+        "nobody is put to sleep against an operator's word",
+    ),
+    "putting somebody to sleep while destruction is frozen": (
+        SLEEPY.but(destruction_frozen="the store looks old"),
+        Sleep(("r-0",)),
+        "nothing is ended while destruction is frozen",
+    ),
+    "waking whom nobody asked to wake": (SEATED.asleep(), Wake(()), "nobody is woken unasked"),
+    "waking on a request to sleep": (
+        SEATED.asleep().asked(Verb.SLEEP),
+        Wake(("r-0",)),
+        "nobody is woken unasked",
+    ),
+    "an incarnation for who sleeps": (
+        SEATED.asleep(),
+        Intend(home(), WANT, ()),
+        "whoever sleeps gets no container before they are woken",
+    ),
     "putting aside the data of who is still wanted": (
         SEATED,
         Tombstone(home(), NOW),
@@ -336,6 +376,13 @@ ALLOWED: dict[str, tuple[Scene, Action | None]] = {
     ),
     "a release": (RESTING, Release(REST)),
     "an answer": (SEATED, Answer("r-0", Outcome.DONE, "")),
+    "sleep on request": (SLEEPY, Sleep(("r-0",))),
+    "a retirement of who sleeps": (
+        alive().asleep().but(prober_suspect=True),
+        Retire(live(alive()), "Slept", container(alive())),
+    ),
+    "waking on request": (SEATED.asleep().asked(Verb.WAKE), Wake(("r-0",))),
+    "waking at an operator's word": (SEATED.asleep().powered(Power.RUNNING), Wake(())),
     "a tombstone": (LEAVING, Tombstone(home(), NOW)),
     "forgetting": (LEFT, Forget()),
 }

@@ -13,6 +13,8 @@ from reconciler.core.effective import Wanted, wanted_of
 from reconciler.core.planned import Plan
 from reconciler.core.target import as_record
 from reconciler.core.world import EngineView, Health, ImageView, Site, World
+from state.kinds.app import App
+from state.kinds.demand import Demand, DemandSpec
 from state.kinds.home import Home, HomeSpec, HomeStatus, Owner
 from state.kinds.incarnation import (
     Incarnation,
@@ -33,6 +35,7 @@ from state.kinds.user_container import (
     UserContainerSpec,
     UserContainerStatus,
 )
+from state.kinds.user_inputs import InputValue, UserInputs, new_user_inputs
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 PROJECT = "p"
@@ -46,7 +49,8 @@ OTHER_HASH = "0" * 32
 CEILING = Ceiling(
     images=("demo:*",), memory_bytes_max=4 << 30, cpus_max=4, pids_max=4096, shm_bytes_max=1 << 30
 )
-SITE = Site(PROJECT, CEILING)
+KEY_ID = "0123456789abcdef"
+SITE = Site(PROJECT, CEILING, KEY_ID)
 
 
 def ago(seconds: float) -> datetime:
@@ -119,6 +123,11 @@ def shown(
     )
 
 
+def value_of(value: str) -> InputValue:
+    kept = {"sealed": value} if "." in value else {"text": value}
+    return InputValue(**kept, set_at=ago(3600))
+
+
 @dataclass(frozen=True)
 class Scene:
     """The facts so far. ``world`` is what a pass would see."""
@@ -132,11 +141,12 @@ class Scene:
     image: ImageView = field(default_factory=lambda: ImageView(present=True))
     health: Health | None = None
     requests: tuple[Request, ...] = ()
+    inputs: UserInputs | None = None
     others: tuple[tuple[str, Any], ...] = ()  # fields of World that nothing else sets
 
     @property
     def wanted(self) -> Wanted | None:
-        return wanted_of(self.template, self.owner) if self.template is not None else None
+        return wanted_of(self.template, self.owner, self.inputs) if self.template is not None else None
 
     @property
     def hash(self) -> str:
@@ -156,6 +166,7 @@ class Scene:
             image=self.image,
             health=self.health,
             requests=self.requests,
+            inputs=self.inputs,
             **facts,
         )
 
@@ -171,6 +182,11 @@ class Scene:
         spec = self.owner.spec.model_copy(update={"overrides": Overrides.model_validate(overrides)})
         return replace(self, owner=self.owner.replaced(spec=spec))
 
+    def filled_in(self, **values: str) -> Self:
+        """What alice filled in. ``<key id>.…`` is sealed."""
+        made = {name: value_of(value) for name, value in values.items()}
+        return replace(self, inputs=new_user_inputs(self.owner, made))
+
     def powered(self, power: Power) -> Self:
         return replace(
             self, owner=self.owner.replaced(spec=self.owner.spec.model_copy(update={"power": power}))
@@ -180,12 +196,25 @@ class Scene:
         metadata = self.owner.metadata.model_copy(update={"deleted_at": ago(1)})
         return replace(self, owner=self.owner.replaced(metadata=metadata))
 
-    def asked(self, *, seconds_ago: float = 1) -> Self:
-        spec = RequestSpec(
-            user_container="alice", verb=Verb.RESTART, asked_by="github:1", asked_at=ago(seconds_ago)
-        )
+    def asked(self, verb: Verb = Verb.RESTART, *, seconds_ago: float = 1) -> Self:
+        """Later than whatever was asked before."""
+        spec = RequestSpec(user_container="alice", verb=verb, asked_by="github:1", asked_at=ago(seconds_ago))
         request = Request(metadata=Metadata(name=f"r-{len(self.requests)}"), spec=spec)
         return replace(self, requests=(*self.requests, request))
+
+    def of_app(self, *, came_seconds_ago: float = 3600, **spec: Any) -> Self:
+        """alice is a one-time user of the App shop, unless ``spec`` says otherwise."""
+        wanted = {"keySha256": "0" * 64, "template": "demo", "persistent": False, "endAfter": "10m", **spec}
+        app = App.model_validate({"metadata": {"name": "shop"}, "spec": wanted})
+        owner = self.owner.replaced(
+            spec=self.owner.spec.model_copy(update={"user": "app:shop.42"}),
+            metadata=self.owner.metadata.model_copy(update={"created_at": ago(came_seconds_ago)}),
+        )
+        return replace(self, owner=owner).but(app=app)
+
+    def used(self, *, seconds_ago: float) -> Self:
+        spec = DemandSpec(last_activity_at=ago(seconds_ago))
+        return self.but(demand=Demand(metadata=Metadata(name="alice"), spec=spec))
 
     # What is on record.
 
@@ -211,6 +240,10 @@ class Scene:
         """What the UserContainer's status says."""
         updated: UserContainerStatus = self.owner.status.model_copy(update=status)
         return replace(self, owner=self.owner.replaced(status=updated))
+
+    def asleep(self) -> Self:
+        """alice was put to sleep a minute ago."""
+        return self.told(asleep_since=ago(60))
 
     def routed(self, incarnation: str = "") -> Self:
         name = incarnation or (self.live.name if self.live is not None else f"{HOME}-1")

@@ -13,6 +13,7 @@ from tests.reconciler.engine.rig import MOUNT, PORT, Program
 WORKLOADS = {
     Program.SERVE: Workload(),
     Program.IGNORE_TERM: Workload(stops_s=1e9),
+    Program.PRINT: Workload(prints="".join(f"line {n}\n" for n in range(20)) + "\u00e9\tto stderr\n"),
     Program.CRASH: Workload(lives_s=0.0, exit_code=3),
     Program.EAT_MEMORY: Workload(lives_s=0.0, oom=True),
     Program.MISSING: Workload(can_run=False),

@@ -28,6 +28,8 @@ SERVE = f"import http.server as h; h.test(h.SimpleHTTPRequestHandler, h.Threadin
 PROGRAMS = {
     Program.SERVE: SERVE,
     Program.IGNORE_TERM: f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SERVE}",
+    Program.PRINT: "import sys, time; print(*map('line {}'.format, range(20)), sep='\\n', flush=True); "
+    "time.sleep(0.3); print('\u00e9\tto stderr', file=sys.stderr, flush=True); time.sleep(1e6)",
     Program.CRASH: "raise SystemExit(3)",
     Program.EAT_MEMORY: "eaten = [bytearray(1 << 20) for _ in range(100000)]",
 }

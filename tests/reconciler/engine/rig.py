@@ -25,6 +25,7 @@ OTHER_HOME = "bbbbbbbbbbbbbbbbbbbbbbbbbb"
 class Program(StrEnum):
     SERVE = "answers GET on PORT with 200"
     IGNORE_TERM = "serves, and ignores SIGTERM"
+    PRINT = "prints 20 lines and another to stderr, and stays"
     CRASH = "ends at once with exit code 3"
     EAT_MEMORY = "allocates until the kernel kills it"
     MISSING = "there is no such command"

@@ -18,6 +18,7 @@ from tests.reconciler.engine.rig import (
     seat,
     shown,
     started,
+    until,
 )
 
 
@@ -299,4 +300,21 @@ async def test_the_version_names_the_engine(rig: Rig) -> None:
 
 
 async def test_the_logs_of_what_is_absent_are_empty(rig: Rig) -> None:
-    assert await rig.engine.logs("0" * 64) == ""
+    assert await rig.engine.logs("0" * 64, 10) == ""
+
+
+async def test_the_logs_end_with_what_was_printed_last_of_a_running_and_of_an_ended_container(
+    rig: Rig,
+) -> None:
+    one = seat(rig, Program.PRINT)
+    await started(rig, one)
+    container_id = (await shown(rig, one)).id
+
+    async def has_printed() -> bool:
+        return "stderr" in await rig.engine.logs(container_id, 1)
+
+    await until(has_printed, "it prints its last line")
+    for _ in range(2):
+        assert await rig.engine.logs(container_id, 3) == "line 18\nline 19\n\u00e9\tto stderr\n"
+        assert len((await rig.engine.logs(container_id, 500)).splitlines()) == 21
+        await rig.engine.stop(container_id, 0)

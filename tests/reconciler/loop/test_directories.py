@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ import pytest
 from reconciler.core.errors import TransientError
 from reconciler.loop.directories import CLAIM_BYTES_MAX, Claim, HostDirectories
 from state.kinds.home import Owner
+from state.kinds.template import INPUTS_COUNT_MAX
 from state.kinds.user_container import Overrides
+from state.kinds.user_inputs import SEALED_CHARS_MAX, InputValue
+from state.settings import SettingsError
 
 HOME = "a" * 26
 OTHER = "b" * 26
@@ -286,3 +290,28 @@ async def test_a_file_in_the_place_of_the_root_is_said(root: Path, directories: 
         await directories.prepare(claim(), USER)
     assert refused.value.reason == "DataDirectoryUnusable"
     assert "HOST_DATA_DIR" in str(refused.value)
+
+
+async def test_the_key_is_made_once_for_the_reconciler_alone(tmp_path: Path) -> None:
+    directories = HostDirectories(tmp_path)
+    made = await directories.key()
+    assert stat.S_IMODE((tmp_path / "sealing.key").stat().st_mode) == 0o600
+    sealed = made.public.seal("a", owner="u", name="A")
+    assert (await HostDirectories(tmp_path).key()).open(sealed, owner="u", name="A") == "a"
+    assert await directories.claimed() == set(), "it is nobody's home"
+
+
+async def test_a_key_that_others_may_read_stops_the_start_with_a_line(tmp_path: Path) -> None:
+    directories = HostDirectories(tmp_path)
+    await directories.key()
+    (tmp_path / "sealing.key").chmod(0o644)
+    with pytest.raises(SettingsError, match=r"sealing\.key in HOST_DATA_DIR=\S+ may be read .*chmod 600"):
+        await directories.key()
+
+
+async def test_a_claim_with_the_most_that_anybody_may_fill_in_is_read_again(tmp_path: Path) -> None:
+    longest = InputValue(sealed="x" * SEALED_CHARS_MAX, set_at=datetime(2026, 1, 1, tzinfo=UTC))
+    written = claim().model_copy(update={"values": {f"A{n}": longest for n in range(INPUTS_COUNT_MAX)}})
+    directories = HostDirectories(tmp_path)
+    await directories.record(written)
+    assert await directories.claims() == [written]
