@@ -6,10 +6,12 @@ Source: CSP Level 3 section 6.3 (sandbox). Next: :mod:`gateway.doors`, for Homes
 """
 
 import re
+from functools import partial
 from typing import Final
 
 from gateway.asked import Asked
-from gateway.auth.throttle import Throttle
+from gateway.auth.people import People
+from gateway.auth.sessions import Sessions
 from gateway.doors import discreet
 from gateway.doorway import Doorway
 from gateway.hold.manner import manner_of_page
@@ -18,7 +20,7 @@ from gateway.proxy.client import Message, Send
 from gateway.routes.match import names_hostname
 from gateway.routes.seat import Seat
 from gateway.sites import Sites
-from gateway.throttles import refuse_hasty
+from gateway.throttles import Strangers, refuse_hasty_strangers
 from state.kinds.template import Access, Route
 
 SANDBOX: Final = b"sandbox allow-scripts allow-forms"
@@ -58,11 +60,15 @@ _KEPT: Final = frozenset(
 class LinkDoor:
     """``<link route>/<hostname>-<id>…`` at the gateway's origin."""
 
-    def __init__(self, doorway: Doorway, sites: Sites, throttle: Throttle) -> None:
+    def __init__(
+        self, doorway: Doorway, sessions: Sessions, people: People, sites: Sites, strangers: Strangers
+    ) -> None:
         self._doorway = doorway
         self._table = doorway.table
+        self._sessions = sessions
+        self._people = people
         self._sites = sites
-        self._throttle = throttle
+        self._strangers = strangers
 
     def find(self, path: str) -> tuple[Seat, Route] | None:
         """Whose link it is, and by which rule; None where it is none, its owner is shut out, or Homes have
@@ -82,7 +88,7 @@ class LinkDoor:
 
     async def serve(self, asked: Asked, seat: Seat, route: Route) -> None:
         """Raises Problem (429, 400, 503)."""
-        refuse_hasty(self._throttle, asked)
+        await refuse_hasty_strangers(self._strangers, asked, seat.home, partial(self._is_owner, asked, seat))
         if asked.is_websocket:
             raise bad_request("There is no WebSocket here.", "NoWebSocket")
         asked.route = route
@@ -91,6 +97,11 @@ class LinkDoor:
             await self._doorway.deliver_to_anybody(asked, seat, manner_of_page(asked, is_anyones=False))
         except Problem as problem:
             raise discreet(problem) from None
+
+    async def _is_owner(self, asked: Asked, seat: Seat) -> bool:
+        visitor = await self._sessions.visitor(asked.head)
+        is_theirs = visitor is not None and visitor.user == seat.user
+        return is_theirs and self._people.admitted(seat.user) is not None
 
 
 def _sandboxed(send: Send) -> Send:

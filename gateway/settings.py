@@ -15,6 +15,7 @@ from gateway.auth.providers.settings import (
     missing_in_family,
     provider_variables,
 )
+from gateway.sites import Sites
 from state.kinds.resource import NAME_PATTERN
 from state.setting_values import (
     Emails,
@@ -69,14 +70,34 @@ class GatewaySettings(SharedSettings):
         return self
 
     @model_validator(mode="after")
+    def _origins_are_further_ones(self) -> Self:
+        """Whatever Host already means the gateway, or a Home, cannot mean an extra origin too."""
+        own = Sites(self.gateway_origin, workload_domain=self.workload_domain)
+        for extra in self.extra_origins:
+            if own.find(extra.authority.encode()) is not None:
+                raise ValueError(
+                    f"EXTRA_ORIGINS has {extra.origin} among them, where the gateway answers already "
+                    f"(GATEWAY_ORIGIN={self.gateway_origin}); leave it out"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _admins_have_their_providers(self) -> Self:
+        for one in self.admin_emails:
+            if ":" in one:
+                self._require_provider(one.partition(":")[0], "ADMIN_EMAILS")
+        return self
+
+    @model_validator(mode="after")
     def _origins_have_their_providers(self) -> Self:
         for extra in self.extra_origins:
-            if extra.origin == self.gateway_origin:
-                raise ValueError("EXTRA_ORIGINS has the GATEWAY_ORIGIN among them; leave it out")
             for name in extra.providers:
-                if name not in self.oauth_providers:
-                    raise ValueError(
-                        f'EXTRA_ORIGINS names the provider "{name}", which is not configured; set its '
-                        "OAUTH_… settings, or leave it out"
-                    )
+                self._require_provider(name, "EXTRA_ORIGINS")
         return self
+
+    def _require_provider(self, name: str, setting: str) -> None:
+        if name not in self.oauth_providers:
+            raise ValueError(
+                f'{setting} names the provider "{name}", which is not configured; set its OAUTH_… settings, '
+                "or leave it out"
+            )

@@ -131,8 +131,7 @@ def is_loopback_name(name: str) -> bool:
 
 
 def _extra(extra: ExtraOrigin) -> Site:
-    authority = urlsplit(extra.origin).netloc.lower()
-    return Site(extra.origin, authority.encode("ascii"), is_extra=True, providers=extra.providers)
+    return Site(extra.origin, extra.authority.encode("ascii"), is_extra=True, providers=extra.providers)
 
 
 def _suffixes(is_local: bool, workload_domain: str) -> Iterable[str]:

@@ -6,6 +6,7 @@ Next: :mod:`gateway.auth.throttle`, which decides the numbers.
 """
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from gateway.asked import Asked
@@ -15,8 +16,16 @@ from gateway.auth.throttle import KEYS_MAX, Pace, Throttle, network_of
 from gateway.problems import Problem
 
 
-def _throttle(each: Pace, overall: Pace) -> Throttle:
+def _throttle(each: Pace, overall: Pace | None = None) -> Throttle:
     return Throttle(each.rate_per_s, each.burst, KEYS_MAX, overall)
+
+
+@dataclass(frozen=True, slots=True)
+class Strangers:
+    """What Homes show to whoever comes: by the network that asks, by the Home that is asked, and in all."""
+
+    networks: Throttle
+    homes: Throttle
 
 
 @dataclass(slots=True)
@@ -26,8 +35,17 @@ class Throttles:
     register: Throttle = field(default_factory=lambda: _throttle(throttle.REGISTER, throttle.REGISTER_ALL))
     authorize: Throttle = field(default_factory=lambda: _throttle(throttle.AUTHORIZE, throttle.AUTHORIZE_ALL))
     token: Throttle = field(default_factory=lambda: _throttle(throttle.TOKEN, throttle.TOKEN_ALL))
-    link: Throttle = field(default_factory=lambda: _throttle(throttle.LINK, throttle.LINK_ALL))
-    open: Throttle = field(default_factory=lambda: _throttle(throttle.OPEN, throttle.OPEN_ALL))
+    link: Strangers = field(
+        default_factory=lambda: Strangers(
+            _throttle(throttle.LINK, throttle.LINK_ALL), _throttle(throttle.LINK_HOME)
+        )
+    )
+    open: Strangers = field(
+        default_factory=lambda: Strangers(
+            _throttle(throttle.OPEN, throttle.OPEN_ALL), _throttle(throttle.OPEN_HOME)
+        )
+    )
+    enter: Throttle = field(default_factory=lambda: _throttle(throttle.ENTER))
     credentials: Throttle = field(
         default_factory=lambda: _throttle(throttle.CREDENTIALS, throttle.CREDENTIALS_ALL)
     )
@@ -38,6 +56,23 @@ def refuse_hasty(one: Throttle, asked: Asked) -> None:
     """Raises Problem (429) where the asker's network, or all together, ask too often."""
     wait_s = one.take(_network(asked), time.monotonic())
     if wait_s is not None:
+        raise _too_many(wait_s)
+
+
+async def refuse_hasty_strangers(
+    strangers: Strangers, asked: Asked, home: str, is_owner: Callable[[], Awaitable[bool]]
+) -> None:
+    """Raises Problem (429) where their network, all who come to ``home``, or all together ask too often.
+
+    No crowd keeps an owner out: ``is_owner`` is asked before anybody is refused.
+    """
+    now_s, network = time.monotonic(), _network(asked)
+    waits_s = (strangers.networks.wait_s(network, now_s), strangers.homes.wait_s(home, now_s))
+    wait_s = max((wait_s for wait_s in waits_s if wait_s is not None), default=None)
+    if wait_s is None:
+        strangers.networks.take(network, now_s)
+        strangers.homes.take(home, now_s)
+    elif not await is_owner():
         raise _too_many(wait_s)
 
 

@@ -6,7 +6,7 @@ come in (:mod:`gateway.auth.admission`). Next: :mod:`gateway.auth.people`.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final, TypeAlias
 
 import structlog
@@ -53,33 +53,36 @@ class Accounts:
             _log.warning("account.unheard", why=str(error))
         return account
 
-    async def raise_epoch(self, user: str) -> None:
-        """What was issued to ``user`` is believed on no worker any more without asking ``auth.db`` again."""
-        await self._change(lambda tx: _raised(tx, [user]))
-
     async def sign_out(self, user: str) -> None:
         """End every session that ``user`` has, wherever it was opened."""
         await self._change(lambda tx: _changed(tx, user, signed_out_at=tx.now))
 
-    async def decide(self, user: str, decision: Decision, actor: str) -> None:
-        """Put on record what ``actor`` decided of ``user``. Raises NotFound for who never signed in."""
+    async def decide(
+        self, user: str, decision: Decision, actor: str, *, only_from: Collection[Decision] = tuple(Decision)
+    ) -> bool:
+        """Put on record what ``actor`` decided of ``user``; whether it was, for it replaces none but
+        ``only_from``. Raises NotFound for who never signed in.
+        """
 
-        def write(tx: Tx) -> int:
-            revision = _changed(tx, user, decision=decision)
-            if revision is None:
+        def write(tx: Tx) -> int | None:
+            account = tx.get(Account, account_name(user))
+            if account is None:
                 raise NotFound(f"{user} has never signed in; whoever may come in by a rule needs no decision")
-            return revision
+            return _changed(tx, user, decision=decision) if account.spec.decision in only_from else None
 
-        await self._change(write, actor)
+        return await self._change(write, actor)
 
     async def forget(self, user: str) -> None:
         """Nothing that was known of ``user`` is known any more, but for a ban: that outlives the account."""
         await self._change(lambda tx: _forgotten(tx, user))
 
-    async def _change(self, write: _Write, actor: str = "") -> None:
+    async def _change(self, write: _Write, actor: str = "") -> bool:
+        """Whether anything was written; then every worker has heard of it."""
         revision = await self._store.transact(write, actor=actor or self._actor)
-        if revision is not None:
-            await _pass_barrier(self._store, revision)
+        if revision is None:
+            return False
+        await _pass_barrier(self._store, revision)
+        return True
 
 
 class Announcer:

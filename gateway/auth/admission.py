@@ -7,12 +7,13 @@ another sign-in, be it one that lets in or one that keeps out. Next: :mod:`gatew
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple, TypeAlias
 
 from state.kinds.access_policy import ANY_PROVIDER, REVERIFY_AFTER_S, AccessPolicy, Role, Rule
 from state.kinds.account import Account, Decision, folded
 
+FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
 AHEAD_S_MAX: Final = 300.0  # how far a snapshot may lie in the future: clocks differ, and are set back
 
 # What people read. It says what they can do, and not which rule met them. ASCII without quotes, as an
@@ -28,7 +29,10 @@ NOT_LET_IN: Final = "Nobody has let you in here. Ask whoever runs this gateway."
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What the settings say. Addresses compare without regard to case."""
+    """What the settings say. Addresses compare without regard to case.
+
+    ``admin_emails``: ``provider:address``, or an address alone, of which any provider's word will do.
+    """
 
     admin_emails: frozenset[str]
     default_template: str
@@ -76,13 +80,8 @@ class Wanted(NamedTuple):
     teams: bool
 
 
-def admission(account: Account, policies: Sequence[AccessPolicy], house: House, now: datetime) -> Admission:
-    """Whether ``account`` may come in at ``now``. ``policies`` in the order of their names."""
-    return judged(account, policies, house, now).admission
-
-
 def judged(account: Account, policies: Sequence[AccessPolicy], house: House, now: datetime) -> Judgement:
-    """The same, with the reason that an operator wants to know.
+    """Whether ``account`` may come in at ``now``, and why. ``policies`` in the order of their names.
 
     A ban stands above all, ADMIN_EMAILS above every rule; then the first rule that matches decides. Of each
     policy on the way the snapshot has to be young enough, so that one that no longer is cannot match.
@@ -90,7 +89,7 @@ def judged(account: Account, policies: Sequence[AccessPolicy], house: House, now
     if account.spec.decision is Decision.BANNED:
         return Judgement(Refused(CLOSED), "banned")
     age = _Age(account, now)
-    if _is_admin(account, house):
+    if is_named_admin(account, house):
         return Judgement(_by_name(house, Role.ADMIN, age, REVERIFY_AFTER_S), "ADMIN_EMAILS")
     reverify_after_s = float("inf")
     for policy in policies:
@@ -129,11 +128,15 @@ class _Age:
         return is_ahead or self._now >= self.until(reverify_after_s)
 
 
-def _is_admin(account: Account, house: House) -> bool:
-    """Whoever's addresses are not known is none: it only ever gives, so passing over it lets nobody in."""
-    emails = account.spec.claims.emails or ()
+def is_named_admin(account: Account, house: House) -> bool:
+    """Whether ADMIN_EMAILS names them.
+
+    Whoever's addresses are not known is none: it only ever gives, so passing over it lets nobody in.
+    """
+    provider = account.spec.user.partition(":")[0]
     admins = {folded(email) for email in house.admin_emails}
-    return any(folded(email) in admins for email in emails)
+    emails = map(folded, account.spec.claims.emails or ())
+    return any(not admins.isdisjoint((email, f"{provider}:{email}")) for email in emails)
 
 
 def _by_rule(rule: Rule, account: Account, house: House, until: datetime) -> Admission | None:

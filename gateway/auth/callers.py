@@ -33,6 +33,8 @@ TOKENS_KNOWN_EACH_MAX: Final = 64  # of one person, whose programs may ask for a
 PERSONAL_PREFIX: Final = "mcpgw_pat_"
 BURST_S: Final = 10.0  # what an App saved up it may use at once
 UNTIL_S: Final = 3600.0  # the longest anything is believed: as long as an access token lives
+USED_EVERY_S: Final = UNTIL_S  # how old the written time of a personal token's last use may get
+USES_NOTED_MAX: Final = 8192  # grants whose last use is not written yet; of more, it is not known
 
 READS_MAX: Final = 5
 _KEY_PREFIX: Final = KEY_PREFIX.encode()
@@ -146,6 +148,7 @@ class Callers:
         self._workers_count = workers_count
         self._throttles: dict[str, tuple[int, Throttle]] = {}  # an App's, with the limit it was made for
         self._tokens = _Tokens()
+        self._uses: dict[str, float] = {}  # of personal grants, not written yet
 
     def known(self, head: Head) -> Caller | None:
         """Who asks, without awaiting; None where it has to be asked: :meth:`identify`.
@@ -180,6 +183,17 @@ class Callers:
         user, table = account.spec.user, self._table
         self._tokens.keep(digest, user, _Known(caller, user, account, table.policies, table.apps_version))
         return caller
+
+    async def write_uses(self) -> None:
+        """When personal tokens were used, all in one transaction. Raises StoreError, and keeps them then.
+
+        OAuth clients' grants say so themselves, at each refresh.
+        """
+        if not self._uses:
+            return
+        uses = dict(self._uses)
+        await self._auth.transact(lambda tx: tx.grants.note_uses(uses))
+        self._uses = {grant: at for grant, at in self._uses.items() if uses.get(grant) != at}
 
     def was_known(self, head: Head) -> bool:
         """Whether this token was good when it was last asked for, whatever changed since."""
@@ -226,6 +240,7 @@ class Callers:
         if not is_since(account, grant.created_at):
             raise NotIdentifiedError(_OVER)
         caller = self._admitted(grant, account)
+        self._note_use(grant, now)
         scopes = caller.scopes & frozenset(said.scope.split())
         ends = (caller.until, grant.expires_at, said.expires_at, now + UNTIL_S)
         return replace(caller, scopes=scopes, until=min(ends)), account
@@ -236,6 +251,12 @@ class Callers:
         if grant is None:
             raise NotIdentifiedError(_OVER)
         return grant
+
+    def _note_use(self, grant: Grant, now: float) -> None:
+        """Not of each request: a token is verified anew once in USED_EVERY_S, and written down as seldom."""
+        is_due = not grant.is_used or now - grant.used_at >= USED_EVERY_S
+        if is_due and not grant.client_id and len(self._uses) < USES_NOTED_MAX:
+            self._uses[grant.grant_id] = now
 
     async def _standing(self, user: str, grant_id: str) -> tuple[Grant | None, Account]:
         """The grant, read after the Account that it will be remembered with: a withdrawal changes the one

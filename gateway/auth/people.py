@@ -5,17 +5,25 @@ and the time. Asked at every sign-in, and again whenever an Account or a policy 
 """
 
 from datetime import UTC, datetime
-from typing import Final
 
-from gateway.auth.admission import CLOSED, Admission, Admitted, House, Pending, Refused, admission
+from gateway.auth.admission import (
+    CLOSED,
+    FOR_EVER,
+    Admission,
+    Admitted,
+    House,
+    Judgement,
+    Pending,
+    Refused,
+    is_named_admin,
+    judged,
+)
 from gateway.auth.identity import Identity
 from gateway.routes.table import Table
 from state.kinds.access_policy import Role
 from state.kinds.account import Account, AccountSpec, Decision, account_name
 from state.kinds.app import app_of
 from state.kinds.resource import Metadata
-
-FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 class People:
@@ -28,10 +36,14 @@ class People:
 
     def admission(self, account: Account) -> Admission:
         """What holds for ``account`` at this moment."""
+        return self.judgement(account).admission
+
+    def judgement(self, account: Account) -> Judgement:
+        """The same, with the reason that an operator wants to know."""
         app = app_of(account.spec.user)
         if app:
-            return self._admission_of_apps(account, app)
-        return admission(account, self._table.policies, self._house, datetime.now(UTC))
+            return self._judgement_of_app(account, app)
+        return judged(account, self._table.policies, self._house, datetime.now(UTC))
 
     def admitted(self, user: str) -> Admitted | None:
         """The same by name; None for who may not come in, or never signed in."""
@@ -64,15 +76,30 @@ class People:
         """Whether they wait for an admin."""
         return isinstance(self.admission(account), Pending)
 
-    def _admission_of_apps(self, account: Account, name: str) -> Admission:
+    @property
+    def keeps_unmatched(self) -> bool:
+        """Whether anybody can be waiting for an admin at all."""
+        return self._house.keeps_unmatched
+
+    @property
+    def default_template(self) -> str:
+        """What somebody's container is made from where no rule says it."""
+        return self._house.default_template
+
+    def is_named_admin(self, account: Account) -> bool:
+        """Whether ADMIN_EMAILS names them: an admin by the word of whoever runs the gateway."""
+        return is_named_admin(account, self._house)
+
+    def _judgement_of_app(self, account: Account, name: str) -> Judgement:
         """An App's user who has an Account (the local developer): theirs is the App's template."""
         if account.spec.decision is Decision.BANNED:
-            return Refused(CLOSED)
+            return Judgement(Refused(CLOSED), "banned")
         if not self._has_local_sign_in:
-            return Refused("The developer of this machine signs in no longer: a provider does that now.")
+            why = "The developer of this machine signs in no longer: a provider does that now."
+            return Judgement(Refused(why), "a provider is configured")
         app = self._table.app(name)
         template = self._house.default_template if app is None else app.spec.template
-        return Admitted(template, Role.USER, FOR_EVER)
+        return Judgement(Admitted(template, Role.USER, FOR_EVER), f"a user of App {name}")
 
 
 def is_since(account: Account, since: float) -> bool:

@@ -2,7 +2,9 @@
 
 Decides names and attributes of cookies, how long a session lives, and what a form must carry. Two kinds of
 session never stand for each other: one at the gateway's origin, and one at a single Home's, which ends with
-the gateway session that opened it. Next: :mod:`gateway.auth.local` and :mod:`gateway.auth.home_entry`.
+the gateway session that opened it. A cookie carries a mark of ours: one that somebody made up costs no look
+into the store, and takes nobody's place among those that are known.
+Next: :mod:`gateway.auth.local` and :mod:`gateway.auth.home_entry`.
 """
 
 import asyncio
@@ -18,17 +20,20 @@ from enum import StrEnum
 from typing import Protocol
 
 from gateway.auth.people import is_since
+from gateway.auth.secret_key import MARK_CHARS, SecretKey
 from gateway.head import Head, cookies
 from state.kinds.account import Account
 from state.store.errors import Replaced, StoreError
 
 SECRET_BYTES = 32
-_SECRET = re.compile(r"[\w-]{43}", re.ASCII)  # as `mint_secret` makes them
+SECRET_CHARS = 43  # as `mint_secret` makes them
+_SECRET = re.compile(rf"[\w-]{{{SECRET_CHARS + MARK_CHARS}}}", re.ASCII)
 SESSION_S = 30 * 86400.0
 HOME_SESSION_S = 86400.0
 TRUSTED_S = 2.0  # how long a worker believes a session without asking again: the delay of another's sign-out
 SILENT_TRUSTED_S = 600.0  # and how long it goes on believing one while nobody can be asked
-CACHED_MAX = 4096
+KNOWN_MAX = 4096
+OVER_MAX = 1024  # sessions that are known to be over: the only cookies that come to nothing after a look
 COOKIES_TRIED_MAX = 32  # a sibling's page may set cookies of our name beside ours, and in front of it
 
 
@@ -76,24 +81,35 @@ class Visitor:
 
 
 class Sessions:
-    """One a worker. ``account``: a user's Account, as the table has it."""
+    """One a worker. ``account``: a user's Account, as the table has it. ``secret_key``: every worker's."""
 
-    def __init__(self, tickets: Tickets, account: Callable[[str], Account | None], *, is_https: bool) -> None:
+    def __init__(
+        self,
+        tickets: Tickets,
+        account: Callable[[str], Account | None],
+        secret_key: SecretKey,
+        *,
+        is_https: bool,
+    ) -> None:
         self._tickets = tickets
         self._account = account
+        self._secret_key = secret_key
         self._is_https = is_https
-        self._cached: dict[tuple[TicketKind, str], tuple[Visitor | None, float]] = {}
+        # Each with the time until which it is believed; the one that was asked for longest ago comes first.
+        self._known: dict[tuple[TicketKind, str], tuple[Visitor, float]] = {}
+        # Filled only by what has been on record: a session that is yet to be opened has a secret of its own.
+        self._over: dict[tuple[TicketKind, str], float] = {}
 
     async def open(self, user: str) -> str:
         """A new session at the gateway's origin; returns the Set-Cookie value."""
-        secret = mint_secret()
+        secret = self._mint(TicketKind.SESSION)
         record = {"user": user, "opened_at": repr(time.time())}
         await self._tickets.put(TicketKind.SESSION, key_of(secret), record, SESSION_S)
         return self._cookie(TicketKind.SESSION, secret, SESSION_S)
 
     async def open_home(self, user: str, home: str, opened_by: str, opened_at: float) -> str:
         """A new session at one Home's origin, by a gateway session of ``opened_at``; the Set-Cookie value."""
-        secret = mint_secret()
+        secret = self._mint(TicketKind.HOME_SESSION)
         record = {"user": user, "home": home, "opened_by": opened_by, "opened_at": repr(opened_at)}
         await self._tickets.put(TicketKind.HOME_SESSION, key_of(secret), record, HOME_SESSION_S)
         return self._cookie(TicketKind.HOME_SESSION, secret, HOME_SESSION_S)
@@ -101,7 +117,7 @@ class Sessions:
     async def close(self, visitor: Visitor) -> str:
         """End a gateway session, and with it the Home sessions it opened; returns the Set-Cookie value."""
         await self._tickets.revoke(TicketKind.SESSION, visitor.key)
-        self._cached.pop((TicketKind.SESSION, visitor.key), None)
+        self._known.pop((TicketKind.SESSION, visitor.key), None)
         return self._cookie(TicketKind.SESSION, "", 0)
 
     async def visitor(self, head: Head) -> Visitor | None:
@@ -125,37 +141,56 @@ class Sessions:
         account = self._account(visitor.user)
         return account is not None and is_since(account, visitor.opened_at)
 
+    def _mint(self, kind: TicketKind) -> str:
+        secret = mint_secret()
+        return secret + self._secret_key.mark(secret, kind)
+
+    def _is_marked(self, kind: TicketKind, secret: str) -> bool:
+        """Whether it was minted here, for this kind of session: it may be over, but was never made up."""
+        if _SECRET.fullmatch(secret) is None:
+            return False
+        mark = self._secret_key.mark(secret[:SECRET_CHARS], kind)
+        return hmac.compare_digest(mark, secret[SECRET_CHARS:])
+
     def _secrets(self, head: Head, kind: TicketKind) -> list[str]:
         if b"cookie" not in head.values:
             return []
         named = cookies(head, self._name(kind).encode())
-        candidates = [secret for secret in named if _SECRET.fullmatch(secret)]
+        candidates = [secret for secret in named if self._is_marked(kind, secret)]
         if len(candidates) > 1:  # who was in before comes first, so that planted ones cost nothing more
-            candidates.sort(key=lambda secret: not self._is_in(kind, secret))
+            candidates.sort(key=lambda secret: (kind, key_of(secret)) not in self._known)
         return candidates[:COOKIES_TRIED_MAX]
-
-    def _is_in(self, kind: TicketKind, secret: str) -> bool:
-        known = self._cached.get((kind, key_of(secret)))
-        return known is not None and known[0] is not None
 
     async def _find(self, kind: TicketKind, secret: str) -> Visitor | None:
         now = asyncio.get_running_loop().time()
-        key = key_of(secret)
-        known = self._cached.get((kind, key))
+        key = kind, key_of(secret)
+        known = self._known.get(key)
         if known is not None and known[1] > now:
             return known[0]
+        if self._over.get(key, now) > now:
+            return None
         try:
-            found = await self._read(kind, key, secret)
+            found = await self._read(*key, secret)
         except Replaced:  # whoever removed the sessions meant it
             raise
         except StoreError:
             if known is None or known[1] + SILENT_TRUSTED_S < now:
                 raise
             return known[0]  # who was in stays in while the store is silent: nobody can sign out either
-        if len(self._cached) >= CACHED_MAX:
-            self._cached.clear()
-        self._cached[kind, key] = (found, now + TRUSTED_S)
+        self._remember(key, found, now + TRUSTED_S)
         return found
+
+    def _remember(self, key: tuple[TicketKind, str], found: Visitor | None, until: float) -> None:
+        self._known.pop(key, None)
+        self._over.pop(key, None)
+        if found is not None:
+            self._known[key] = found, until
+            if len(self._known) > KNOWN_MAX:
+                del self._known[next(iter(self._known))]
+        else:
+            self._over[key] = until
+            if len(self._over) > OVER_MAX:
+                del self._over[next(iter(self._over))]
 
     async def _read(self, kind: TicketKind, key: str, secret: str) -> Visitor | None:
         record = await self._tickets.get(kind, key)

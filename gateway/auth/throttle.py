@@ -46,9 +46,12 @@ REGISTER, REGISTER_ALL = Pace(5.0, 200), Pace(50.0, 1000)
 AUTHORIZE, AUTHORIZE_ALL = Pace(20.0, 600), Pace(200.0, 4000)
 TOKEN, TOKEN_ALL = Pace(50.0, 1000), Pace(500.0, 5000)
 SIGN_IN, SIGN_IN_ALL = Pace(20.0, 600), Pace(200.0, 4000)
-LINK, LINK_ALL = Pace(10.0, 100), Pace(100.0, 1000)
+LINK, LINK_ALL = Pace(10.0, 100), Pace(300.0, 3000)
+LINK_HOME = Pace(30.0, 300)  # of all strangers at one Home: what one container is asked to bear
+ENTER = Pace(10.0, 100)  # into a Home, by code; no pace of all together, by which others keep its owner out
 CREDENTIALS, CREDENTIALS_ALL = Pace(20.0, 200), Pace(500.0, 5000)  # that were no good
 OPEN, OPEN_ALL = Pace(100.0, 1000), Pace(1000.0, 10_000)  # what pages are made of
+OPEN_HOME = Pace(300.0, 3000)
 
 
 class Throttle:

@@ -1,8 +1,10 @@
 """The authorization endpoint: what a client asks a person for, and how it is told what they said.
 
 Decides which requests may be put before a person, which are refused to the client (at its own address, with
-``iss``) and which only to the person, because nobody knows whose address that is. Refuses to know who the
-person is and what the page looks like. Source: RFC 6749 section 4.1, RFC 9207, RFC 8707 section 2.
+``iss``) and which only to the person, because nobody knows whose address that is. Nobody leaves this computer
+for an address that anybody may have registered before they have seen which one it is. Refuses to know who the
+person is and what the page looks like.
+Source: RFC 6749 section 4.1, RFC 9207, RFC 8707 section 2, RFC 9700 section 4.11.2.
 Next: :mod:`gateway.auth.oauth.exchange`.
 """
 
@@ -84,7 +86,19 @@ class Refusal:
     status: int = 400
 
 
-Checked: TypeAlias = AuthorizationRequest | Refusal | Answer
+@dataclass(frozen=True, slots=True)
+class Detour:
+    """For the client, by way of the person: anybody may register an address, and ask amiss to have people
+    sent there by us. ``answer`` goes on once they have chosen so.
+    Source: RFC 9700 section 4.11.2.
+    """
+
+    answer: Answer
+    redirect_host: str
+    why: str  # as the client is told it
+
+
+Checked: TypeAlias = AuthorizationRequest | Refusal | Detour | Answer
 
 
 class InvalidTargetError(OAuth2Error):  # type: ignore[misc]
@@ -110,7 +124,7 @@ class Authorizations:
         self._documents = documents
 
     async def check(self, pairs: Pairs) -> Checked:
-        """What is asked; or why not, for the person (Refusal) or for the client (Answer)."""
+        """What is asked; or why not, for the person (Refusal), the client (Answer) or both (Detour)."""
         asked = Parameters(pairs)
         if asked.are_too_many or asked.doubled() in _WHO:
             return Refusal("The program's request is malformed. Start again from the program.")
@@ -137,7 +151,11 @@ class Authorizations:
         try:
             return self._request(asked, client, redirect_uri)
         except OAuth2Error as error:
-            return self._refused(error, redirect_uri, asked.state or "")
+            refused = self._refused(error, redirect_uri, asked.state or "")
+            target = _registered(redirect_uri)
+            if target.is_loopback:  # no site of anybody's
+                return refused
+            return Detour(refused, target.shown, error.get_error_description())
 
     async def grant(self, request: AuthorizationRequest, user: str, name: str = "") -> Answer | Refusal:
         """``user`` allowed it: the client is sent a code. ``name``: what the grant is called from now on."""
@@ -163,8 +181,7 @@ class Authorizations:
         request = FormRequest(asked)
         _Consent(client, None, self._terms).get_consent_grant(request)
         resource = self._resource(asked)
-        target = read_redirect(redirect_uri)
-        assert isinstance(target, Redirect), "it matched a registered one"
+        target = _registered(redirect_uri)
         return AuthorizationRequest(
             client_id=client.client_id,
             client_name=client.name or target.shown,
@@ -198,6 +215,13 @@ class Authorizations:
     def _refused(self, error: OAuth2Error, redirect_uri: str, state: str) -> Answer:
         described = [("error", error.error), ("error_description", error.get_error_description())]
         return redirect(redirect_uri, [*described, *_state_and_issuer(state, self._terms.issuer)])
+
+
+def _registered(redirect_uri: str) -> Redirect:
+    """The address, which matched one of the client's."""
+    target = read_redirect(redirect_uri)
+    assert isinstance(target, Redirect), "it matched a registered one"
+    return target
 
 
 def _is_state(state: str) -> bool:

@@ -30,11 +30,16 @@ _FORBIDDEN = frozenset(
         *("mailto", "tel", "sms", "facetime", "itms", "itms-apps", "itms-services", "macappstore"),
         *("appinstaller", "hcp", "help", "x-help-script", "applescript", "jnlp", "jnlps", "rdp", "vnc"),
         *("afp", "nfs", "git", "svn", "magnet"),
+        # What opens any address in a browser: the code would go to a site that the person was never shown.
+        *("microsoft-edge", "microsoft-edge-holographic", "googlechrome", "googlechromes", "firefox"),
+        *("firefox-focus", "x-safari-http", "x-safari-https", "safari-http", "safari-https"),
+        *("opera-http", "opera-https", "touch-http", "touch-https"),
     }
 )
 # Windows' and Office's own (ms-appinstaller, ms-msdt, ms-officecmd, ms-word and so on): they open installers
-# and documents with what stands behind. Programs of others do not have them.
-_WINDOWS = "ms-"
+# and documents with what stands behind. Programs of others do not have them. And those for which a site or an
+# extension may have itself called. Source: HTML, section 8.3.1.1 (custom scheme handlers).
+_FORBIDDEN_BEGINNINGS = ("ms-", "web+", "ext+")
 
 
 class Redirect(NamedTuple):
@@ -71,7 +76,7 @@ def read_redirect(uri: object) -> Redirect | str:
     scheme = match[1].lower()
     if scheme in ("http", "https"):
         return _web(uri, scheme, match[2])
-    if scheme in _FORBIDDEN or scheme.startswith(_WINDOWS):
+    if scheme in _FORBIDDEN or scheme.startswith(_FORBIDDEN_BEGINNINGS):
         return f"the scheme {scheme} must not be redirected to"
     return _own(uri, scheme, match[2])
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.auth.oauth.answers import Answer
-from gateway.auth.oauth.authorize import AuthorizationRequest, Refusal
+from gateway.auth.oauth.authorize import AuthorizationRequest, Detour, Refusal
 from tests.gateway.oauth.rig import (
     ALICE,
     CALLBACK,
@@ -161,6 +161,26 @@ async def test_a_challenge_without_its_method_is_refused(rig: Rig) -> None:
 async def test_what_is_no_challenge_is_refused(rig: Rig, challenge: str) -> None:
     query = await told_client(rig, await rig.client(), code_challenge=challenge)
     assert query["error"] == "invalid_request"
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("https://client.example/cb?a=b", "client.example"),
+        ("cursor://anysphere.cursor-mcp/oauth/callback", "cursor://anysphere.cursor-mcp"),
+        ("https://localhost/callback", "localhost"),
+    ],
+)
+async def test_what_anybody_may_have_registered_is_gone_to_by_way_of_the_person(
+    rig: Rig, uri: str, shown: str
+) -> None:
+    client_id = await rig.client(redirect_uris=[uri])
+    found = await rig.server.check(asking(client_id, redirect_uri=uri, response_type="token"))
+    assert isinstance(found, Detour)
+    assert (found.redirect_host, found.why) == (shown, "response_type has to be code")
+    query = query_of(found.answer)
+    assert found.answer.location.startswith(uri)
+    assert (query["error"], query["iss"]) == ("unsupported_response_type", ISSUER)
 
 
 async def test_a_client_with_a_secret_needs_pkce_too(rig: Rig) -> None:

@@ -30,6 +30,21 @@ async def test_a_redirect_that_a_browser_would_run_is_refused(rig: Rig, uri: str
     assert await refused(rig, redirect_uris=[CALLBACK, uri]) == "invalid_redirect_uri"
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "microsoft-edge:https://evil.example/cb",
+        "googlechrome://evil.example/cb",
+        "X-Safari-https://evil.example/cb",
+        "firefox://open-url?url=https://evil.example/cb",
+        "web+cursor://cb",
+        "ext+cursor:cb",
+    ],
+)
+async def test_a_redirect_to_a_site_by_way_of_a_browsers_own_scheme_is_refused(rig: Rig, uri: str) -> None:
+    assert await refused(rig, redirect_uris=[uri]) == "invalid_redirect_uri"
+
+
 @pytest.mark.negative(2)
 @pytest.mark.parametrize(
     "uri", ["http://evil.example/cb", "http://127.0.0.1.evil.example/", "http://localhost.evil.example/"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.auth.secret_key import SecretKey, load_secret_key
+from gateway.auth.secret_key import MARK_CHARS, SecretKey, load_secret_key
 from state.settings import SettingsError
 
 MAKE_ONE = """
@@ -44,6 +44,19 @@ def test_a_value_opens_with_the_key_that_sealed_it_under_its_name_alone() -> Non
     assert key.unseal(sealed[:-1] + b"x", "name") is None
     assert key.unseal(b"", "name") is None and key.unseal(b"\x01x", "name") is None
     assert sealed != key.seal(b"value", "name") and b"value" not in sealed
+
+
+def test_a_mark_is_one_keys_on_one_value_under_one_name() -> None:
+    key = SecretKey(b"k" * 32)
+    mark = key.mark("value", "name")
+    assert (len(mark), mark) == (MARK_CHARS, SecretKey(b"k" * 32).mark("value", "name"))
+    others = (
+        key.mark("valuf", "name"),
+        key.mark("value", "names"),
+        SecretKey(b"o" * 32).mark("value", "name"),
+    )
+    assert mark not in others
+    assert key.mark("b", "a") != key.mark("", "a\nb")
 
 
 def test_a_key_is_made_at_the_first_start_and_kept(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.auth.oauth.keys import TOKEN_S
+from gateway.auth.oauth.tokens import InvalidToken
 from tests.gateway.oauth.rig import ALICE, Clock, House, Rig, error_of, members, serving
 
 DAY_S = 86400.0
@@ -53,6 +55,21 @@ async def test_reuse_at_another_worker_ends_the_family(rig: Rig) -> None:
         assert (await rig.refresh(client_id, second["refresh_token"])).status == 200
         assert error_of(await other.refresh(client_id, first["refresh_token"])) == "invalid_grant"
         assert not await rig.lives(second["access_token"])
+
+
+@pytest.mark.parametrize("ahead_s", [-120.0, 120.0], ids=["behind", "ahead"])
+async def test_a_worker_whose_clock_differs_believes_a_token_until_its_own_clock_says_that_it_is_over(
+    rig: Rig, ahead_s: float
+) -> None:
+    other_clock = Clock(rig.clock.now + ahead_s)
+    async with serving(rig.path, other_clock, rig.house) as other:
+        token = (await rig.tokens(await rig.client()))["access_token"]
+        assert (await other.server.verified(token)).user == ALICE
+        other_clock.now = rig.clock.now + TOKEN_S - 1
+        assert (await other.server.verified(token)).user == ALICE
+        other_clock.now += 1
+        with pytest.raises(InvalidToken):
+            await other.server.verified(token)
 
 
 async def test_a_restart_loses_nothing(tmp_path: Path) -> None:

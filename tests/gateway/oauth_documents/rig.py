@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from gateway.auth.oauth.documents import Address, FetchedDocuments
+from gateway.auth.oauth.documents import FetchedDocuments
+from gateway.auth.oauth.fetch import Address
 
 HOST = "client.example"
 PATH = "/mcp/client.json"

@@ -9,13 +9,11 @@ import uvloop
 
 from gateway.auth.oauth import documents as module
 from gateway.auth.oauth.documents import (
-    FETCHES_AT_ONCE_MAX,
     FRESH_S_DEFAULT,
     FRESH_S_MAX,
     FRESH_S_MIN,
     PAUSE_S,
     STALE_S_MAX,
-    Address,
 )
 from gateway.auth.oauth.port import ClientDocuments, DocumentError
 from tests.gateway.oauth_documents.rig import (
@@ -253,31 +251,6 @@ async def test_a_failure_is_told_to_all_who_asked_at_once() -> None:
         found = await asyncio.gather(*(documents.fetch(one.url()) for _ in range(5)), return_exceptions=True)
         assert [type(error) for error in found] == [DocumentError] * 5
         assert len(one.heads) == 1
-
-
-async def test_fetches_at_once_are_bounded_and_what_is_known_is_still_given() -> None:
-    async with site() as one:
-
-        async def never(host: str, port: int) -> Sequence[Address]:
-            if len(one.resolved) > 0:
-                await asyncio.sleep(60)
-            return await one.resolve(host, port)
-
-        clock = Clock()
-        documents = one.documents(resolve=never, clock_s=clock)
-        known = one.publish()
-        await documents.fetch(known)
-        stuck = [
-            asyncio.create_task(documents.fetch(one.url(f"/{n}.json"))) for n in range(FETCHES_AT_ONCE_MAX)
-        ]
-        await asyncio.sleep(0)
-        with pytest.raises(DocumentError, match="Try again in a few seconds"):
-            await documents.fetch(one.url("/one-more.json"))
-        clock.now_s += FRESH_S_DEFAULT
-        assert await documents.fetch(known)
-        await documents.close()
-        ended = await asyncio.gather(*stuck, return_exceptions=True)
-        assert all(isinstance(error, asyncio.CancelledError) for error in ended)
 
 
 async def test_what_is_kept_is_bounded_and_the_least_used_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from gateway.auth.oauth.documents import BODY_BYTES_MAX, Address, FetchedDocuments
+from gateway.auth.oauth.documents import FetchedDocuments
+from gateway.auth.oauth.fetch import BODY_BYTES_MAX, Address
 from gateway.auth.oauth.port import DocumentError
 from tests.gateway.oauth_documents.rig import (
     HOST,

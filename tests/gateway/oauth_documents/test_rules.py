@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.auth.oauth.documents import FetchedDocuments, _checked_document, _target, is_public
+from gateway.auth.oauth.documents import FetchedDocuments, _checked_document
+from gateway.auth.oauth.fetch import is_public, site_of, target
 from gateway.auth.oauth.port import DocumentError
 from tests.gateway.oauth_documents.rig import document
 
@@ -52,6 +53,23 @@ def test_an_address_that_is_not_public_is_refused(address: str, kind: str) -> No
     assert not is_public(ip_address(address)), kind
 
 
+@pytest.mark.parametrize(
+    ("host", "site"),
+    [
+        ("client.example", "client.example"),
+        ("a.b.Client.Example", "client.example"),
+        ("localhost", "localhost"),
+        ("a.example.co.uk", "example.co.uk"),
+        ("example.co.uk", "example.co.uk"),
+        ("x.com", "x.com"),
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+    ],
+)
+def test_a_host_counts_for_its_site(host: str, site: str) -> None:
+    assert site_of(host) == site
+
+
 @pytest.mark.parametrize("address", PUBLIC.split())
 def test_a_public_address_is_allowed(address: str) -> None:
     assert is_public(ip_address(address))
@@ -81,7 +99,7 @@ def test_no_form_of_ipv6_that_embeds_ipv4_gets_through(inner: IPv4Address, rest:
 
 
 @pytest.mark.parametrize(
-    ("url", "target"),
+    ("url", "found"),
     [
         (URL, ("client.example", 443)),
         ("https://client.example:443/x", ("client.example", 443)),
@@ -95,12 +113,12 @@ def test_no_form_of_ipv6_that_embeds_ipv4_gets_through(inner: IPv4Address, rest:
         ("https://client.example/" + "x" * (2048 - 23), ("client.example", 443)),
     ],
 )
-def test_a_client_id_names_host_and_port(url: str, target: tuple[str, int] | None) -> None:
-    if target is None:
+def test_a_client_id_names_host_and_port(url: str, found: tuple[str, int] | None) -> None:
+    if found is None:
         with pytest.raises(DocumentError, match="no path"):
-            _target(url)
+            target(url)
     else:
-        assert _target(url) == target
+        assert target(url) == found
 
 
 @pytest.mark.parametrize(
@@ -168,7 +186,7 @@ async def test_a_client_id_that_may_not_be_fetched_is_refused_unasked(url: str, 
 )
 def test_no_text_is_too_odd_to_be_judged(url: str) -> None:
     try:
-        host, port = _target(url)
+        host, port = target(url)
     except DocumentError as error:
         assert error.reason.endswith(".")
     else:
