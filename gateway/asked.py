@@ -18,6 +18,7 @@ class Asked:
         "head",
         "held_s",
         "is_owners",
+        "may_wake",
         "outcome",
         "own_status",
         "path",
@@ -42,6 +43,7 @@ class Asked:
         self.route: Route | None = None
         self.outcome: Outcome | None = None
         self.is_owners = False  # whether a session of the container's owner let a page request in
+        self.may_wake = False  # whether what let it in also wakes a container that sleeps
         self.own_status = 0  # what the gateway itself answered
         self.reason = ""
         self.held_s = 0.0

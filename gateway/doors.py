@@ -33,6 +33,7 @@ from gateway.problems import (
     unavailable,
 )
 from gateway.proxy import Outcome
+from gateway.proxy.client import Message, Send
 from gateway.proxy.direct import Exchange
 from gateway.routes.match import names_hostname
 from gateway.routes.seat import Seat
@@ -41,11 +42,12 @@ from gateway.routes.user_path import USER_PREFIX, split_user_path
 from gateway.seats import Seats
 from gateway.sites import Sites
 from gateway.streams import OUTLIVES_S, Holder, Pass, of_app
-from gateway.throttles import Throttles, identified, refuse_hasty
+from gateway.throttles import Throttles, identified, refuse_hasty_strangers
 from state.kinds.app import APP_PROVIDER, app_user
 from state.kinds.template import Access, Route
 
 TABLE_WAIT_S = 5.0
+_REFERRER_KEPT: Final = (b"referrer-policy", b"same-origin")
 _COUNTED: Final = "mcpgw.counted"  # in the scope of what an App's limit counted before it came again
 
 
@@ -111,7 +113,7 @@ class GatewayDoor:
         given = self._pass(asked, caller, resource, passage)
         async with self._doorway.standing(asked, _holder_of(caller), given):
             seat = passage.seat or await self._seats.ensure(passage.user, passage.template)
-            asked.site = self._sites.public(asked.site)
+            asked.site, asked.may_wake = self._sites.public(asked.site), True
             await self._doorway.deliver(asked, seat, passage.path, manner_of_call(asked))
 
     def clear(self, asked: Asked) -> Clearance | None:
@@ -305,6 +307,7 @@ class HomeDoor:
         changes = asked.is_websocket or asked.scope["method"] not in SAFE_METHODS
         refuse_foreign_origin(asked.head, asked.site, guarded=changes)
         await self._admit(asked, seat, route)
+        asked.send = _reticent(asked.send)
         manner = manner_of_page(asked, is_anyones=route.access is Access.ANY)
         try:
             if asked.is_owners:
@@ -317,6 +320,7 @@ class HomeDoor:
     async def _deliver_to_owner(self, asked: Asked, seat: Seat, manner: Manner) -> None:
         given = Pass(partial(self._is_in, asked.head, asked.site.home, seat.user), due_at=0.0)
         async with self._doorway.standing(asked, seat.user, given):
+            asked.may_wake = True
             await self._doorway.deliver(asked, seat, asked.path, manner)
 
     def _route(self, seat: Seat, path: str) -> Route:
@@ -332,7 +336,9 @@ class HomeDoor:
         """Raises Problem (403, 401, 404, 429) unless the route's access rule lets this request in."""
         is_named = route.access is Access.LINK and names_hostname(route, asked.path, asked.site.home)
         if route.access is Access.ANY or is_named:
-            refuse_hasty(self._throttles.link if is_named else self._throttles.open, asked)
+            strangers = self._throttles.link if is_named else self._throttles.open
+            is_owner = partial(self._is_in, asked.head, asked.site.home, seat.user)
+            await refuse_hasty_strangers(strangers, asked, asked.site.home, is_owner)
             if self._doorway.is_shut_out(seat.user):
                 raise _no_such_page()
             return
@@ -344,6 +350,23 @@ class HomeDoor:
     async def _is_in(self, head: Head, home: str, user: str) -> bool:
         visitor = await self._sessions.home_visitor(head, home)
         return visitor is not None and visitor.user == user and self._people.admitted(user) is not None
+
+
+def _reticent(send: Send) -> Send:
+    """``send`` for a Home's pages: no other site that they name learns the Home's own name from the browser.
+
+    It opens the Home's hosted links. A container that says how much it tells is passed on as it is.
+    Source: Referrer Policy section 3.2 (same-origin).
+    """
+
+    async def reticent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = message["headers"]
+            if not any(name.lower() == _REFERRER_KEPT[0] for name, _ in headers):
+                message = {**message, "headers": [*headers, _REFERRER_KEPT]}
+        await send(message)
+
+    return reticent
 
 
 def _no_such_page() -> Problem:

@@ -36,8 +36,10 @@ from gateway.follow import Follower
 from gateway.front import Front
 from gateway.hold.delivery import Delivery
 from gateway.hold.limits import HoldLimits
+from gateway.hold.waking import Wakes
 from gateway.lease import LeaseKeeper
 from gateway.links import LinkDoor
+from gateway.log_views import LogViews
 from gateway.metrics import Metrics
 from gateway.pages.desk import Desk
 from gateway.pages.serve import Pages
@@ -83,7 +85,7 @@ class Worker:
         self.metrics = Metrics()
         self.log = AccessLog(self.name)
         limits = hold_limits or HoldLimits(timeout_s=settings.hold_timeout_s)
-        self._delivery = Delivery(self.proxy, self.table, limits)
+        self._delivery = Delivery(self.proxy, self.table, limits, Wakes(store, worker=self.name))
         self._documents = FetchedDocuments()
         self._providers = build_providers(settings)
         self._desk = self._set_up_desk(settings, store, auth, is_local=is_bound_to_loopback(listener))
@@ -126,7 +128,7 @@ class Worker:
             store=store,
             seats=Seats(table, store, worker=self.name),
             sites=sites,
-            sessions=Sessions(auth.tickets, table.account, is_https=is_https),
+            sessions=Sessions(auth.tickets, table.account, secret_key, is_https=is_https),
             auth=auth,
             people=people,
             accounts=Accounts(store, worker=self.name),
@@ -136,6 +138,7 @@ class Worker:
             resources=resources,
             announcer=announcer,
             throttles=Throttles(),
+            logs=LogViews(store, worker=self.name),
             local_sign_in=has_local_sign_in,
         )
 
@@ -148,7 +151,7 @@ class Worker:
             sites=desk.sites,
             gateway=door,
             home=HomeDoor(doorway, desk.sessions, desk.people, desk.sites, desk.throttles),
-            links=LinkDoor(doorway, desk.sites, desk.throttles.link),
+            links=LinkDoor(doorway, desk.sessions, people, desk.sites, throttles.link),
             cors=cors,
             peers=Peers(settings.trusted_proxies),
             pages=Pages(desk),
@@ -204,6 +207,9 @@ class Worker:
             async with asyncio.timeout(LEAVE_S):
                 await self._demand.flush()
                 await self.lease.leave()  # after its keeper: a renewal would take it again
+        with suppress(TimeoutError, StoreError):
+            async with asyncio.timeout(LEAVE_S):
+                await self._desk.callers.write_uses()
         await self.proxy.close()
         await self._documents.close()
         await close_providers(self._providers)
@@ -215,6 +221,7 @@ class Worker:
             self._follower.run(),
             self.table.streams.run(),
             self._demand.run(),
+            self._desk.logs.run(),
             self.log.run(),
             self._sweep(),
             self._private.serve([self._private_listener]),
@@ -228,6 +235,7 @@ class Worker:
                 await desk.oauth.sweep()
                 await desk.tickets.sweep()
                 await desk.announcer.announce()
+                await desk.callers.write_uses()
             except Replaced:
                 raise
             except (StoreError, Problem) as error:  # which the next round mends
@@ -239,6 +247,7 @@ class Worker:
         gauge("mcpgw_seats", "UserContainers in the table.", lambda: len(self.table))
         gauge("mcpgw_seats_routed", "UserContainers with an endpoint.", self._routed_count)
         gauge("mcpgw_held_requests", "Requests waiting for a container.", lambda: self._delivery.held_count)
+        gauge("mcpgw_listeners", "Clients that listen to a sleeper.", lambda: self._delivery.listening_count)
         gauge("mcpgw_followers", "Pages that follow a container.", lambda: self._desk.followers_count)
         gauge("mcpgw_revision", "The store's revision that is applied.", lambda: self.table.revision)
         gauge("mcpgw_log_lines_dropped", "Access log lines lost.", lambda: self.log.dropped_count)

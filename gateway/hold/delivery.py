@@ -9,8 +9,11 @@ from gateway.asked import Asked
 from gateway.hold.client import EarlySocket, watched_client
 from gateway.hold.held import Held, again
 from gateway.hold.limits import HoldLimits
-from gateway.hold.manner import Manner
+from gateway.hold.listening import Listening
+from gateway.hold.manner import Manner, ends_session, listens
+from gateway.hold.reasons import session_over
 from gateway.hold.waiting import Waits
+from gateway.hold.waking import Wakes
 from gateway.proxy import NO_ACTIVITY, Activity, DialError, Endpoint, Outcome, Proxy, UpstreamHead
 from gateway.proxy.direct import Exchange
 from gateway.routes.seat import Seat
@@ -22,15 +25,20 @@ OnEnd = Callable[[Outcome | None], None]
 class Delivery:
     """One a worker."""
 
-    def __init__(self, proxy: Proxy, table: Table, limits: HoldLimits) -> None:
+    def __init__(self, proxy: Proxy, table: Table, limits: HoldLimits, wakes: Wakes) -> None:
         self._proxy = proxy
         self._table = table
         self._limits = limits
-        self._waits = Waits(table, limits)
+        self._waits = Waits(table, limits, wakes)
+        self._listening = Listening(self._waits, limits)
 
     @property
     def held_count(self) -> int:
         return self._waits.held_count
+
+    @property
+    def listening_count(self) -> int:
+        return self._listening.count
 
     def close(self) -> None:
         """Hold nobody any longer."""
@@ -41,6 +49,12 @@ class Delivery:
         activity = _activity(asked, seat, manner)
         refused: Endpoint | None = None
         endpoint = seat.endpoint
+        if seat.is_asleep and self._table.is_believed and self._waits.is_worth_it(seat):
+            if listens(asked):
+                await self._listening.keep(asked, seat)
+                return
+            if ends_session(asked):
+                raise session_over()
         if endpoint is not None and self._table.is_believed:
             try:
                 asked.outcome = await self._proxy.http(
@@ -93,6 +107,5 @@ class Delivery:
 
 
 def _activity(asked: Asked, seat: Seat, manner: Manner) -> Activity:
-    """Listening is not activity: an MCP GET stream is open for as long as a client is there at all."""
-    listens = asked.route is not None and asked.route.protocol == "mcp" and asked.scope.get("method") == "GET"
-    return NO_ACTIVITY if listens or manner is Manner.NOT else seat.use
+    """Listening is not activity: it goes on for as long as a client is there at all."""
+    return NO_ACTIVITY if manner is Manner.NOT or listens(asked) else seat.use

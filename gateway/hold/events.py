@@ -17,7 +17,7 @@ from gateway.proxy.client import ClientConnection, Message, Send
 _COMMENT = b": waiting for the container\n\n"
 # Source: JSON-RPC 2.0 section 5.1: -32000 to -32099 are the server's own.
 _SERVER_ERROR = -32000
-_HEADERS: list[Header] = [
+EVENT_HEADERS: list[Header] = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
@@ -77,7 +77,7 @@ class EventAnswer:
             await self.fail(_unreadable("it broke off"))
 
     async def begin(self) -> None:
-        await self._send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+        await self._send({"type": "http.response.start", "status": 200, "headers": list(EVENT_HEADERS)})
         await self.comment()
 
     async def comment(self) -> None:

@@ -13,7 +13,7 @@ from gateway.asked import Asked
 from gateway.hold.client import ReadAhead
 from gateway.hold.events import EventAnswer, call_id, uncoded
 from gateway.hold.limits import HoldLimits
-from gateway.hold.manner import Manner
+from gateway.hold.manner import Manner, listens
 from gateway.hold.reasons import in_vain
 from gateway.hold.waiting import Waits
 from gateway.problems import Problem, unavailable
@@ -90,7 +90,11 @@ class Held:
         )
         while True:
             endpoint = await self._waits.endpoint(
-                self._seat, self._gone, until=until, deadline=self._deadline
+                self._seat,
+                self._gone,
+                until=until,
+                deadline=self._deadline,
+                may_wake=self._asked.may_wake and not listens(self._asked),
             )
             if endpoint is not None:
                 return endpoint

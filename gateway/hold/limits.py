@@ -21,6 +21,12 @@ class HoldLimits:
     """A held JSON-RPC call whose body is read ahead, to know its id; larger ones wait without comments."""
     answer_kept_bytes_max: int = 4 * 1024 * 1024
     """A JSON answer that becomes one event, because the stream had begun."""
+    listening_s: float = 3600.0
+    """How long an MCP client hears comments of ours while its container sleeps; then it connects again."""
+    listening_max: int = 5000
+    """Clients of one worker that listen so; the next one gets 503."""
+    listening_per_seat_max: int = 64
+    """Clients that listen so to one user's container; the next one gets 429."""
     dials_max: int = 16
     """Dials of one request that may fail before it gets 503."""
     redial_s_min: float = 0.05

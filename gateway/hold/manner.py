@@ -29,6 +29,22 @@ def manner_of_call(asked: Asked) -> Manner:
     return Manner.EVENTS if is_call else Manner.PLAIN
 
 
+def listens(asked: Asked) -> bool:
+    """Whether an MCP client asks to hear what comes, and for nothing else: no use, and no reason to wake.
+
+    Source: MCP Streamable HTTP (a GET) and MCP 2026-07-28 (the call subscriptions/listen).
+    """
+    if asked.route is None or asked.route.protocol != "mcp":
+        return False
+    return asked.scope.get("method") == "GET" or asked.head.get(b"mcp-method") == b"subscriptions/listen"
+
+
+def ends_session(asked: Asked) -> bool:
+    """Whether an MCP client takes leave. Source: MCP Streamable HTTP (a DELETE)."""
+    is_mcp = asked.route is not None and asked.route.protocol == "mcp"
+    return is_mcp and asked.scope.get("method") == "DELETE"
+
+
 def manner_of_page(asked: Asked, *, is_anyones: bool) -> Manner:
     """How a request to a page route is held."""
     if is_anyones:

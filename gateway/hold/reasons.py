@@ -5,6 +5,7 @@ Decides whether waiting is in vain, and what a request that waited in vain is to
 
 from collections.abc import Iterator
 from datetime import datetime
+from http import HTTPStatus
 
 from gateway.problems import Problem, unavailable
 from gateway.routes.seat import Seat
@@ -23,7 +24,8 @@ def refusal(seat: Seat, now: datetime, remaining_s: float) -> Problem | None:
     if seat.is_stopped:
         detail = f"Its owner or operator stopped it (power: Stopped of UserContainer {seat.name})."
         return unavailable("The container is stopped", detail, "Stopped", RETRY_AFTER_S_MAX)
-    if pause_s(seat, now) > remaining_s:
+    is_for_its_user = seat.endpoint is None and seat.wanting is not None
+    if is_for_its_user or pause_s(seat, now) > remaining_s:
         return in_vain(seat, now)
     return None
 
@@ -37,6 +39,18 @@ def in_vain(seat: Seat, now: datetime) -> Problem:
         return unavailable(_TITLE, detail, "NotReady", retry_s)
     said = condition.message or f"{condition.type} is {condition.status}."
     return unavailable(_TITLE, f"{condition.reason}: {said}", condition.reason, retry_s)
+
+
+def asleep() -> Problem:
+    """503 for what wakes nobody."""
+    detail = "It was put to sleep. Its owner's next call wakes it, and so does opening one of its pages."
+    return unavailable("The container sleeps", detail, "Asleep", RETRY_AFTER_S_MAX)
+
+
+def session_over() -> Problem:
+    """404 for the end of a session with a container that sleeps: the session went before."""
+    detail = "Its container was put to sleep, and the session ended with it. The next call begins another."
+    return Problem(HTTPStatus.NOT_FOUND, "The session is over", detail, reason="SessionOver")
 
 
 def pause_s(seat: Seat, now: datetime) -> float:

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from gateway.hold.limits import HoldLimits
-from gateway.hold.reasons import RETRY_AFTER_S, in_vain, refusal
+from gateway.hold.reasons import RETRY_AFTER_S, asleep, in_vain, refusal
+from gateway.hold.waking import WAKE_AGAIN_S, Wakes
 from gateway.problems import Problem, unavailable
 from gateway.proxy import Endpoint
 from gateway.routes.seat import Seat
@@ -27,9 +28,10 @@ class ClientGoneError(Exception):
 class Waits:
     """Everybody whom this worker holds."""
 
-    def __init__(self, table: Table, limits: HoldLimits) -> None:
+    def __init__(self, table: Table, limits: HoldLimits, wakes: Wakes) -> None:
         self._table = table
         self._limits = limits
+        self._wakes = wakes
         self.held_count = 0
         self._is_closing = False
 
@@ -67,12 +69,18 @@ class Waits:
         """Where its requests may go right now."""
         return seat.endpoint if self._table.is_believed else None
 
+    def is_worth_it(self, seat: Seat) -> bool:
+        """Whether its requests may go nowhere yet, and somebody who has time may wait for that."""
+        is_over = self._is_closing or seat.is_deleted or seat.is_stopped
+        return not is_over and self.ready(seat) is None
+
     async def endpoint(
-        self, seat: Seat, gone: asyncio.Future[None], *, until: float, deadline: float
+        self, seat: Seat, gone: asyncio.Future[None], *, until: float, deadline: float, may_wake: bool
     ) -> Endpoint | None:
         """The seat's endpoint as soon as it has one; None at ``until`` (both on the loop's clock).
 
-        Raises Problem at ``deadline`` or once waiting for it is in vain, ClientGoneError.
+        ``may_wake``: whether a container that sleeps is woken for this; else waiting for it is in vain.
+        Raises Problem at ``deadline`` or once waiting is in vain, ClientGoneError.
         """
         loop = asyncio.get_running_loop()
         while True:
@@ -91,10 +99,29 @@ class Waits:
                 raise in_vain(seat, datetime.now(UTC))
             if now >= until:
                 return None
+            left_s = min(until, deadline) - now
             if seat.endpoint is not None:
-                await self._table.wait_believed(min(BELIEF_WAIT_S, min(until, deadline) - now))
+                await self._table.wait_believed(min(BELIEF_WAIT_S, left_s))
+            elif not seat.is_asleep:
+                await self.change(seat, gone, left_s)
+            elif may_wake:
+                await self._have_woken(seat, gone, left_s)
             else:
-                await self.change(seat, gone, min(until, deadline) - now)
+                raise asleep()
+
+    async def _have_woken(self, seat: Seat, gone: asyncio.Future[None], timeout_s: float) -> None:
+        """Return when it is on record that the seat is to be woken, or when that brought something about.
+
+        Raises Problem (503), ClientGoneError.
+        """
+        asking = self._wakes.ask(seat)
+        if asking.done():
+            asking.result()
+            await self.change(seat, gone, min(WAKE_AGAIN_S, timeout_s))
+            return
+        await asyncio.wait({asking, gone}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if asking.done():
+            asking.result()
 
     async def change(self, seat: Seat, gone: asyncio.Future[None], timeout_s: float) -> None:
         """Return when anything about the seat changed, or after ``timeout_s``. Raises ClientGoneError."""

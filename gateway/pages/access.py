@@ -14,6 +14,7 @@ from uuid import uuid4
 from fastapi import Request
 from fastapi.responses import Response
 
+from gateway.auth.admission import FOR_EVER
 from gateway.auth.callers import PERSONAL_PREFIX
 from gateway.auth.resources import API_PATH
 from gateway.auth.sessions import Visitor, mint_secret
@@ -49,7 +50,34 @@ class GrantView:
     since: datetime
     used: datetime
     ends: datetime
+    is_used: bool
     is_personal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reverification:
+    """How often the person has to sign in again for what they gave away to go on working."""
+
+    every: str  # in words
+    by: datetime  # the next time
+
+
+def reverification(desk: Desk, user: str) -> Reverification | None:
+    """As the policy that lets them in has it; None where none does, or they need not."""
+    account, admitted = desk.table.account(user), desk.people.admitted(user)
+    if account is None or admitted is None or admitted.until == FOR_EVER:
+        return None
+    span = admitted.until - account.spec.claims_at
+    return Reverification(span_words(span.total_seconds()), admitted.until)
+
+
+def span_words(span_s: float) -> str:
+    """A span of time for people, in the largest unit that it is a whole number of."""
+    for unit, unit_s in (("day", DAY_S), ("hour", 3600.0), ("minute", 60.0)):
+        count = round(span_s / unit_s)
+        if count and abs(span_s - count * unit_s) < 1:
+            return unit if count == 1 else f"{count} {unit}s"
+    return f"{span_s:g} seconds"
 
 
 async def grant_views(desk: Desk, user: str) -> list[GrantView]:
@@ -87,7 +115,11 @@ class AccessPages:
             ) from None
         await self._desk.refuse_withdrawn(visitor.user, visitor.opened_at)
         who = name_of(self._desk, visitor.user)
-        return page(draw("token.html", visitor=visitor, who=who, token=token, grant=_view(grant)))
+        again = reverification(self._desk, visitor.user)
+        shown = _view(grant)
+        return page(
+            draw("token.html", visitor=visitor, who=who, token=token, grant=shown, reverification=again)
+        )
 
     async def sign_out_everywhere(self, request: Request) -> Response:
         """Every browser, every client, every token."""
@@ -156,7 +188,14 @@ def _view(grant: Grant) -> GrantView:
         datetime.fromtimestamp(at, UTC) for at in (grant.created_at, grant.used_at, grant.expires_at)
     )
     return GrantView(
-        grant.grant_id, grant.name, grant.resource, since, used, ends, is_personal=not grant.client_id
+        grant.grant_id,
+        grant.name,
+        grant.resource,
+        since,
+        used,
+        ends,
+        is_used=grant.is_used,
+        is_personal=not grant.client_id,
     )
 
 

@@ -1,4 +1,4 @@
-"""The gateway's API under ``/-/api/v1``: what one's own container is like, and a restart.
+"""The gateway's API under ``/-/api/v1``: what one's own container is like, its log, a restart, sleep.
 
 For Apps by key, for people by a token or their session; a session needs the CSRF token in a header for what
 changes something. Next: :mod:`gateway.pages.view`.
@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from gateway.auth.callers import NotIdentifiedError
 from gateway.auth.resources import API_PATH
 from gateway.doors import refuse_misused, refuse_overrun, required_user, unidentified, wait_believed
+from gateway.log_views import Log
 from gateway.pages.answers import asked_of
 from gateway.pages.desk import Desk
 from gateway.pages.forms import CSRF_HEADER, refuse_forged
@@ -17,15 +18,18 @@ from gateway.pages.view import phase_of
 from gateway.problems import unauthenticated
 from gateway.routes.seat import Seat
 from gateway.throttles import identified
+from state.kinds.log_view import LogViewStatus
 
 
 def add_api(app: FastAPI, desk: Desk) -> None:
     api = Api(desk)
     app.add_api_route(f"{API_PATH}/containers", api.containers, methods=["GET"], response_model=None)
     app.add_api_route(f"{API_PATH}/containers/{{name}}", api.container, methods=["GET"], response_model=None)
-    app.add_api_route(
-        f"{API_PATH}/containers/{{name}}/restart", api.restart, methods=["POST"], response_model=None
-    )
+    app.add_api_route(f"{API_PATH}/containers/{{name}}", api.delete, methods=["DELETE"], response_model=None)
+    app.add_api_route(f"{API_PATH}/containers/{{name}}/log", api.log, methods=["GET"], response_model=None)
+    for verb, endpoint in (("restart", api.restart), ("sleep", api.sleep)):
+        path = f"{API_PATH}/containers/{{name}}/{verb}"
+        app.add_api_route(path, endpoint, methods=["POST"], response_model=None)
 
 
 class Api:
@@ -42,9 +46,26 @@ class Api:
         user = await self._user(request, changes=False)
         return _json(_status(self._desk.own_seat(user, name)))
 
+    async def log(self, request: Request, name: str) -> Response:
+        """How it ends; ``message`` says why it cannot be read now, and ``readAt`` when it last could."""
+        user = await self._user(request, changes=False)
+        return _json(_log_status(await self._desk.logs.look(self._desk.own_seat(user, name))))
+
     async def restart(self, request: Request, name: str) -> Response:
         user = await self._user(request, changes=True)
         await self._desk.restart(self._desk.own_seat(user, name), user)
+        return _json({"accepted": True}, 202)
+
+    async def sleep(self, request: Request, name: str) -> Response:
+        """It sleeps until its next call."""
+        user = await self._user(request, changes=True)
+        await self._desk.sleep(self._desk.own_seat(user, name), user)
+        return _json({"accepted": True}, 202)
+
+    async def delete(self, request: Request, name: str) -> Response:
+        """End it and put its data aside, as a reset does; the next call begins anew."""
+        user = await self._user(request, changes=True)
+        await self._desk.reset(self._desk.own_seat(user, name), user)
         return _json({"accepted": True}, 202)
 
     async def _user(self, request: Request, *, changes: bool) -> str:
@@ -68,6 +89,13 @@ class Api:
         if changes:
             refuse_forged(visitor, request.headers.get(CSRF_HEADER, ""))
         return visitor.user
+
+
+def _log_status(log: Log) -> dict[str, object]:
+    status = log.status if log.status is not None else LogViewStatus()
+    read_at = status.read_at
+    message = log.trouble or status.message or ("" if log.is_read else "it was not read yet; ask again")
+    return {"text": status.text, "readAt": read_at and read_at.isoformat(), "message": message}
 
 
 def _status(seat: Seat) -> dict[str, object]:

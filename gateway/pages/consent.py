@@ -6,8 +6,9 @@ Source: MCP authorization, security considerations (confused deputy); RFC 9700 s
 """
 
 from collections.abc import Mapping
-from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from http import HTTPStatus
+from typing import Final, NamedTuple, assert_never
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from fastapi import Request
 from fastapi.responses import Response
@@ -15,7 +16,7 @@ from fastapi.responses import Response
 from gateway.asked import Asked
 from gateway.auth.browser import FORM_COOKIE, BrowserCookie, form_token, is_form_token
 from gateway.auth.oauth.answers import Answer
-from gateway.auth.oauth.authorize import AuthorizationRequest, Refusal
+from gateway.auth.oauth.authorize import AuthorizationRequest, Detour, Refusal
 from gateway.auth.providers.port import Provider
 from gateway.auth.resources import SCOPE_API, SCOPE_MCP
 from gateway.auth.sessions import Visitor
@@ -26,15 +27,25 @@ from gateway.pages.forms import CSRF_FIELD, read_fields
 from gateway.pages.render import draw
 from gateway.pages.welcome import PROVIDER_TARGETS, name_of, refuse_unwelcome
 from gateway.problems import Problem, bad_request, forbidden
+from gateway.routes.user_path import USER_PREFIX, split_user_path
 from gateway.throttles import refuse_hasty
+from state.kinds.access_policy import Role
 from state.kinds.account import Account
 
 SCOPE_WORDS: Final = {
-    SCOPE_MCP: "use the tools in your container, and all that it keeps",
-    SCOPE_API: "see the state of your container, and restart it",
+    SCOPE_MCP: "use the tools in {container}, and all that it keeps",
+    SCOPE_API: "see the state and the log of {container}, restart it and put it to sleep",
 }
 QUERY_CHARS_MAX: Final = 8192
 PARAMETERS_MAX: Final = 64
+
+
+class _Container(NamedTuple):
+    """Whose container a program asks for; ``is_open``: whether it may be this visitor's to use."""
+
+    words: str
+    is_anothers: bool
+    is_open: bool
 
 
 class ConsentPages:
@@ -74,11 +85,14 @@ class ConsentPages:
                 "cookies. Go back to the program and connect again.",
                 "BadCsrfToken",
             )
-        if fields.get("decision") == "deny":
+        decision = fields.get("decision")
+        if decision == "deny":
             return answered(self._desk.oauth.denied(wanted))
-        if visitor is not None:
-            return await self._grant(wanted, visitor.user, visitor.opened_at)
-        return await self._depart(asked, wanted, fields.get("provider", ""))
+        if visitor is None:
+            return await self._depart(asked, wanted, fields.get("provider", ""))
+        if decision != "allow":  # a form may be sent without any of its buttons
+            raise bad_request("Say whether you allow it. Go back, and use one of the buttons.", "NoDecision")
+        return await self._grant(wanted, visitor.user, visitor.opened_at)
 
     async def go_on(self, account: Account, purpose: Mapping[str, str]) -> Response:
         """Back from the provider: what the person allowed before they left is granted now."""
@@ -126,12 +140,14 @@ class ConsentPages:
         self, asked: Asked, query: str, wanted: AuthorizationRequest, visitor: Visitor | None
     ) -> Response:
         secret = self._cookie.kept_or_new(asked.head)
+        meant = _container(self._desk, wanted.resource, visitor)
         body = draw(
             "consent.html",
             wanted=wanted,
+            container=meant,
             visitor=visitor,
             who=None if visitor is None else name_of(self._desk, visitor.user),
-            scopes=[SCOPE_WORDS[scope] for scope in sorted(wanted.scopes)],
+            scopes=[SCOPE_WORDS[scope].format(container=meant.words) for scope in sorted(wanted.scopes)],
             providers=self._choices(wanted),
             local=self._desk.local_sign_in,
             query=query,
@@ -142,11 +158,34 @@ class ConsentPages:
         return response
 
 
-def _told(told: Refusal | Answer) -> Response:
-    """What OAuth has to say: to the program by a redirect, or to the person alone. Raises Problem."""
-    if isinstance(told, Refusal):
-        raise Problem(told.status, "This program cannot be connected", told.why, reason="BadAuthorization")
-    return answered(told)
+def _container(desk: Desk, resource: str, visitor: Visitor | None) -> _Container:
+    """What the resource's path names. Only an admin learns more of somebody else than the path says."""
+    named = unquote(split_user_path(urlsplit(resource).path)[0].removeprefix(USER_PREFIX))
+    seat = desk.table.seat_named(named)
+    user = named if seat is None else seat.user
+    if not named or (visitor is not None and visitor.user == user):
+        return _Container("your container", is_anothers=False, is_open=True)
+    admitted = None if visitor is None else desk.people.admitted(visitor.user)
+    if admitted is None or admitted.role is not Role.ADMIN:
+        return _Container(f"the container of {named}", is_anothers=True, is_open=visitor is None)
+    known_as = name_of(desk, user)
+    words = f"the container of {user}" + (f", known as {known_as}" if known_as != user else "")
+    return _Container(words, is_anothers=True, is_open=True)
+
+
+def _told(told: Refusal | Detour | Answer) -> Response:
+    """What OAuth has to say: to the program by a redirect, or to the person. Raises Problem."""
+    match told:
+        case Refusal():
+            raise Problem(
+                told.status, "This program cannot be connected", told.why, reason="BadAuthorization"
+            )
+        case Detour():
+            return page(draw("detour.html", detour=told), status=HTTPStatus.BAD_REQUEST)
+        case Answer():
+            return answered(told)
+        case _:
+            assert_never(told)
 
 
 def _meant(query: str, visitor: Visitor | None) -> tuple[str, ...]:

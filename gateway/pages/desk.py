@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
-from uuid import uuid4
+from http import HTTPStatus
 
 from gateway.auth.accounts import Accounts, Announcer
 from gateway.auth.callers import Callers
@@ -14,15 +14,17 @@ from gateway.auth.resources import Resources
 from gateway.auth.sessions import Sessions, Tickets, Visitor
 from gateway.doors import wait_believed
 from gateway.head import Head
+from gateway.log_views import LogViews
+from gateway.origins import refuse_embedding
 from gateway.problems import Problem, forbidden, not_found, unavailable
 from gateway.routes.seat import Seat
 from gateway.routes.table import Table
 from gateway.seats import Seats
 from gateway.sites import Sites
 from gateway.throttles import Throttles
-from state.kinds.request import Outcome, Request, RequestSpec, Verb
-from state.kinds.resource import Metadata
-from state.kinds.user_container import UserContainer
+from gateway.verbs import ask
+from state.kinds.request import Verb
+from state.kinds.user_container import Power, UserContainer
 from state.store.auth import AuthDatabase
 from state.store.port import Store, Tx
 
@@ -47,6 +49,7 @@ class Desk:
     resources: Resources
     announcer: Announcer
     throttles: Throttles
+    logs: LogViews
     local_sign_in: bool
     followers_count: int = 0  # open event streams of pages
     closing: asyncio.Event = field(default_factory=asyncio.Event)
@@ -70,7 +73,10 @@ class Desk:
         return visitor
 
     async def known(self, head: Head) -> Visitor:
-        """Whoever is signed in, also who may not come in. Raises Problem (403, 503), StoreError."""
+        """Whoever is signed in, also who may not come in; never for a page of another origin that would load,
+        frame or follow what is theirs. Raises Problem (403, 503), StoreError.
+        """
+        refuse_embedding(head)
         await wait_believed(self.table)
         visitor = await self.sessions.visitor(head)
         if visitor is None:
@@ -109,8 +115,23 @@ class Desk:
         await self.store.transact(lambda tx: _delete(tx, seat.resource.uid, seat.name), actor=asked_by)
 
     async def restart(self, seat: Seat, asked_by: str) -> None:
-        """Ask for a restart, once: a request that still waits is not doubled. Raises StoreError."""
-        await self.store.transact(lambda tx: _ask_restart(tx, seat.name, asked_by), actor=asked_by)
+        """Ask for a restart, which wakes whoever sleeps. Raises StoreError."""
+        await self._ask(seat, Verb.RESTART, asked_by)
+
+    async def sleep(self, seat: Seat, asked_by: str) -> None:
+        """Ask for it to be put to sleep until its next call. Raises Problem (409), StoreError."""
+        if seat.resource.spec.power is not Power.AUTO:
+            raise Problem(
+                HTTPStatus.CONFLICT,
+                "This container cannot be put to sleep",
+                f"Its power is {seat.resource.spec.power}; an operator has to set it to Auto first.",
+                reason="PowerIsSet",
+            )
+        await self._ask(seat, Verb.SLEEP, asked_by)
+
+    async def _ask(self, seat: Seat, verb: Verb, asked_by: str) -> None:
+        """Once: what waits already is not doubled."""
+        await self.store.transact(lambda tx: ask(tx, seat.resource, verb, asked_by), actor=asked_by)
 
 
 def _delete(tx: Tx, uid: str, name: str) -> None:
@@ -118,16 +139,6 @@ def _delete(tx: Tx, uid: str, name: str) -> None:
     found = tx.get(UserContainer, name)
     if found is not None and found.uid == uid and not found.metadata.is_deleted:
         tx.delete(found)
-
-
-def _ask_restart(tx: Tx, name: str, asked_by: str) -> None:
-    """What was asked for before and is done is forgotten now, so that there is one a user at the most."""
-    for request in (one for one in tx.list(Request) if one.spec.user_container == name):
-        if request.status.outcome is Outcome.PENDING:
-            return
-        tx.delete(request)
-    spec = RequestSpec(user_container=name, verb=Verb.RESTART, asked_by=asked_by, asked_at=tx.now)
-    tx.create(Request(metadata=Metadata(name=f"restart-{uuid4().hex}"), spec=spec))
 
 
 def too_many_followers() -> Problem:

@@ -1,4 +1,4 @@
-"""Pages that follow what happens: server-sent events, one for each change of a seat.
+"""Pages that follow what happens: server-sent events, one for each change of a seat, or of its log.
 
 Decides how long a stream lives (never longer than what let its reader in) and how many there may be.
 The pages work without it, by reloading.
@@ -12,15 +12,15 @@ from typing import Any
 import orjson
 from fastapi.responses import StreamingResponse
 
+from gateway.changing import Changing
 from gateway.pages.desk import FOLLOWERS_MAX, Desk, too_many_followers
-from gateway.routes.seat import Seat
 from gateway.streams import Holder, Pass
 from state.store.errors import StoreError
 
 COMMENT_EVERY_S = 15.0
 STREAM_S = 600.0  # then the browser connects again
-SEATS_FOLLOWED_MAX = 16
-STREAMS_PER_SEAT_MAX = 16
+CHANGING_MAX = 16  # seats, or a seat and its log
+STREAMS_PER_CHANGING_MAX = 16
 STREAMS_PER_USER_MAX = 16  # who may have no seat at all
 
 
@@ -36,21 +36,21 @@ class _Follower:
 
 def follow(
     desk: Desk,
-    seats: tuple[Seat, ...],
+    changing: tuple[Changing, ...],
     state: Callable[[], object],
     is_in: Callable[[], Awaitable[bool]],
-    user: str = "",
+    *,
+    user: str,
 ) -> StreamingResponse:
-    """``state`` as an event now and after every change of ``seats``. Raises Problem (503).
+    """``state`` as an event now and after every change of what is ``changing``. Raises Problem (503).
 
-    ``user``: who looks; empty: the seats' own user.
-    It lasts while ``is_in``: whoever opened it is signed in still, and let in. That may raise StoreError.
+    It lasts while ``is_in``: the ``user`` who opened it is signed in, and let in. That may raise StoreError.
     """
-    holder, followed = desk.table.streams.holder(user or seats[0].user), seats[:SEATS_FOLLOWED_MAX]
+    holder, followed = desk.table.streams.holder(user), changing[:CHANGING_MAX]
     if (
         desk.followers_count >= FOLLOWERS_MAX
         or holder.followers_count >= STREAMS_PER_USER_MAX
-        or any(seat.watched_count >= STREAMS_PER_SEAT_MAX for seat in followed)
+        or any(one.watched_count >= STREAMS_PER_CHANGING_MAX for one in followed)
     ):
         raise too_many_followers()
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -61,7 +61,7 @@ def follow(
 async def _events(
     desk: Desk,
     holder: Holder,
-    seats: tuple[Seat, ...],
+    changing: tuple[Changing, ...],
     state: Callable[[], object],
     is_in: Callable[[], Awaitable[bool]],
 ) -> AsyncIterator[bytes]:
@@ -69,7 +69,7 @@ async def _events(
     ends_at = loop.time() + STREAM_S
     follower = _Follower()
     holder.running[follower] = Pass(is_in)
-    _count(desk, holder, seats, 1)
+    _count(desk, holder, changing, 1)
     try:
         shown = None
         while loop.time() < ends_at and not desk.closing.is_set():
@@ -78,24 +78,24 @@ async def _events(
             now = orjson.dumps(state())
             yield b": still here\n\n" if now == shown else b"event: state\ndata: %b\n\n" % now
             shown = now
-            await _change(seats, desk.closing, follower.is_cut)
+            await _change(changing, desk.closing, follower.is_cut)
     except StoreError:
         return  # nobody knows who may look; the browser connects again
     finally:
-        _count(desk, holder, seats, -1)
+        _count(desk, holder, changing, -1)
         holder.running.pop(follower, None)
 
 
-def _count(desk: Desk, holder: Holder, seats: tuple[Seat, ...], by: int) -> None:
+def _count(desk: Desk, holder: Holder, changing: tuple[Changing, ...], by: int) -> None:
     desk.followers_count += by
     holder.followers_count += by
-    for seat in seats:
-        seat.watched_count += by
+    for one in changing:
+        one.watched_count += by
 
 
-async def _change(seats: tuple[Seat, ...], *ends: asyncio.Event) -> None:
-    """Until one of the seats changed, the stream ends, or it is time for a comment."""
-    waiters = [seat.next_change() for seat in seats]
+async def _change(changing: tuple[Changing, ...], *ends: asyncio.Event) -> None:
+    """Until one of them changed, the stream ends, or it is time for a comment."""
+    waiters = [one.next_change() for one in changing]
     ending = [asyncio.ensure_future(end.wait()) for end in ends]
     either: set[asyncio.Future[Any]] = {*ending, *waiters}
     try:
@@ -103,5 +103,5 @@ async def _change(seats: tuple[Seat, ...], *ends: asyncio.Event) -> None:
     finally:
         for end in ending:
             end.cancel()
-        for seat, waiter in zip(seats, waiters, strict=True):
-            seat.forget_waiter(waiter)
+        for one, waiter in zip(changing, waiters, strict=True):
+            one.forget_waiter(waiter)

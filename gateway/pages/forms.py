@@ -3,6 +3,8 @@
 Next: :mod:`gateway.pages.gateway_app`.
 """
 
+from dataclasses import dataclass
+from typing import Final
 from urllib.parse import parse_qsl
 
 from fastapi import Request
@@ -12,21 +14,30 @@ from gateway.pages.answers import asked_of
 from gateway.pages.desk import Desk
 from gateway.problems import Problem, bad_request, forbidden
 
-BODY_BYTES_MAX = 32768
-FIELDS_MAX = 16
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much a form may send."""
+
+    body_bytes_max: int = 32768
+    fields_max: int = 16
+
+
+USUAL: Final = Bounds()
+
+
 async def signed_form(
-    desk: Desk, request: Request, *, is_admitted: bool = True
+    desk: Desk, request: Request, *, is_admitted: bool = True, bounds: Bounds = USUAL
 ) -> tuple[Visitor, dict[str, str]]:
     """Who sent the form, and its fields. ``is_admitted``: only somebody who may come in.
 
     The session is looked at once the form is here as a whole: whoever sends slowly is judged by what holds
     then. Raises Problem (400, 403, 413, 503), StoreError.
     """
-    fields = await read_fields(request)
+    fields = await read_fields(request, bounds)
     head = asked_of(request).head
     visitor = await (desk.signed_in(head) if is_admitted else desk.known(head))
     refuse_forged(visitor, fields.pop(CSRF_FIELD, ""))
@@ -39,15 +50,15 @@ def refuse_forged(visitor: Visitor, token: str) -> None:
         raise forbidden("The form is not from this session. Reload the page and try again.", "BadCsrfToken")
 
 
-async def read_fields(request: Request) -> dict[str, str]:
+async def read_fields(request: Request, bounds: Bounds = USUAL) -> dict[str, str]:
     """The fields, whoever sent them. Raises Problem (400, 413)."""
     body = bytearray()
     async for piece in request.stream():
         body += piece
-        if len(body) > BODY_BYTES_MAX:
+        if len(body) > bounds.body_bytes_max:
             raise Problem(413, "The form is too large", "Send less.", reason="FormTooLarge")
     try:
-        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_MAX)
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=bounds.fields_max)
     except ValueError:
         raise bad_request("The form cannot be read.", "MalformedForm") from None
     return dict(pairs)

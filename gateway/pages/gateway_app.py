@@ -14,17 +14,26 @@ from gateway.auth.admission import Pending, Refused, SignInAgain
 from gateway.auth.home_entry import mint_entry_code
 from gateway.auth.sessions import Visitor
 from gateway.doors import wait_believed
-from gateway.pages.access import LIFETIMES_DAYS, AccessPages, grant_views, token_resources
+from gateway.pages.access import (
+    LIFETIMES_DAYS,
+    AccessPages,
+    grant_views,
+    reverification,
+    token_resources,
+)
+from gateway.pages.admin import add_admin, is_admin
 from gateway.pages.answers import answer_problems, asked_of, page, see_other
 from gateway.pages.api import add_api
 from gateway.pages.consent import ConsentPages
 from gateway.pages.desk import Desk
 from gateway.pages.events import follow
 from gateway.pages.forms import signed_form
+from gateway.pages.logs import LogPages
 from gateway.pages.oauth import add_oauth
 from gateway.pages.render import STATIC_DIR, STATIC_PATH, draw
 from gateway.pages.set_up import set_ups
 from gateway.pages.sign_in import SignInPages
+from gateway.pages.values import ValuePages
 from gateway.pages.view import SeatView, seat_view
 from gateway.pages.welcome import name_of
 from gateway.problems import bad_request, forbidden, not_found
@@ -36,7 +45,8 @@ def build_gateway_app(desk: Desk) -> FastAPI:
     answer_problems(app, desk.sites.gateway.origin + "/")
     app.mount(STATIC_PATH, StaticFiles(directory=STATIC_DIR))
     pages, consent = GatewayPages(desk), ConsentPages(desk)
-    sign_in, access = SignInPages(desk, consent), AccessPages(desk)
+    sign_in, access, values = SignInPages(desk, consent), AccessPages(desk), ValuePages(desk)
+    logs = LogPages(desk)
     get, post = ["GET", "HEAD"], ["POST"]
     for path, endpoint, methods in (
         ("/health", health, get),
@@ -50,15 +60,21 @@ def build_gateway_app(desk: Desk) -> FastAPI:
         ("/authorize", consent.answer, post),
         ("/-/start", pages.start, post),
         ("/-/restart", pages.restart, post),
+        ("/-/sleep", pages.sleep, post),
         ("/-/reset", pages.reset, post),
         ("/-/open", pages.open, post),
         ("/-/events", pages.events, ["GET"]),
+        ("/-/log", logs.show, get),
+        ("/-/log/events", logs.events, ["GET"]),
+        ("/-/values", values.show, get),
+        ("/-/values", values.save, post),
         ("/-/revoke", access.revoke, post),
         ("/-/token", access.make_token, post),
         ("/-/signout-everywhere", access.sign_out_everywhere, post),
         ("/-/delete-account", access.delete_account, post),
     ):
         app.add_api_route(path, endpoint, methods=methods, response_model=None)
+    add_admin(app, desk)
     add_api(app, desk)
     add_oauth(app, desk)
     return app
@@ -95,6 +111,7 @@ class GatewayPages:
             "account.html",
             visitor=visitor,
             who=name_of(self._desk, visitor.user),
+            is_admin=is_admin(self._desk, visitor),
             seats=self._views(visitor),
             have_homes=self._have_homes,
             mcp_url=self._desk.resources.default,
@@ -102,6 +119,7 @@ class GatewayPages:
             grants=await grant_views(self._desk, visitor.user),
             token_resources=token_resources(self._desk),
             lifetimes_days=LIFETIMES_DAYS,
+            reverification=reverification(self._desk, visitor.user),
         )
         return page(body, form_targets=self._form_targets)
 
@@ -116,6 +134,11 @@ class GatewayPages:
     async def restart(self, request: Request) -> Response:
         visitor, fields = await signed_form(self._desk, request)
         await self._desk.restart(self._desk.own_seat(visitor.user, fields.get("name", "")), visitor.user)
+        return see_other("/")
+
+    async def sleep(self, request: Request) -> Response:
+        visitor, fields = await signed_form(self._desk, request)
+        await self._desk.sleep(self._desk.own_seat(visitor.user, fields.get("name", "")), visitor.user)
         return see_other("/")
 
     async def reset(self, request: Request) -> Response:
@@ -163,7 +186,10 @@ class GatewayPages:
 
     def _views(self, visitor: Visitor) -> list[SeatView]:
         table, origin = self._desk.table, self._desk.sites.gateway.origin
-        return [seat_view(s, table.routes(s.template), origin) for s in table.seats_of(visitor.user)]
+        return [
+            seat_view(s, table.routes(s.template), origin, has_inputs=bool(table.inputs(s.template)))
+            for s in table.seats_of(visitor.user)
+        ]
 
     async def _visitor(self, request: Request) -> Visitor | None:
         return await self._desk.sessions.visitor(asked_of(request).head)

@@ -3,17 +3,20 @@
 Everything else at that origin is the container's. Next: :mod:`gateway.auth.home_entry`.
 """
 
+from dataclasses import asdict
+
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 
 from gateway.auth.home_entry import redeem_entry_code
 from gateway.doors import wait_believed
+from gateway.origins import refuse_embedding
 from gateway.pages.answers import answer_problems, asked_of, see_other
 from gateway.pages.desk import Desk
 from gateway.pages.events import follow
 from gateway.pages.render import STATIC_DIR, STATIC_PATH
-from gateway.pages.view import phase_of, sentence_of
+from gateway.pages.view import waiting_view
 from gateway.problems import forbidden, not_found
 from gateway.routes.path import AmbiguousPathError, normalized
 from gateway.routes.seat import Seat
@@ -40,7 +43,7 @@ class HomePages:
     async def enter(self, request: Request, code: str = "", to: str = "/") -> Response:
         """A one-time code becomes a session of this Home alone."""
         asked = asked_of(request)
-        refuse_hasty(self._desk.throttles.link, asked)
+        refuse_hasty(self._desk.throttles.enter, asked)
         home = asked.site.home
         seat = await self._seat(home)
         entry = await redeem_entry_code(self._desk.tickets, code, home)
@@ -59,6 +62,7 @@ class HomePages:
     async def events(self, request: Request) -> Response:
         """How far the container is, for its owner's waiting page."""
         asked = asked_of(request)
+        refuse_embedding(asked.head)
         seat = await self._seat(asked.site.home)
 
         async def is_in() -> bool:
@@ -70,11 +74,9 @@ class HomePages:
             raise forbidden("Open the page anew from the account page.", "NotEntered")
 
         def state() -> object:
-            phase, tone = phase_of(seat)
-            ready = seat.endpoint is not None
-            return {"phase": phase, "tone": tone, "sentence": sentence_of(seat), "ready": ready}
+            return {**asdict(waiting_view(seat)), "ready": seat.endpoint is not None}
 
-        return follow(self._desk, (seat,), state, is_in)
+        return follow(self._desk, (seat,), state, is_in, user=seat.user)
 
     async def _seat(self, home: str) -> Seat:
         """Raises Problem: 503, 404."""

@@ -8,7 +8,7 @@ from gateway.pages.desk import Desk
 from gateway.pages.gateway_app import build_gateway_app
 from gateway.pages.home_app import build_home_app
 from gateway.pages.render import draw, draw_problem, page_headers
-from gateway.pages.view import phase_of, sentence_of
+from gateway.pages.view import STEPS, STRANGERS_VIEW, waiting_view
 from gateway.problems import Header, Problem, send_answer
 from gateway.proxy.client import Message
 
@@ -39,13 +39,12 @@ class Pages:
         """The page a browser gets instead of a container that is not ready; it reloads itself."""
         seat = asked.seat
         assert seat is not None, "only a routed request waits"
-        phase, tone = phase_of(seat) if asked.is_owners else ("Not ready", "busy")
+        shown = waiting_view(seat) if asked.is_owners else STRANGERS_VIEW
         body = draw(
             "waiting.html",
             home_url=self._home_url,
-            phase=phase,
-            tone=tone,
-            sentence=sentence_of(seat) if asked.is_owners else "",
+            shown=shown,
+            steps=len(STEPS),
             retry_s=WAITING_RETRY_S,
         )
         headers = [*page_headers(asked.site.origin), (b"retry-after", b"%d" % WAITING_RETRY_S)]

@@ -6,6 +6,7 @@ sake comes back to :mod:`gateway.pages.consent`.
 """
 
 from typing import Final
+from urllib.parse import urlencode
 
 from fastapi import Request
 from fastapi.responses import Response
@@ -29,6 +30,8 @@ from gateway.throttles import refuse_hasty
 from state.kinds.account import Account
 
 _MEANT: Final = "signin"
+_LEADS_TO: Final = frozenset({"/", "/admin"})
+"""The pages that a sign-in may lead to; a way on that is anybody's text would lead anywhere."""
 
 
 class SignInPages:
@@ -39,22 +42,22 @@ class SignInPages:
         self._consent = consent
         self._cookie = BrowserCookie(FORM_COOKIE, is_https=desk.sites.scheme == "https")
 
-    async def show(self, request: Request, code: str | None = None) -> Response:
-        """Without a code: how to come in. With one: in, unless the browser only looks ahead."""
+    async def show(self, request: Request, code: str | None = None, to: str = "/") -> Response:
+        """Without a code: how to come in and on ``to``. With one: in, unless the browser only looks ahead."""
         asked = asked_of(request)
         if code is not None:
             return await self._by_link(asked, request.method, code)
         visitor = await self._desk.sessions.visitor(asked.head)
         account = None if visitor is None else self._desk.table.account(visitor.user)
         if account is None:
-            return self._page(asked)
+            return self._page(asked, to=to)
         match self._desk.people.admission(account):
             case SignInAgain(why):
-                return self._page(asked, why=why)
+                return self._page(asked, to=to, why=why)
             case Admitted() | Pending():
-                return see_other("/")
+                return see_other(_known(to))
             case Refused(why):
-                return self._page(asked, why=f"{why} Sign in as somebody else, if you can.")
+                return self._page(asked, to=to, why=f"{why} Sign in as somebody else, if you can.")
 
     async def leave_for_provider(self, request: Request) -> Response:
         """The form of a provider's button."""
@@ -67,7 +70,8 @@ class SignInPages:
                 "this address, reload the sign-in page and try again.",
                 "BadCsrfToken",
             )
-        departed = await self._desk.logins.depart(fields.get("provider", ""), asked.head, {"for": "account"})
+        purpose = {"for": "account", "to": _known(fields.get("to", ""))}
+        departed = await self._desk.logins.depart(fields.get("provider", ""), asked.head, purpose)
         return see_other(departed.url, set_cookie=departed.set_cookie)
 
     async def come_back(self, request: Request) -> Response:
@@ -85,7 +89,7 @@ class SignInPages:
         account = await self.remember(returned.identity)
         if returned.purpose.get("for") == "program":
             return await self._consent.go_on(account, returned.purpose)
-        return await self._enter(account)
+        return await self._enter(account, returned.purpose.get("to", ""))
 
     async def sign_out(self, request: Request) -> Response:
         visitor, _ = await signed_form(self._desk, request, is_admitted=False)
@@ -103,11 +107,11 @@ class SignInPages:
             raise forbidden(f"{why} You are {identity.user}.", "NotAdmitted")
         return await self._desk.accounts.remember(identity)
 
-    async def _enter(self, account: Account) -> Response:
+    async def _enter(self, account: Account, to: str = "/") -> Response:
         """A session under a new id, whatever the browser brought along."""
         refuse_unwelcome(self._desk, account)
         cookie = await self._desk.sessions.open(account.spec.user)
-        return see_other("/", set_cookie=cookie)
+        return see_other(_known(to), set_cookie=cookie)
 
     async def _by_link(self, asked: Asked, method: str, code: str) -> Response:
         if not self._desk.local_sign_in:
@@ -124,7 +128,9 @@ class SignInPages:
         await self._desk.ensure_seat(account.spec.user)
         return await self._enter(account)
 
-    def _page(self, asked: Asked, *, status: int = 200, link_failed: bool = False, why: str = "") -> Response:
+    def _page(
+        self, asked: Asked, *, to: str = "/", status: int = 200, link_failed: bool = False, why: str = ""
+    ) -> Response:
         secret = self._cookie.kept_or_new(asked.head)
         body = draw(
             "signin.html",
@@ -132,11 +138,21 @@ class SignInPages:
             failed=link_failed,
             why=why,
             providers=self._desk.logins.choices,
+            to=_known(to),
             csrf=form_token(secret, _MEANT),
         )
         response = page(body, status=status, form_targets=PROVIDER_TARGETS)
         response.headers["set-cookie"] = self._cookie.set(secret)
         return response
+
+
+def sign_in_for(path: str) -> str:
+    """Where whoever has to sign in goes, to come back to ``path``: one of the pages above."""
+    return f"/signin?{urlencode({'to': path})}"
+
+
+def _known(to: str) -> str:
+    return to if to in _LEADS_TO else "/"
 
 
 def _single(request: Request) -> dict[str, str]:

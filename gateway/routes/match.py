@@ -43,14 +43,12 @@ def base_path(route: Route, path: str) -> str:
 class RouteSet:
     """A template's rules, ordered so that the first that covers is the one that counts."""
 
-    __slots__ = ("_cached", "_ordered", "first_page", "mcp_paths")
+    __slots__ = ("_cached", "_ordered", "mcp_paths")
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._ordered = sorted(routes, key=lambda route: (-len(route.path.rstrip("/")), _RANK[route.match]))
         self._cached: dict[str, Route | None] = {}
         self.mcp_paths = tuple(sorted(route.path for route in self._ordered if route.protocol == "mcp"))
-        pages = sorted(r.path for r in self._ordered if r.protocol == "http" and r.access is Access.OWNER)
-        self.first_page: str | None = pages[0] if pages else None
 
     def find(self, path: str) -> Route | None:
         """The rule for ``path``, or None: no such page."""

@@ -1,31 +1,39 @@
 """A Seat: one UserContainer as the data path sees it, updated in place for as long as the object lives.
 
 Refuses to know where the news comes from; :mod:`gateway.routes.table` brings it, whoever must wait for a
-change awaits :meth:`Seat.next_change`.
+change awaits its :meth:`~gateway.changing.Changing.next_change`.
 """
 
-import asyncio
 from datetime import datetime
 
+from gateway.changing import Changing
 from gateway.proxy import Endpoint
 from gateway.use import Ledger, Use
 from state.kinds.resource import Condition, ConditionType
 from state.kinds.user_container import Power, UserContainer
+from state.kinds.user_inputs import INPUT_MISSING, INPUT_UNREADABLE
 
 
-class Seat:
+class Seat(Changing):
     """``endpoint`` is where this user's requests may go now, or None: hold them."""
 
-    __slots__ = ("_is_gone", "_waiters", "endpoint", "held_count", "resource", "use", "watched_count")
+    __slots__ = (
+        "_is_gone",
+        "endpoint",
+        "held_count",
+        "listening_count",
+        "resource",
+        "use",
+    )
 
     def __init__(self, resource: UserContainer, ledger: Ledger) -> None:
+        super().__init__()
         self.resource = resource
         self.endpoint = _endpoint(resource)
         self._is_gone = False
         self.held_count = 0  # requests waiting for an endpoint
-        self.watched_count = 0  # pages that follow its state
+        self.listening_count = 0  # clients that listen while it sleeps
         self.use = Use(resource.metadata.name, ledger)
-        self._waiters: list[asyncio.Future[None]] = []
 
     @property
     def name(self) -> str:
@@ -55,6 +63,17 @@ class Seat:
         return self.resource.spec.power is Power.STOPPED
 
     @property
+    def wanting(self) -> Condition | None:
+        """The condition that says which value its user has to fill in, as long as one is wanting."""
+        conditions = self.resource.status.conditions
+        return next((one for one in conditions if one.reason in (INPUT_MISSING, INPUT_UNREADABLE)), None)
+
+    @property
+    def is_asleep(self) -> bool:
+        """Whether it was put to sleep: it stays so until somebody asks for it to be woken."""
+        return self.resource.status.asleep_since is not None
+
+    @property
     def restart_after(self) -> datetime | None:
         return self.resource.status.restart_after
 
@@ -75,23 +94,6 @@ class Seat:
         self._is_gone = True
         self.wake()
         return before
-
-    def next_change(self) -> asyncio.Future[None]:
-        """Done when anything about this seat has changed. Give it back to `forget_waiter`."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        return waiter
-
-    def forget_waiter(self, waiter: asyncio.Future[None]) -> None:
-        waiter.cancel()
-        if waiter in self._waiters:
-            self._waiters.remove(waiter)
-
-    def wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
 
 
 def _endpoint(resource: UserContainer) -> Endpoint | None:

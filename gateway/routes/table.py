@@ -21,7 +21,7 @@ from state.kinds.account import Account
 from state.kinds.app import App
 from state.kinds.home import Home
 from state.kinds.resource import Key, Resource
-from state.kinds.template import ContainerTemplate, Route
+from state.kinds.template import ContainerTemplate, Input, Route
 from state.kinds.user_container import UserContainer
 from state.store.port import Batch
 
@@ -73,6 +73,7 @@ class Table:
         self._by_user: dict[str, dict[str, Seat]] = {}
         self._templates: dict[str, RouteSet] = {}
         self._mcp: dict[str, tuple[Route, ...]] = {}
+        self._inputs: dict[str, tuple[Input, ...]] = {}
         self._apps: dict[str, App] = {}
         self._keys: dict[str, App] = {}
         self._homes: dict[str, str] = {}  # hostname → its owner's uid
@@ -115,6 +116,10 @@ class Table:
     def routes(self, template: str) -> RouteSet | None:
         return self._templates.get(template)
 
+    def inputs(self, template: str) -> tuple[Input, ...]:
+        """What the template declares for its users to fill in."""
+        return self._inputs.get(template, ())
+
     def app(self, name: str) -> App | None:
         return self._apps.get(name)
 
@@ -124,6 +129,11 @@ class Table:
     def account(self, user: str) -> Account | None:
         """Somebody who signed in once; the same object for as long as nothing of it changes."""
         return self._accounts.get(user)
+
+    @property
+    def accounts(self) -> tuple[Account, ...]:
+        """Everybody who signed in once: for pages that look at all of them, not for the data path."""
+        return tuple(self._accounts.values())
 
     def mcp_base(self, path: str) -> str | None:
         """The path of the MCP server that ``path`` belongs to, if any template speaks MCP there."""
@@ -194,6 +204,7 @@ class Table:
             case ContainerTemplate():
                 self._templates[obj.name] = RouteSet(obj.spec.routes)
                 self._mcp[obj.name] = tuple(r for r in obj.spec.routes if r.protocol == "mcp")
+                self._inputs[obj.name] = obj.spec.inputs
             case App():
                 self._take_app(obj)
             case Home():
@@ -291,6 +302,7 @@ class Table:
             case ContainerTemplate.kind:
                 self._templates.pop(key.name, None)
                 self._mcp.pop(key.name, None)
+                self._inputs.pop(key.name, None)
             case App.kind:
                 self._drop_app(key.name)
             case Home.kind:

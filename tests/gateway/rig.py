@@ -65,6 +65,7 @@ class Container:
     port: int = 0
     requests: list[dict[str, Any]] = field(default_factory=list)
     more_headers: list[tuple[bytes, bytes]] = field(default_factory=list)  # of its answers
+    pages: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)  # by path: content type, and content
     disconnects: asyncio.Event = field(default_factory=asyncio.Event)
     release: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -97,6 +98,7 @@ class Container:
         if body.startswith(b'{"jsonrpc"'):
             call = json.loads(body)
             content = json.dumps({"jsonrpc": "2.0", "id": call.get("id"), "result": seen}).encode()
+        kind, content = self.pages.get(scope["path"], (kind, content))
         headers = [
             (b"content-type", kind),
             (b"set-cookie", b"mcpgw=theirs"),
@@ -217,7 +219,8 @@ class Rig:
     def forget_sessions(self) -> None:
         """Some time goes by, and each worker asks the store again."""
         for worker in self.workers:
-            worker._desk.sessions._cached.clear()
+            worker._desk.sessions._known.clear()
+            worker._desk.sessions._over.clear()
 
     async def flush_demand(self) -> None:
         for worker in self.workers:
@@ -347,19 +350,24 @@ async def gateway(
     backend: MemoryBackend | None = None,
     *,
     workers: int = 1,
+    folder: Path | None = None,
+    port: int = 0,
     **settings: Any,
 ) -> AsyncIterator[Rig]:
-    """So many workers that serve, on a port of their own among which the kernel deals out connections."""
+    """So many workers that serve, on a port of their own among which the kernel deals out connections.
+
+    With the ``backend``, ``folder`` and ``port`` of one that ended, it is that one, started again.
+    """
     backend = backend or MemoryBackend()
     async with contextlib.AsyncExitStack() as stack:
-        listeners = [stack.enter_context(loopback())]
+        listeners = [stack.enter_context(loopback(port))]
         port = listeners[0].getsockname()[1]
         listeners += [stack.enter_context(loopback(port)) for _ in range(workers - 1)]
         privates = [stack.enter_context(loopback()) for _ in listeners]
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mcpgw-rig-"))
+        folder = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mcpgw-rig-")))
         here = {"gateway_origin": f"http://localhost:{port}", "state_dir": folder}
         values = GatewaySettings(**{**here, **settings})
-        auth = await open_auth(Path(folder) / AUTH_FILE)
+        auth = await open_auth(folder / AUTH_FILE)
         stack.push_async_callback(auth.close)
         made = tuple(  # each with a store of its own, as processes have
             Worker(values, RowStore(backend), auth, listener, private, hold_limits=limits)
@@ -370,7 +378,7 @@ async def gateway(
         client = await stack.enter_async_context(session)
         await stack.enter_async_context(_running(made))
         private_port = privates[0].getsockname()[1]
-        yield Rig(RowStore(backend), backend, auth, made, port, private_port, client, Path(folder))
+        yield Rig(RowStore(backend), backend, auth, made, port, private_port, client, folder)
 
 
 @contextlib.asynccontextmanager

@@ -176,7 +176,6 @@ async def test_a_worker_that_does_not_answer_keeps_nobody_out(desk: Desk) -> Non
 
 CHANGES: dict[str, Callable[[Accounts], Any]] = {
     "a decision": lambda accounts: accounts.decide(ALICE.user, Decision.BANNED, "operator"),
-    "a new epoch": lambda accounts: accounts.raise_epoch(ALICE.user),
     "signing out": lambda accounts: accounts.sign_out(ALICE.user),
     "forgetting": lambda accounts: accounts.forget(ALICE.user),
 }
@@ -215,6 +214,17 @@ async def test_a_decision_says_whose_it_is_and_raises_the_epoch(desk: Desk) -> N
     assert (await desk.get()).spec.epoch == 2, "who asks again, after a silence, is heard again"
 
 
+async def test_a_decision_replaces_only_what_it_is_meant_for(desk: Desk) -> None:
+    await desk.accounts.remember(ALICE)
+    revision = await desk.store.revision()
+    banned = (Decision.BANNED,)
+    assert not await desk.accounts.decide(ALICE.user, Decision.NONE, "operator", only_from=banned)
+    assert await desk.store.revision() == revision
+    assert await desk.accounts.decide(ALICE.user, Decision.BANNED, "operator")
+    assert await desk.accounts.decide(ALICE.user, Decision.NONE, "operator", only_from=banned)
+    assert (await desk.get()).spec.decision is Decision.NONE
+
+
 async def test_nothing_is_decided_of_who_never_signed_in(desk: Desk) -> None:
     with pytest.raises(NotFound, match=r"github:2 has never signed in"):
         await desk.accounts.decide(BOB.user, Decision.APPROVED, "operator")
@@ -224,11 +234,11 @@ async def test_nothing_is_decided_of_who_never_signed_in(desk: Desk) -> None:
 async def test_an_epoch_rises_for_its_user_alone(desk: Desk) -> None:
     await desk.accounts.remember(ALICE)
     await desk.accounts.remember(BOB)
-    await desk.accounts.raise_epoch(ALICE.user)
+    await desk.accounts.sign_out(ALICE.user)
     assert [(await desk.get(one)).spec.epoch for one in (ALICE, BOB)] == [1, 0]
 
 
-@pytest.mark.parametrize("change", [CHANGES[name] for name in ("a new epoch", "signing out", "forgetting")])
+@pytest.mark.parametrize("change", [CHANGES[name] for name in ("signing out", "forgetting")])
 async def test_whoever_has_no_account_needs_none(desk: Desk, change: Callable[[Accounts], Any]) -> None:
     revision = await desk.store.revision()
     await change(desk.accounts)

@@ -1,6 +1,6 @@
 """Who is let in: every row of the rules, and what holds whatever the rules are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,7 +21,6 @@ from gateway.auth.admission import (
     Pending,
     Refused,
     SignInAgain,
-    admission,
     judged,
     wants,
 )
@@ -54,6 +53,10 @@ def account(
 def policy(*rules: dict[str, Any], name: str = "default", **spec: Any) -> AccessPolicy:
     content = AccessPolicySpec.model_validate({"rules": rules, **spec})
     return AccessPolicy(metadata=Metadata(name=name), spec=content)
+
+
+def admission(who: Account, policies: Sequence[AccessPolicy], house: House, now: datetime) -> Admission:
+    return judged(who, policies, house, now).admission
 
 
 def admitted(template: str = "demo", role: Role = Role.USER, *, for_s: float = REVERIFY_AFTER_S) -> Admitted:
@@ -206,6 +209,22 @@ def test_policies_come_in_the_order_given() -> None:
 def test_an_operator_is_told_what_decided(who: Account, rules: list[dict[str, Any]], because: str) -> None:
     policies = (policy(*rules),) if rules else ()
     assert judged(who, policies, HOUSE, NOW).because == because
+
+
+@pytest.mark.parametrize(
+    ("user", "named", "is_admin"),
+    [
+        ("google:1", "google:Ann@example.com", True),
+        ("github:1", "google:ann@example.com", False),
+        ("google2:1", "google:ann@example.com", False),
+        ("github:1", "ann@example.com", True),
+        ("google:1", "google:bob@example.com", False),
+    ],
+)
+def test_an_admins_address_may_be_one_providers_word_alone(user: str, named: str, is_admin: bool) -> None:
+    house = House(frozenset({named}), "demo", keeps_unmatched=False)
+    found = admission(account(user, emails=("ann@EXAMPLE.com",)), (policy(NOBODY),), house, NOW)
+    assert isinstance(found, Admitted) is is_admin
 
 
 @pytest.mark.parametrize("why", [TOO_OLD, NOT_SAID, CLOSED, NOT_LET_IN])

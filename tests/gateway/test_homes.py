@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -16,7 +17,6 @@ from gateway.auth.sessions import (
     TicketKind,
     Visitor,
     key_of,
-    mint_secret,
 )
 from state.kinds.resource import ConditionType, Truth
 from state.store.errors import Unavailable
@@ -127,7 +127,8 @@ async def test_a_second_cookie_that_a_siblings_page_set_does_not_hide_ours(town:
 async def test_many_planted_cookies_do_not_hide_ours_and_cost_nothing_once_ours_is_known(town: Town) -> None:
     rig = town.rig
     cookie = await enter(rig)
-    planted = "; ".join(f"mcpgw-home={mint_secret()}" for _ in range(COOKIES_TRIED_MAX - 1))
+    minted = partial(rig.worker._desk.sessions._mint, TicketKind.HOME_SESSION)  # theirs, ended since
+    planted = "; ".join(f"mcpgw-home={minted()}" for _ in range(COOKIES_TRIED_MAX - 1))
     async with page(rig, "/live", f"{planted}; {cookie}") as answer:
         assert answer.status == 200
     asked: list[str] = []
@@ -138,7 +139,7 @@ async def test_many_planted_cookies_do_not_hide_ours_and_cost_nothing_once_ours_
         return await get(kind, key)
 
     rig.tickets.get = counted  # type: ignore[method-assign]
-    others = "; ".join(f"mcpgw-home={mint_secret()}" for _ in range(COOKIES_TRIED_MAX))
+    others = "; ".join(f"mcpgw-home={minted()}" for _ in range(COOKIES_TRIED_MAX))
     async with page(rig, "/live", f"{others}; {cookie}") as answer:
         assert answer.status == 200
     assert len(asked) <= 2, (

@@ -11,7 +11,7 @@ from gateway.auth.local import local_user, mint_sign_in_link
 from gateway.worker import is_bound_to_loopback
 from state.kinds.request import Outcome, Request, RequestStatus, Verb
 from state.kinds.resource import ConditionType, Truth
-from state.kinds.user_container import UserContainer
+from state.kinds.user_container import UserContainer, UserContainerSpec, new_user_container
 from tests.gateway.conftest import ALICE_HOME, Town
 from tests.gateway.rig import PATIENCE_S, Rig, gateway, until, until_true
 from tests.gateway.test_homes import HTML, _event
@@ -52,7 +52,7 @@ async def test_the_link_signs_the_local_developer_in_once_and_makes_a_container(
     link = (await mint_sign_in_link(rig.tickets, rig.origin)).removeprefix(rig.origin)
     async with rig.request("GET", link, headers=HTML) as answer:
         cookie = answer.headers["Set-Cookie"]
-    assert re.fullmatch(r"mcpgw=[\w-]{43}; Path=/; HttpOnly; SameSite=Lax; Max-Age=\d+", cookie)
+    assert re.fullmatch(r"mcpgw=[\w-]{63}; Path=/; HttpOnly; SameSite=Lax; Max-Age=\d+", cookie)
     [made] = await rig.read(lambda tx: tx.list(UserContainer))
     assert made.spec.user == local_user() == "app:local.developer"
     async with rig.request("GET", link, headers=HTML) as answer:
@@ -109,7 +109,7 @@ async def test_cookies_on_https_are_bound_to_their_host() -> None:
 
 
 async def test_every_page_is_fenced_in(rig: Rig) -> None:
-    for path in ("/signin", "/nothing", "/admin"):
+    for path in ("/signin", "/nothing"):
         async with rig.request("GET", path, headers=HTML) as answer:
             policy = answer.headers["Content-Security-Policy"]
             text = await answer.text()
@@ -288,6 +288,24 @@ async def test_the_api_restarts_for_an_app_and_for_a_person_with_the_token(town:
     assert len(await rig.read(lambda tx: tx.list(Request))) == 1
 
 
+async def test_the_api_takes_away_ones_own_container_alone(town: Town) -> None:
+    rig, spec = town.rig, UserContainerSpec(user="app:shop.carol", template="demo")
+    await rig.write(lambda tx: tx.create(new_user_container("carol", spec, managed_by="api")))
+    await rig.applied()
+    key = f"Bearer {town.key}"
+    for name, headers, status in (
+        ("carol", {"Cookie": await rig.session("app:shop.carol")}, 403),
+        ("carol", {"Authorization": key, "X-App-User": "alice"}, 404),
+        ("carol", {}, 401),
+        ("alice", {"Authorization": key, "X-App-User": "alice"}, 409),
+        ("carol", {"Authorization": key, "X-App-User": "carol"}, 202),
+    ):
+        async with rig.request("DELETE", f"/-/api/v1/containers/{name}", headers=headers) as answer:
+            assert answer.status == status, headers
+    found = await rig.read(lambda tx: tx.list(UserContainer))
+    assert [one.name for one in found if one.metadata.is_deleted] == ["carol"]
+
+
 async def test_reserved_paths_are_never_a_containers(town: Town) -> None:
     headers = {"Authorization": f"Bearer {town.key}", "X-App-User": "alice"}
     for path, status in (
@@ -299,7 +317,8 @@ async def test_reserved_paths_are_never_a_containers(town: Town) -> None:
         ("/authorize", 400),
         ("/token", 405),
         ("/revoke", 405),
-        ("/admin", 404),
+        ("/admin", 303),
+        ("/admin/nothing", 404),
         ("/auth/callback", 403),
         ("/-/nothing", 404),
     ):

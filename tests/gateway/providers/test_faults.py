@@ -22,6 +22,8 @@ from tests.gateway.providers.conftest import HASTY
 from tests.gateway.providers.github_stand_in import GitHubStandIn
 from tests.gateway.providers.oidc_stand_in import METADATA, OidcStandIn, signed_with_escapes
 from tests.gateway.providers.traveller import NOTHING, depart, refused, sign_in
+from tests.gateway.rig import loopback
+from tests.tls import tls_in_front
 
 ToGitHub = Callable[..., GitHubProvider]
 ToIssuer = Callable[..., OidcProvider]
@@ -194,22 +196,23 @@ async def test_a_small_answer_that_unpacks_to_a_flood_is_not_unpacked(town: Town
     assert (await refused(town.provider("github"))).reason == "ProviderNonsense"
 
 
+@at_every_step
 @pytest.mark.fault(41)
-async def test_an_answer_that_drips_is_given_up_in_time(town: Town) -> None:
+async def test_an_answer_that_drips_is_given_up_in_time(town: Town, kind: str, path: str) -> None:
     """Each byte comes before the silence is too long, and all of them together take too long."""
 
     async def drip(request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse()
         await answer.prepare(request)
-        for _ in range(100):
+        for _ in range(300):
             await answer.write(b" ")
             await asyncio.sleep(0.1)
         return answer
 
-    town.broken("github").replaced["/api/v3/user"] = drip
+    town.broken(kind).replaced[path] = drip
     began = time.monotonic()
-    assert (await refused(town.provider("github", HASTY))).reason == "ProviderSlow"
-    assert time.monotonic() - began < HASTY.login_s + 0.5
+    assert (await refused(town.provider(kind, HASTY))).reason == "ProviderSlow"
+    assert time.monotonic() - began < 15, "long before it has dripped to its end"
 
 
 @asynccontextmanager
@@ -298,6 +301,26 @@ async def test_a_provider_without_tls_where_https_is_meant_cannot_be_reached(iss
     }
     error = await failure(OidcProvider(OidcSettings.model_validate(settings)))
     assert error.reason in ("ProviderUnreachable", "ProviderUntrusted")
+
+
+@pytest.mark.fault(41)
+@pytest.mark.parametrize("named", ["localhost", "another.example"])
+async def test_a_provider_whose_certificate_nobody_vouches_for_is_not_believed(
+    issuer: OidcStandIn, named: str
+) -> None:
+    with loopback() as listener:
+        url = f"https://localhost:{listener.getsockname()[1]}"
+        known = {"url": url, "issuer": url, "client_id": "i", "client_secret": "s"}
+        github = {name: value for name, value in known.items() if name != "issuer"}
+        oidc = {name: value for name, value in known.items() if name != "url"}
+        async with tls_in_front(listener, issuer.port, named):
+            for provider in (
+                GitHubProvider(GitHubSettings.model_validate({"name": "github", **github})),
+                OidcProvider(OidcSettings.model_validate({"name": "oidc", **oidc})),
+            ):
+                error = await failure(provider)
+                assert (error.reason, "SSL_CERT_FILE" in error.detail) == ("ProviderUntrusted", True)
+    assert not issuer.broken.asked, "nothing was said to it"
 
 
 @pytest.mark.fault(41)

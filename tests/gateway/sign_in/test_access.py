@@ -3,17 +3,20 @@
 import html
 import re
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
 import pytest
 
 from gateway.pages.access import PERSONAL_TOKENS_MAX
-from state.kinds.account import Account
+from state.kinds.access_policy import Rule
+from state.kinds.account import Account, Claims, Decision
 from state.kinds.user_container import UserContainer
+from state.store.errors import StoreError
 from tests.gateway.providers.github_stand_in import GitHubStandIn
 from tests.gateway.providers.oidc_stand_in import OidcStandIn
-from tests.gateway.rig import gateway
+from tests.gateway.rig import Rig, gateway
 from tests.gateway.sign_in.browser import Browser, Seen
 from tests.gateway.sign_in.conftest import ANN_USER, Place, settings_of
 from tests.gateway.sign_in.test_consent import call, connected
@@ -62,6 +65,110 @@ async def test_a_personal_token_is_good_for_what_it_was_made_for(place: Place, b
         "GET", "/-/api/v1/containers", headers={"Authorization": f"Bearer {mcp}"}
     ) as answer:
         assert answer.status == 401
+
+
+async def written_use(place: Place) -> float:
+    """What auth.db says of the only token's last use, once every worker has written what it noted."""
+    for worker in place.rig.workers:
+        await worker._desk.callers.write_uses()
+    [grant] = await place.rig.auth.read(lambda tx: tx.grants.of_user(ANN_USER, tx.now))
+    return grant.used_at
+
+
+async def test_the_account_says_when_a_token_was_used(place: Place, browser: Browser) -> None:
+    token = token_in(await make_token(place, browser))
+    made_at = await written_use(place)
+    assert "Not yet" in (await browser.visit("/")).text
+    await call(place, token)
+    used_at = await written_use(place)
+    assert used_at > made_at
+    seen = (await browser.visit("/")).text
+    assert "Not yet" not in seen
+    assert f"{datetime.fromtimestamp(used_at, UTC):%Y-%m-%d %H:%M}" in seen
+
+
+async def test_the_use_of_a_token_is_written_once_in_an_hour_and_not_with_the_request(
+    place: Place, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = token_in(await make_token(place, browser))
+    await call(place, token)
+    first = await written_use(place)
+    for _ in range(6):  # at every worker, also where it is verified anew
+        await place.rig.signed_in(ANN_USER, Claims(login="ann"))
+        await call(place, token)
+    assert await written_use(place) == first
+    monkeypatch.setattr("gateway.auth.callers.USED_EVERY_S", 0.0)
+    await place.rig.signed_in(ANN_USER, Claims(login="ann"))
+    await call(place, token)
+    [grant] = await place.rig.auth.read(lambda tx: tx.grants.of_user(ANN_USER, tx.now))
+    assert grant.used_at == first, "the request itself writes nothing"
+    assert await written_use(place) > first
+
+
+async def test_a_use_that_could_not_be_written_is_written_later(strict: Place) -> None:
+    await strict.rig.add_policy(Rule(provider="github"))
+    await strict.rig.add_user("ann", ANN_USER)
+    await strict.rig.route("ann", strict.ann)
+    browser = Browser(strict.rig)
+    await browser.sign_in("github")
+    token = token_in(await make_token(strict, browser))
+    made_at = await written_use(strict)
+    await call(strict, token)
+    callers = strict.rig.worker._desk.callers
+
+    class _Silent:
+        async def transact(self, _: object) -> None:
+            raise StoreError("auth.db is silent")
+
+    real, callers._auth = callers._auth, _Silent()  # type: ignore[assignment]
+    with pytest.raises(StoreError):
+        await callers.write_uses()
+    callers._auth = real
+    assert await written_use(strict) > made_at
+    assert callers._uses == {}
+
+
+async def test_a_refused_token_was_not_used(strict: Place) -> None:
+    await strict.rig.add_policy(Rule(provider="github"))
+    browser = Browser(strict.rig)
+    await browser.sign_in("github")
+    token = token_in(await make_token(strict, browser))
+    made_at = await written_use(strict)
+    await strict.rig.workers[0]._desk.accounts.decide(ANN_USER, Decision.BANNED, "test")
+    await strict.rig.applied()
+    await refused(strict, token)
+    assert await written_use(strict) == made_at
+
+
+@pytest.mark.parametrize(
+    ("reverify_after", "every"),
+    [
+        (86400.0, "every day,"),
+        (7 * 86400.0, "every 7 days,"),
+        (5400.0, "every 90 minutes,"),
+        (90.5, "every 90.5 s"),
+    ],
+)
+async def test_a_token_says_how_often_to_sign_in_for_it_to_go_on_working(
+    strict: Place, reverify_after: float, every: str
+) -> None:
+    await strict.rig.add_policy(Rule(provider="github"), reverify_after=reverify_after)
+    browser = Browser(strict.rig)
+    account = await browser.sign_in("github")
+    made = await make_token(strict, browser)
+    signed_in_at = (await accounts(strict))[0].spec.claims_at
+    by = f"{signed_in_at + timedelta(seconds=reverify_after):%Y-%m-%d %H:%M} UTC"
+    assert f"sign in here at least {every}" in account.text
+    assert by in account.text
+    assert by in made.text
+
+
+async def test_whoever_need_not_sign_in_again_is_not_told_to(rig: Rig) -> None:
+    await rig.add_template()
+    cookie = await rig.session("app:shop.alice")
+    async with rig.request("GET", "/", headers={"Cookie": cookie, "Accept": "text/html"}) as answer:
+        assert answer.status == 200
+        assert "sign in here at least" not in await answer.text()
 
 
 async def test_a_revoked_token_is_refused_at_the_next_request_on_every_worker(

@@ -1,6 +1,7 @@
 """What a program asks of a person: shown before anything else, answered in that browser, each time anew."""
 
 import html
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -99,6 +100,16 @@ async def test_who_is_signed_in_goes_nowhere_else(place: Place) -> None:
     assert status == 200
     assert not place.github.broken.asked
     assert (await call(place, tokens["access_token"]))[1]["container"] == "ann"
+
+
+async def test_what_was_not_said_is_not_taken_for_a_yes(place: Place) -> None:
+    browser = Browser(place.rig)
+    await browser.sign_in("github")
+    page = await browser.visit((await program(place.rig)).url())
+    for chosen in ({}, {"decision": ""}, {"decision": "Allow"}, {"provider": "github"}):
+        seen = await browser.submit(page, "/authorize", **chosen)
+        assert (seen.status, "NoDecision" in seen.text) == (400, True)
+    assert not any(url.startswith(CALLBACK) for url in browser.visited)
 
 
 @pytest.mark.negative(20)
@@ -233,6 +244,49 @@ async def test_a_bad_request_is_told_to_the_program_with_the_issuer(
     )
 
 
+BAD_REQUESTS: dict[str, dict[str, str | None]] = {
+    "no_pkce": {"code_challenge": None},
+    "another_response_type": {"response_type": "token"},
+    "another_response_mode": {"response_mode": "fragment"},
+    "a_foreign_resource": {"resource": "https://evil.example/mcp"},
+}
+
+
+@pytest.mark.parametrize("differs", BAD_REQUESTS.values(), ids=BAD_REQUESTS)
+@pytest.mark.parametrize("signed_in", [False, True])
+async def test_a_bad_request_sends_nobody_to_an_address_on_the_web_unasked(
+    place: Place, differs: dict[str, str | None], signed_in: bool
+) -> None:
+    """Whoever registered it may want people to be sent there from an address that they trust."""
+    waits_at = "https://phish.example/cb"
+    asking = await waiting_at(place, waits_at)
+    browser = Browser(place.rig)
+    if signed_in:
+        await browser.sign_in("github")
+    seen = await browser.step(asking.url(redirect_uri=waits_at, **differs))
+    assert seen.status == 400
+    assert "Location" not in seen.headers
+    assert "Refresh" not in seen.headers and "http-equiv" not in seen.text
+    assert '<strong class="host">phish.example</strong>' in seen.text
+    [onwards] = re.findall(r'href="(https://phish[^"]+)"', seen.text)
+    told = Seen(303, html.unescape(onwards), "", {}).query
+    assert (told["iss"], told["state"]) == (place.rig.origin, asking.state)
+    assert told["error"] in ("invalid_request", "unsupported_response_type", "invalid_target")
+
+
+async def test_a_bad_answer_to_the_page_sends_nobody_to_an_address_on_the_web_unasked(place: Place) -> None:
+    waits_at = "https://phish.example/cb"
+    asking = await waiting_at(place, waits_at)
+    browser = Browser(place.rig)
+    page = await browser.visit(asking.url(redirect_uri=waits_at))
+    query = asking.url(redirect_uri=waits_at, response_type="token").partition("?")[2]
+    seen = await browser.depart(page, "/authorize", query=query, decision="deny")
+    assert (seen.status, "Location" in seen.headers) == (400, False)
+    seen = await browser.depart(page, "/authorize", decision="deny")
+    assert seen.status == 303, "who was shown where it leads, and chose"
+    assert seen.headers["Location"].startswith(f"{waits_at}?error=access_denied")
+
+
 @pytest.mark.negative(18)
 async def test_two_addresses_are_none(place: Place) -> None:
     asking = await program(place.rig)
@@ -288,12 +342,16 @@ async def test_what_is_too_long_is_not_kept(strict: Place, differs: dict[str, st
 # Whose program it is
 
 
-async def named(place: Place, redirect_uri: str) -> Seen:
-    """The page for a program that waits at ``redirect_uri``."""
+async def waiting_at(place: Place, redirect_uri: str) -> Program:
     body = {"client_name": "P", "redirect_uris": [redirect_uri]}
     async with place.rig.request("POST", "/register", json=body) as answer:
         assert answer.status == 201, await answer.text()
-        asking = Program(place.rig, (await answer.json())["client_id"])
+        return Program(place.rig, (await answer.json())["client_id"])
+
+
+async def named(place: Place, redirect_uri: str) -> Seen:
+    """The page for a program that waits at ``redirect_uri``."""
+    asking = await waiting_at(place, redirect_uri)
     return await Browser(place.rig).visit(asking.url(redirect_uri=redirect_uri))
 
 

@@ -2,16 +2,16 @@
 
 import pytest
 
-from state.kinds.access_policy import Rule
-from state.kinds.account import Decision
+from state.kinds.access_policy import Role, Rule
+from state.kinds.account import Claims, Decision
 from tests.e2e.browser import Tab, tab
 from tests.gateway.providers.github_stand_in import GitHubStandIn
 from tests.gateway.providers.oidc_stand_in import OidcStandIn
 from tests.gateway.rig import gateway
 from tests.gateway.sign_in.browser import program
-from tests.gateway.sign_in.conftest import ANN_USER, Place, settings_of
+from tests.gateway.sign_in.conftest import ANN_USER, BOB_USER, Place, settings_of
 
-PHONE_PX = 390
+PHONE_PX = 375
 
 
 @pytest.fixture
@@ -40,16 +40,22 @@ async def test_somebody_signs_in_by_keyboard_and_sees_their_account(one: Place) 
     async with tab() as seen:
         await seen.page.goto(one.rig.origin)
         await seen.keep("signin")
+        await seen.assert_readable()
         await press(seen, "Continue with GitHub")
         await seen.page.get_by_text("Sign out everywhere").wait_for()
         await seen.page.get_by_text("Claude Code", exact=True).click()
         await seen.keep("account")
+        await seen.assert_readable()
         await seen.page.get_by_text("Make a token for a client without sign-in").click()
         await seen.page.get_by_label("Name").fill("backup script")
         await press(seen, "Make a token")
         await seen.page.get_by_text("Copy it now").wait_for()
         await seen.keep("token")
+        await seen.assert_readable()
         await seen.page.get_by_role("link", name="Back to your account").click()
+        await seen.page.get_by_text("Not yet", exact=True).wait_for()
+        await seen.keep("account-with-token")
+        await seen.assert_readable()
         await seen.page.get_by_role("button", name="Revoke backup script").click()
         await seen.page.get_by_text("None yet").wait_for()
         await seen.page.get_by_text("Delete this account").click()
@@ -65,6 +71,7 @@ async def test_a_program_is_allowed_by_keyboard_on_the_way_through_a_provider(on
         await seen.page.goto(one.rig.origin + asking.url())
         await seen.page.get_by_role("heading", name="Allow").wait_for()
         await seen.keep("consent-signed-out")
+        await seen.assert_readable()
         async with seen.page.expect_request(lambda request: "127.0.0.1:9/callback" in request.url) as caught:
             await press(seen, "Allow, and sign in with Example ID")
         assert "code=" in (await caught.value).url
@@ -75,10 +82,26 @@ async def test_a_program_is_allowed_by_keyboard_on_the_way_through_a_provider(on
         await seen.page.goto(one.rig.origin + asking.url())
         await seen.page.get_by_role("button", name="Allow", exact=True).wait_for()
         await seen.keep("consent-signed-in")
+        await seen.assert_readable()
         async with seen.page.expect_request(lambda request: "127.0.0.1:9/callback" in request.url) as caught:
             await press(seen, "Allow")
         assert "code=" in (await caught.value).url
         assert [said for said in seen.complaints if "ERR_UNSAFE_PORT" not in said] == []
+
+
+async def test_an_admin_reads_whose_container_a_program_asks_for(strict: Place) -> None:
+    await strict.rig.add_policy(Rule(users=(ANN_USER,), role=Role.ADMIN), Rule(provider="github"))
+    await strict.rig.signed_in(BOB_USER, Claims(login="bob"))
+    asking = await program(strict.rig, "Claude")
+    async with tab(PHONE_PX) as seen:
+        await seen.page.goto(strict.rig.origin)
+        await press(seen, "Continue with GitHub")
+        await seen.page.get_by_text("Sign out everywhere").wait_for()
+        resource = f"{strict.rig.origin}/u/{BOB_USER}/mcp"
+        await seen.page.goto(strict.rig.origin + asking.url(resource=resource))
+        await seen.page.get_by_role("heading", name="the container of github:77, known as bob").wait_for()
+        await seen.keep("phone-consent-to-anothers")
+        await seen.assert_readable()
 
 
 async def test_a_phone_shows_all_of_it(one: Place) -> None:
@@ -88,17 +111,13 @@ async def test_a_phone_shows_all_of_it(one: Place) -> None:
         await seen.keep("phone-signin")
         await seen.page.get_by_role("button", name="Continue with GitHub").click()
         await seen.page.get_by_text("Sign out everywhere").wait_for()
+        await seen.page.get_by_text("Make a token for a client without sign-in").click()
         await seen.keep("phone-account")
-        await assert_fits(seen)
+        await seen.assert_readable()
         await seen.page.goto(one.rig.origin + asking.url())
         await seen.page.get_by_role("heading", name="Allow").wait_for()
         await seen.keep("phone-consent")
-        await assert_fits(seen)
-
-
-async def assert_fits(seen: Tab) -> None:
-    wide = await seen.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-    assert wide <= 0, "nothing is wider than the screen"
+        await seen.assert_readable()
 
 
 async def test_whoever_waits_for_an_admin_sees_that(github: GitHubStandIn, oidc: OidcStandIn) -> None:
@@ -109,6 +128,7 @@ async def test_whoever_waits_for_an_admin_sees_that(github: GitHubStandIn, oidc:
         await press(seen, "Continue with GitHub")
         await seen.page.get_by_text("You are waiting for approval").wait_for()
         await seen.keep("pending")
+        await seen.assert_readable()
         await rig.workers[0]._desk.accounts.decide(ANN_USER, Decision.APPROVED, "test")
         await rig.applied()
         await seen.page.reload()
@@ -121,3 +141,4 @@ async def test_a_refusal_is_a_page_that_says_what_next(one: Place, path: str) ->
         await seen.page.goto(one.rig.origin + path)
         await seen.page.get_by_role("link", name="Go to your account").wait_for()
         await seen.keep("refusal-" + path.strip("/").split("?")[0].replace("/", "-"))
+        await seen.assert_readable()

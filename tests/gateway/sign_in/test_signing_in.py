@@ -8,10 +8,10 @@ from gateway.settings import GatewaySettings
 from state.kinds.access_policy import Rule
 from state.kinds.account import Account, Decision
 from tests.gateway.providers.github_stand_in import GitHubStandIn, Person
-from tests.gateway.providers.oidc_stand_in import signed_with_escapes
+from tests.gateway.providers.oidc_stand_in import OidcStandIn, signed_with_escapes
 from tests.gateway.rig import container, gateway
 from tests.gateway.sign_in.browser import Browser
-from tests.gateway.sign_in.conftest import ANN_USER, BOB_USER, Place, settings_of
+from tests.gateway.sign_in.conftest import ANN_USER, BOB_USER, Place, oidc_settings, settings_of
 
 
 async def account_of(place: Place, user: str) -> Account | None:
@@ -63,6 +63,17 @@ async def test_an_unverified_address_says_nothing(strict: Place) -> None:
     strict.oidc.claims = {"email": "ann@example.com", "email_verified": True}
     seen = await Browser(strict.rig).sign_in("oidc")
     assert (seen.status, seen.url) == (200, f"{strict.rig.origin}/")
+
+
+async def test_an_admin_by_one_providers_word_is_none_by_anothers(
+    github: GitHubStandIn, oidc: OidcStandIn
+) -> None:
+    oidc.claims = {"email": "ann@example.com", "email_verified": True}
+    async with gateway(**settings_of(github, oidc), admin_emails=("oidc:ann@example.com",)) as rig:
+        await rig.add_template()
+        await rig.applied()
+        assert (await Browser(rig).sign_in("github")).status == 403, "whose word it is not"
+        assert (await Browser(rig).sign_in("oidc")).status == 200
 
 
 @pytest.mark.negative(20)
@@ -190,15 +201,34 @@ async def test_half_a_character_in_a_signed_answer_is_a_page(strict: Place, clai
     assert not await strict.rig.read(lambda tx: tx.list(Account))
 
 
+@pytest.mark.parametrize("provider", ["github", "oidc"])
 async def test_a_wrong_secret_starts_all_the_same_and_names_the_setting_at_sign_in(
-    github: GitHubStandIn,
+    github: GitHubStandIn, oidc: OidcStandIn, provider: str
 ) -> None:
-    wrong = {**github.settings, "OAUTH_GITHUB_CLIENT_SECRET": "not-the-secret"}
+    setting = f"OAUTH_{provider.upper()}_CLIENT_SECRET"
+    wrong = {**github.settings, **oidc_settings(oidc), setting: "not-the-secret"}
     async with gateway(**GatewaySettings.gathered(wrong)) as rig:
-        seen = await Browser(rig).sign_in("github")
-        assert seen.status in (403, 503)
-        assert "OAUTH_GITHUB_CLIENT_SECRET" in seen.text
+        seen = await Browser(rig).sign_in(provider)
+        assert seen.status == 403
+        assert setting in seen.text
         assert "not-the-secret" not in seen.text
+
+
+@pytest.mark.fault(41)
+@pytest.mark.parametrize("provider", ["github", "oidc"])
+async def test_a_token_endpoint_that_sends_elsewhere_or_floods_is_a_page(place: Place, provider: str) -> None:
+    """Who followed it would show the code, and the secret, to whoever is there."""
+    broken, path = {
+        "github": (place.github.broken, "/login/oauth/access_token"),
+        "oidc": (place.oidc.broken, "/token"),
+    }[provider]
+    elsewhere = "/elsewhere"
+    for status, body in ((307, b""), (302, b""), (200, b'{"access_token": "' + b"x" * (10 << 20) + b'"}')):
+        broken.answer(path, body, status=status, Location=elsewhere)
+        seen = await Browser(place.rig).sign_in(provider)
+        assert (seen.status, "ProviderNonsense" in seen.text) == (503, True)
+        assert "Traceback" not in seen.text
+    assert elsewhere not in broken.asked
 
 
 # Who may come in
