@@ -17,6 +17,7 @@ from reconciler.operator import Operator, Surroundings
 from state.kinds.resource import Metadata
 from state.kinds.template import ContainerTemplate, ContainerTemplateSpec
 from state.kinds.user_container import DATA_FINALIZER, Overrides, UserContainer, UserContainerSpec
+from state.sealing import PrivateKey
 from state.store.memory import memory_store
 from state.store.port import Store, Tx
 
@@ -111,6 +112,7 @@ async def settled_world(users: int) -> World:
         network=NetworkSpec(name=PROJECT, project=PROJECT, subnet=""),
         gate=StartGate(64, 2),
         holder="bench",
+        key=PrivateKey(bytes(32)),
     )
     operator = Operator(around)
     world = World(store, operator, machine, asyncio.create_task(operator.run()), users)

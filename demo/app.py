@@ -30,6 +30,7 @@ def build_app(settings: Settings) -> Starlette:
     app.add_middleware(DisconnectNotice)
     app.add_middleware(TrimmedHeaders)
     app.state.calls, app.state.healthy, app.state.ballast = calls, True, []
+    app.state.settings = settings
     return app
 
 

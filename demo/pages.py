@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from demo.calls import CallLog
+from demo.settings import Settings
 
 STATIC_DIR = Path(__file__).parent / "static"
 
@@ -23,9 +24,11 @@ _FRONT = """<!doctype html>
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="static/demo.css">
 <h1>Demo workload</h1>
+<p id="greeting">{greeting}</p>
 <p>This page comes from the container <code id="hostname">{hostname}</code>.</p>
 <dl>
   <dt>WebSocket echo</dt><dd id="websocket">connecting…</dd>
+  <dt>Your token</dt><dd id="token">{token}</dd>
   <dt>Relative call</dt><dd id="relative">calling…</dd>
 </dl>
 <script src="static/demo.js"></script>
@@ -43,9 +46,15 @@ container <code id="hostname">{hostname}</code>.</p>
 """
 
 
-async def front(_request: Request) -> Response:
-    """The page with a script, a WebSocket and a relative call."""
-    return HTMLResponse(_FRONT.format(hostname=html.escape(socket.gethostname())))
+async def front(request: Request) -> Response:
+    """The page with a script, a WebSocket, a relative call and what the user filled in."""
+    settings: Settings = request.app.state.settings
+    shown = {
+        "hostname": socket.gethostname(),
+        "greeting": settings.greeting or "Hello.",
+        "token": f"{len(settings.token)} characters" if settings.token else "not filled in",
+    }
+    return HTMLResponse(_FRONT.format(**{key: html.escape(value) for key, value in shown.items()}))
 
 
 async def link(request: Request) -> Response:

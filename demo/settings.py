@@ -13,6 +13,10 @@ class Settings:
     port: int = 8080
     data_dir: Path = Path("/data")
     startup_delay_s: float = 0.0
+    greeting: str = ""
+    """What the front page says, if its user filled it in."""
+    token: str = ""
+    """A secret of its user's; the front page says only how long it is."""
     controls_allowed: bool = False
     """Whether `POST /control` may make the server fail on demand. Only tests want that."""
     conformance: bool = False
@@ -27,6 +31,8 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
         port=int(environ.get("PORT", "8080")),
         data_dir=Path(environ.get("DATA_DIR", "/data")),
         startup_delay_s=float(environ.get("DEMO_STARTUP_DELAY_S", "0")),
+        greeting=environ.get("DEMO_GREETING", ""),
+        token=environ.get("DEMO_TOKEN", ""),
         controls_allowed=environ.get("DEMO_CONTROLS") == "1",
         conformance=environ.get("DEMO_CONFORMANCE") == "1",
         allowed_hosts=tuple(environ.get("DEMO_ALLOWED_HOSTS", "").split()),

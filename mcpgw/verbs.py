@@ -18,7 +18,7 @@ from state.kinds.app import key_sha256, mint_key
 from state.kinds.home import Home
 from state.kinds.incarnation import Incarnation
 from state.kinds.report import ManifestFile, Reconciler
-from state.kinds.resource import Condition, ConditionType, Truth
+from state.kinds.resource import ConditionType
 from state.kinds.user_container import UserContainer
 from state.logs import configure
 from state.manifests.apply import apply_folder
@@ -41,7 +41,7 @@ def status(env_file: Path) -> int:
     print(aligned(rows) if users else "no user containers yet")
     for one in (*reconcilers, *files):
         for condition in one.status.conditions:
-            if _is_bad(condition):
+            if condition.is_trouble:
                 about = one.spec.path if isinstance(one, ManifestFile) else one.name
                 print(f"{about}: {condition.reason}: {condition.message}")
     return 0
@@ -172,7 +172,7 @@ def _row(user: UserContainer) -> tuple[str, ...]:
         user.status.condition(ConditionType.ROUTED),
     )
     degraded = user.status.condition(ConditionType.DEGRADED)
-    why = next((one for one in (degraded, ready) if one is not None and _is_bad(one)), None)
+    why = next((one for one in (degraded, ready) if one is not None and one.is_trouble), None)
     return (
         user.name,
         user.spec.user,
@@ -181,12 +181,6 @@ def _row(user: UserContainer) -> tuple[str, ...]:
         routed.status if routed is not None else "Unknown",
         "" if why is None else f"{why.reason}: {why.message}",
     )
-
-
-def _is_bad(condition: Condition) -> bool:
-    """Whether an operator wants to hear of it: True is bad of some conditions, anything else of others."""
-    bad_when_true = condition.type in (ConditionType.DEGRADED, ConditionType.DESTRUCTION_FROZEN)
-    return condition.is_true if bad_when_true else condition.status is not Truth.TRUE
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

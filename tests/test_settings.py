@@ -133,11 +133,31 @@ def test_is_read_by_the_gateway(case: Read) -> None:
     assert getattr(settings, case.name.lower()) == case.value
 
 
+@pytest.mark.parametrize(
+    "extra", ["https://gw.example.com", "http://gw.example.com", "https://GW.example.com:443"]
+)
+def test_an_extra_origin_is_another_than_the_gateways(extra: str) -> None:
+    """Both would be asked for by the same Host."""
+    environ = {"GATEWAY_ORIGIN": "https://gw.example.com", "EXTRA_ORIGINS": extra}
+    with pytest.raises(SettingsError) as refusal:
+        load_settings(GatewaySettings, environ)
+    (line,) = str(refusal.value).splitlines()
+    assert "GATEWAY_ORIGIN=https://gw.example.com" in line
+    for other in ("https://gw.example.com:8443", "https://mcp.gw.example.com", "http://localhost"):
+        assert load_settings(GatewaySettings, {**environ, "EXTRA_ORIGINS": other}).extra_origins
+
+
 def test_an_extra_origin_may_have_providers_of_its_own() -> None:
     environ = {**GITHUB, **ACME, "EXTRA_ORIGINS": "https://a.example=github+Acme+github"}
     settings = load_settings(GatewaySettings, environ)
     assert settings.extra_origins == (ExtraOrigin("https://a.example", ("github", "acme")),)
     assert str(settings.extra_origins[0]) == "https://a.example=github+acme"
+
+
+def test_an_admin_may_be_named_by_one_providers_word() -> None:
+    environ = {**GITHUB, **ACME, "ADMIN_EMAILS": "GitHub:Ann@example.com, bob@example.com"}
+    settings = load_settings(GatewaySettings, environ)
+    assert settings.admin_emails == ("github:ann@example.com", "bob@example.com")
 
 
 # Providers
@@ -361,6 +381,11 @@ WRONG = [
     Wrong("DEFAULT_TEMPLATE", "Demo!", "template's name", GatewaySettings),
     Wrong("ADMIN_EMAILS", "ann@example.com, bob", "ann@example.com,bob@example.com", GatewaySettings),
     Wrong("ADMIN_EMAILS", "ann@@example.com", "ann@example.com,bob@example.com", GatewaySettings),
+    Wrong("ADMIN_EMAILS", "git hub:ann@example.com", "google:ann@example.com", GatewaySettings),
+    Wrong("ADMIN_EMAILS", ":ann@example.com", "google:ann@example.com", GatewaySettings),
+    Wrong("ADMIN_EMAILS", "github:ann", "google:ann@example.com", GatewaySettings),
+    Wrong("ADMIN_EMAILS", "any:ann@example.com", "OAUTH_", GatewaySettings),
+    Wrong("ADMIN_EMAILS", "github:ann@example.com", "OAUTH_", GatewaySettings),
     Wrong("UNMATCHED_USERS", "allow", "'refuse' or 'pending'", GatewaySettings),
     Wrong("SECRET_KEY_FILE", "~nobody-of-that-name/key", "in full", GatewaySettings),
     Wrong("CORS_ORIGINS", "https://a.example, *", "https://mcp.example.com", GatewaySettings),
@@ -370,6 +395,9 @@ WRONG = [
     Wrong("EXTRA_ORIGINS", "https://a.example=git hub", "origin=github+google", GatewaySettings),
     Wrong("EXTRA_ORIGINS", "https://a.example,https://A.example:443", "each once", GatewaySettings),
     Wrong("EXTRA_ORIGINS", "http://localhost:9000/", "leave it out", GatewaySettings),
+    Wrong("EXTRA_ORIGINS", "https://a.example,http://127.0.0.1:9000", "leave it out", GatewaySettings),
+    Wrong("EXTRA_ORIGINS", "http://[::1]:9000", "leave it out", GatewaySettings),
+    Wrong("EXTRA_ORIGINS", "https://localhost:9000", "leave it out", GatewaySettings),
     Wrong("EXTRA_ORIGINS", "https://a.example=github", "OAUTH_", GatewaySettings),
     Wrong("TRUSTED_PROXIES", "proxy.example", "10.0.0.0/24", GatewaySettings),
     Wrong("TRUSTED_PROXIES", "10.0.0.1/24", "10.0.0.0/24", GatewaySettings),

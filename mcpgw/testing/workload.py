@@ -4,7 +4,7 @@ Next: :mod:`mcpgw.testing.house`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 APP = "house"
 
@@ -16,6 +16,7 @@ spec:
   pull: Never
   port: 8080
   env: {env}
+  inputs: {inputs}
   data: {{mountPath: /data, retainDays: 30}}
   resources: {{memory: 256Mi, cpus: 1, pids: 128, shm: 16Mi}}
   probes:
@@ -49,14 +50,21 @@ def demo_template(
     *,
     name: str = "demo",
     env: Mapping[str, str] | None = None,
+    inputs: Sequence[Mapping[str, object]] = (),
     startup_s: float = 30,
     period_s: float = 1,
     failures: int = 3,
 ) -> str:
-    """A manifest of the demo workload. ``env`` is added to its environment."""
+    """A manifest of the demo workload. ``env`` is added to its environment; ``inputs`` are left to users."""
     written = json.dumps({**_ENVIRONMENT, **(env or {})})
     return _TEMPLATE.format(
-        name=name, image=image, env=written, startup_s=startup_s, period_s=period_s, failures=failures
+        name=name,
+        image=image,
+        env=written,
+        inputs=json.dumps(list(inputs)),
+        startup_s=startup_s,
+        period_s=period_s,
+        failures=failures,
     )
 
 

@@ -30,6 +30,15 @@ async def test_the_page_calls_its_script_and_style_by_relative_urls(http: aiohtt
             assert answer.status == 200
 
 
+async def test_the_page_says_what_its_user_filled_in_and_no_secret(tmp_path: Path) -> None:
+    with demo_process(tmp_path, DEMO_GREETING="Hi <Ada>", DEMO_TOKEN="sk-secret") as url:
+        async with aiohttp.ClientSession(url) as http, http.get("/") as answer:
+            page = await answer.text()
+    assert '<p id="greeting">Hi &lt;Ada&gt;</p>' in page
+    assert '<dd id="token">9 characters</dd>' in page
+    assert "sk-secret" not in page
+
+
 async def test_health_says_ok(http: aiohttp.ClientSession) -> None:
     async with http.get("/health") as answer:
         assert (await answer.text()).startswith("OK")

@@ -107,6 +107,34 @@ def test_a_wrong_setting_is_named(idle_house: House, part: str, setting: str, va
     assert setting in refused(idle_house, part, **{setting: value})
 
 
+@pytest.mark.parametrize(
+    ("content", "mode", "mend"),
+    [
+        pytest.param(None, 0, "openssl rand -base64 32", id="not there"),
+        pytest.param(b"c2hvcnQ=", 0o600, "openssl rand -base64 32", id="too short"),
+        pytest.param(b"k" * 43, 0o644, "chmod 600", id="readable for everybody"),
+    ],
+)
+def test_a_key_that_cannot_be_used_is_named(
+    idle_house: House, tmp_path: Path, content: bytes | None, mode: int, mend: str
+) -> None:
+    path = tmp_path / "secret.key"
+    if content is not None:
+        path.write_bytes(content)
+        path.chmod(mode)
+    line = refused(idle_house, "gateway", SECRET_KEY_FILE=str(path))
+    assert f"SECRET_KEY_FILE={path}" in line
+    assert mend in line
+    assert content is None or content.decode() not in line
+
+
+def test_an_extra_origin_that_is_the_gateways_own_is_named(idle_house: House) -> None:
+    own = idle_house.origin.replace("localhost", "127.0.0.1")
+    line = refused(idle_house, "gateway", EXTRA_ORIGINS=own)
+    assert "EXTRA_ORIGINS" in line
+    assert own in line
+
+
 @pytest.mark.parametrize("setting", ["HOST_DATA_DIR", "STATE_DIR"])
 def test_a_directory_that_cannot_be_is_named(idle_house: House, tmp_path: Path, setting: str) -> None:
     """Nothing can be made below a file; root may write everywhere else."""

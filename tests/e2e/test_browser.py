@@ -50,5 +50,7 @@ async def test_the_account_page_shows_by_itself_what_happens_to_the_container(sl
         await page.get_by_text("Ready", exact=True).first.wait_for()
         await page.get_by_role("button", name="Restart").first.click()
         await page.get_by_text("Starting", exact=True).first.wait_for()
+        await page.locator('[aria-current="step"]', has_text="Answer").wait_for()
         await page.get_by_text("Ready", exact=True).first.wait_for()
+        assert await page.get_by_role("progressbar").count() == 0
         assert browser.complaints == []

@@ -1,5 +1,6 @@
 """`./run up` as README says, in a fresh copy: it sets itself up, and what it prints works as pasted."""
 
+import asyncio
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ import pytest
 from mcpgw.bootstrap.engine_api import Engine, remove_labelled
 from mcpgw.testing.house import free_port, until
 from mcpgw.testing.ports import container_ports, subnet_prefix
-from tests.e2e.person import printed_snippet
+from tests.e2e.person import person_at, printed_snippet
 from tests.engines import PROJECT_LABEL, RealEngine
 from tests.test_repo import ROOT, tracked
 
@@ -94,6 +95,14 @@ def installation(docker_engine: RealEngine, project_name: str, tmp_path: Path) -
     remove_labelled(Engine("docker", docker_engine.url), f"{PROJECT_LABEL}={project_name}")
 
 
+async def account_by_link(said: str) -> str:
+    """The page to which the printed link leads, without any provider."""
+    link = re.search(r"sign in:  (http://\S+)   \(once", said)
+    assert link is not None, said
+    async with person_at(link[1].partition("/signin")[0]) as person:
+        return (await person.visit(link[1])).text
+
+
 def test_a_fresh_copy_comes_up_and_the_pasted_snippet_lists_the_demos_tools(
     installation: Installation,
 ) -> None:
@@ -103,6 +112,7 @@ def test_a_fresh_copy_comes_up_and_the_pasted_snippet_lists_the_demos_tools(
         assert {"echo", "slow", "big", "whoami", "counter", "disk"} <= set(listed.stdout.split()), (
             listed.stderr
         )
+        assert "Sign out everywhere" in asyncio.run(account_by_link(said))
         status = installation.run(".venv/bin/mcpgw", "status").stdout
         assert re.search(r"app:local\.developer +demo +True +True", status), status
     with installation.up() as said:

@@ -130,7 +130,7 @@ def test_users_knows_the_settings(desk: Desk, monkeypatch: pytest.MonkeyPatch) -
     assert desk.lines()["github:583231"].endswith("admin, template demo | ADMIN_EMAILS")
     assert desk.lines()["google:107"].endswith("refused | no rule matches")
     monkeypatch.setenv("UNMATCHED_USERS", "pending")
-    assert "waits for `mcpgw approve` | no rule matches" in desk.lines()["google:107"]
+    assert "waits for approval | no rule matches" in desk.lines()["google:107"]
 
 
 def test_policies_do_not_speak_of_the_local_developer(desk: Desk) -> None:
@@ -176,6 +176,17 @@ def test_an_approval_that_a_rule_stands_against_says_so(desk: Desk) -> None:
     desk.sign_in(BOB)
     code, out, _ = desk.type("approve", "google:107")
     assert (code, out) == (0, "google:107 is approved; now: refused (rule 1 of default)\n")
+
+
+def test_approve_lifts_no_ban(desk: Desk) -> None:
+    desk.sign_in(BOB)
+    desk.type("ban", "google:107")
+    assert desk.type("approve", "google:107") == (
+        0,
+        "google:107 is banned, and an approval lifts no ban: unban first; nothing is changed\n",
+        "",
+    )
+    assert desk.decisions() == {"google:107": (Decision.BANNED, 1)}
 
 
 def test_unban_takes_no_approval_away(desk: Desk) -> None:
