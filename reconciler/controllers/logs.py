@@ -42,6 +42,7 @@ class Logs:
         self._turns = asyncio.Semaphore(READS_AT_ONCE_MAX)
         self._news = asyncio.Event()
         self._due_s: dict[str, float] = {}  # by name; who is not in it is due
+        self._turn_s: dict[str, float] = {}  # by name: when the engine was last asked for it
 
     def wake(self) -> None:
         """Somebody may have begun to look."""
@@ -69,6 +70,7 @@ class Logs:
         forgotten = {view.name for view in over}
         wanted = [view for view in views if view.name not in forgotten]
         self._due_s = {view.name: self._due_s.get(view.name, 0.0) for view in views}
+        self._turn_s = {view.name: self._turn_s.get(view.name, 0.0) for view in views}
         read = await self._read_due(wanted[:VIEWS_MAX])
         crowded = [(view, _kept(view, _CROWDED)) for view in wanted[VIEWS_MAX:]]
         found = [(view, status) for view, status in (*read, *crowded) if _is_news(view, status)]
@@ -80,6 +82,7 @@ class Logs:
     async def _read_due(self, wanted: Sequence[LogView]) -> list[Found]:
         began_s = self._hands.clock()
         due = [view for view in wanted if self._due_s[view.name] <= began_s]
+        due.sort(key=lambda view: self._turn_s[view.name])  # logs that hang must not take every turn there is
         statuses = await asyncio.gather(*map(self._read, due))
         took_s = self._hands.clock() - began_s
         next_s = began_s + took_s + max(READ_EVERY_S - took_s, REST_PER_READING * took_s)
@@ -95,6 +98,7 @@ class Logs:
             return self._seen(view, "", "")
         try:
             async with asyncio.timeout(READ_S_MAX), self._turns:
+                self._turn_s[view.name] = self._hands.clock()
                 printed = await self._hands.engine.logs(incarnation.status.container_id, LOG_LINES_MAX)
         except TimeoutError:
             return _kept(view, f"the engine did not answer within {READ_S_MAX:g} s")

@@ -73,6 +73,7 @@ class UserContainers:
         self._jitter = jitter
         self._troubles: dict[str, Trouble] = {}
         self._wanted: dict[str, tuple[_Versions, Wanted]] = {}
+        self._began_at: datetime | None = None  # with the first pass
         self._noted: dict[str, _Versions] = {}  # what users filled in, as their claims say it
 
     async def reconcile(self, name: str, *, urgent: bool) -> Turn:
@@ -102,8 +103,10 @@ class UserContainers:
         template, inputs = cache.get(ContainerTemplate, owner.spec.template), cache.inputs_of(owner)
         home = cache.home_of(owner.uid)
         live, quarantined = cache.incarnations_of(home.name) if home is not None else (None, ())
+        now = self._now()
+        self._began_at = self._began_at or now
         world = World(
-            now=self._now(),
+            now=now,
             epoch=hands.leader.epoch,
             site=hands.site,
             user_container=owner,
@@ -117,6 +120,7 @@ class UserContainers:
             health=self._prober.health(live.name) if live is not None else None,
             app=cache.app_of(owner.spec.user),
             demand=cache.get(Demand, name),
+            watched_since=self._began_at,
             inputs=inputs,
             requests=cache.requests_of(name),
             destruction_frozen=self._freeze.reason,
@@ -205,7 +209,12 @@ class UserContainers:
 
     async def _note_values(self, world: World) -> None:
         """What users filled in stands beside their data before it is of use: they are not asked again."""
-        if await self._actuator.note_claim(world):
+        try:
+            is_noted = await self._actuator.note_claim(world)
+        except ActionError as error:  # the lease ran out; if it is renewed, another pass notes them
+            _log.warning("claim.unwritten", user_container=world.user_container.name, why=str(error))
+            return
+        if is_noted:
             self._noted[world.user_container.name] = _versions(world.inputs)
 
     def _has_unnoted(self, world: World) -> bool:

@@ -33,7 +33,7 @@ from reconciler.core.ceiling import violations
 from reconciler.core.container import ContainerSpec, ContainerState, ObservedContainer
 from reconciler.core.target import spec_of
 from reconciler.core.world import World
-from state.kinds.app import app_of
+from state.kinds.app import END_AFTER_S_MIN, app_of
 from state.kinds.home import Home
 from state.kinds.incarnation import Incarnation, IncarnationState
 from state.kinds.request import Verb
@@ -239,6 +239,8 @@ def _end(world: World) -> Iterator[str]:
         yield "nobody is ended but the users of an App that keeps nothing of them"
     elif _was_used_within(world, app.spec.end_after):
         yield "nobody is ended while they are used"
+    if _has_just_begun(world):
+        yield "nobody is ended before gateways could tell of their use"
     if owner.metadata.managed_by != "api":
         yield "what a file declares ends in that file"
     if world.destruction_frozen:
@@ -250,6 +252,11 @@ def _was_used_within(world: World, seconds: float) -> bool:
     if world.demand is not None:
         seen.append(world.demand.spec.last_activity_at)
     return any(at is not None and (world.now - at).total_seconds() < seconds for at in seen)
+
+
+def _has_just_begun(world: World) -> bool:
+    since = world.watched_since
+    return since is not None and (world.now - since).total_seconds() < END_AFTER_S_MIN
 
 
 def _tombstone(world: World, home: Home, retain_until: datetime) -> Iterator[str]:

@@ -1,12 +1,14 @@
 """One-time users: those of an App that keeps nothing of them. They end some time after their last use.
 
-Use is what gateways flush every few seconds while it lasts, so an end is never planned under a request.
+Use is what gateways flush every few seconds while it lasts, so an end is never planned under a request. After
+an outage of the store, when the lead is taken anew, they are given the time to do so first.
 What an operator declared in a file ends only there. Next: :mod:`reconciler.core.plan_end`.
 """
 
 from datetime import datetime, timedelta
 
 from reconciler.core.world import World
+from state.kinds.app import END_AFTER_S_MIN
 
 
 def is_one_time(world: World) -> bool:
@@ -21,4 +23,7 @@ def ends_at(world: World) -> datetime | None:
     if world.app is None or created_at is None or not is_one_time(world):
         return None
     used_at = world.demand.spec.last_activity_at if world.demand is not None else None
-    return max(created_at, used_at or created_at) + timedelta(seconds=world.app.spec.end_after)
+    due = max(created_at, used_at or created_at) + timedelta(seconds=world.app.spec.end_after)
+    if world.watched_since is None:
+        return due
+    return max(due, world.watched_since + timedelta(seconds=END_AFTER_S_MIN))

@@ -25,12 +25,16 @@ def plan(world: World) -> Plan:
     """What to do next for one UserContainer.
 
     While nothing may be removed, no container is retired, nor anybody put to sleep who has one: it could not
-    be replaced either.
+    be replaced either. Whoever asked for that is served on meanwhile.
     """
     decided = _plan(world)
-    if world.destruction_frozen and _ends_a_container(world, decided.action):
-        return Plan(blocked=Blocked("DestructionFrozen", world.destruction_frozen))
-    return decided
+    if not world.destruction_frozen or not _ends_a_container(world, decided.action):
+        return decided
+    frozen = Blocked("DestructionFrozen", world.destruction_frozen)
+    if not world.requests:
+        return Plan(blocked=frozen)
+    meanwhile = plan(replace(world, requests=()))
+    return meanwhile if meanwhile.action is not None else replace(meanwhile, blocked=frozen)
 
 
 def _plan(world: World) -> Plan:
@@ -43,10 +47,11 @@ def _plan(world: World) -> Plan:
     if world.user_container.metadata.is_deleted:
         return plan_deletion(world)
     due = ends_at(world)
-    if due is not None and due <= world.now and not world.destruction_frozen:
+    if due is None or (due <= world.now and world.destruction_frozen):
+        return _plan_kept(world)
+    if due <= world.now:
         return Plan(End(world.demand.spec.last_activity_at if world.demand is not None else None))
-    decided = _plan_kept(world)
-    return decided if due is None else _looking_again(decided, due)
+    return _looking_again(_plan_kept(world), due)
 
 
 def _plan_kept(world: World) -> Plan:

@@ -84,6 +84,7 @@ class World:
     health: Health | None
     app: App | None = None  # whose user this is; None: a person, or nobody's any more
     demand: Demand | None = None  # what gateways saw of their use; None: nothing yet
+    watched_since: datetime | None = None  # when this process began to look; None: long ago
     inputs: UserInputs | None = None  # what the user filled in
     requests: tuple[Request, ...] = ()  # pending ones, oldest first
     destruction_frozen: str = ""  # why nothing may be removed, "" if it may

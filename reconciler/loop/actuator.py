@@ -395,12 +395,15 @@ class Actuator:
         hands.cache.drop(Key(kind=Incarnation.kind, name=incarnation.name))
 
     async def _tombstone(self, world: World, action: Tombstone) -> None:
-        """On disk first: a Home rebuilt from its claim must not come back to life."""
+        """On disk first: a Home rebuilt from its claim must not come back to life.
+
+        What the user filled in is of no use to anybody any more, and does not wait for the data's end.
+        """
         home, until = action.home, action.retain_until
         assert home.spec.owner is not None, "only an owned home is tombstoned"
         claim = _claim_of(home, home.spec.owner, world)
         await self._hands.directories.record(
-            claim.model_copy(update={"tombstoned_at": world.now, "retain_until": until})
+            claim.model_copy(update={"values": {}, "tombstoned_at": world.now, "retain_until": until})
         )
         await self._write(lambda tx: records.tombstone(tx, action))
         _log.info("home.tombstoned", home=home.name, retain_until=str(until))

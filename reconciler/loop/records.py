@@ -224,8 +224,10 @@ def end(tx: Tx, owner: UserContainer, used_at: datetime | None) -> Written:
 
 
 def tombstone(tx: Tx, action: Tombstone) -> Written:
+    """Nothing runs here again: the last good spec, and with it what the user filled in, is forgotten."""
     home = _current(tx, action.home)
-    status = home.status.model_copy(update={"tombstoned_at": tx.now, "retain_until": action.retain_until})
+    update = {"tombstoned_at": tx.now, "retain_until": action.retain_until, "last_good": None}
+    status = home.status.model_copy(update=update)
     return (tx.update_status(home.replaced(status=status)),)
 
 

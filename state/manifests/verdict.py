@@ -61,7 +61,8 @@ class Report:
     @property
     def message(self) -> str:
         if self.problem is None:
-            return f"{self.objects_count} objects" if self.path != FOLDER_PATH else ""
+            noun = "object" if self.objects_count == 1 else "objects"
+            return f"{self.objects_count} {noun}" if self.path != FOLDER_PATH else ""
         return f"{self.problem}" + (f" (and {self.more_count} more)" if self.more_count else "")
 
 

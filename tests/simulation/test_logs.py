@@ -4,7 +4,9 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
-from reconciler.controllers.logs import READ_EVERY_S, READ_S_MAX, VIEWS_MAX
+import pytest
+
+from reconciler.controllers.logs import READ_EVERY_S, READ_S_MAX, READS_AT_ONCE_MAX, VIEWS_MAX
 from state.kinds.log_view import LOG_BYTES_MAX, LogView, LogViewSpec, LogViewStatus
 from state.kinds.request import Verb
 from state.kinds.resource import Metadata
@@ -115,6 +117,25 @@ async def test_an_engine_that_hangs_leaves_the_last_words_and_holds_up_nobody() 
         assert (seen(here).text, seen(here).message) == ("hello", "")
         await people.leave("bob")
         await until_peace(here)
+
+
+async def test_logs_that_hang_hide_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with town() as here:
+        _, slot = await settled(here, *(f"user-{number}" for number in range(READS_AT_ONCE_MAX + 2)))
+        box(here, last := f"user-{READS_AT_ONCE_MAX + 1}").printed = "hello\n"
+        assert slot.operator is not None
+        engine, well = slot.operator.hands.engine, box(here, last).shown.id
+        read = engine.logs
+
+        async def read_or_hang(container_id: str, lines_max: int) -> str:
+            if container_id != well:
+                await asyncio.Event().wait()
+            return await read(container_id, lines_max)
+
+        monkeypatch.setattr(engine, "logs", read_or_hang)
+        await asyncio.gather(*(look(here, one.name) for one in here.all(UserContainer)))
+        await asyncio.sleep(60)
+        assert seen(here, last).text == "hello"
 
 
 async def test_an_engine_that_is_down_is_no_empty_log() -> None:

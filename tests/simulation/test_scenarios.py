@@ -677,6 +677,27 @@ async def test_a_one_time_user_goes_after_the_last_use_with_all_that_was_theirs(
         assert [one.name for one in here.all(Home)] == [user(here, "bob").status.home]
 
 
+async def test_whose_use_could_not_be_written_down_is_not_ended_before_it_is() -> None:
+    """As after an outage of the store: whoever leads then may be sooner than the gateways."""
+    async with town() as here:
+        people, slot = await settled(here, "bob")
+        await people.declare_app("shop", persistent=False, endAfter=300)
+        await people.come_by_app("alice", "shop")
+        await until_peace(here)
+        home = user(here).status.home
+        await slot.end()
+        await asyncio.sleep(600)
+        slot.begin()
+        await asyncio.sleep(20)
+        await people.use("alice")
+        await asyncio.sleep(200)
+        assert user(here).status.home == home
+        assert not user(here).metadata.is_deleted
+        await asyncio.sleep(150)
+        await until_peace(here)
+        assert [one.name for one in here.all(UserContainer)] == ["bob"]
+
+
 async def test_users_that_an_app_keeps_from_now_on_are_kept() -> None:
     async with town() as here:
         people, _ = await settled(here)

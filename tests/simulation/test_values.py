@@ -64,9 +64,12 @@ def environment(of: Box) -> dict[str, str]:
 def kept_texts(here: Town) -> str:
     """Everything that outlives the processes, as text: the store's rows and the claims."""
     objects = [one.model_dump_json() for rows in here.rows._objects.values() for one in rows.values()]
-    claims = [one.model_dump_json() for one in here.disk.seats.values() if one is not None]
-    assert objects and claims
-    return "\n".join((*objects, *claims))
+    assert objects and claims(here)
+    return "\n".join((*objects, claims(here)))
+
+
+def claims(here: Town) -> str:
+    return "\n".join(one.model_dump_json() for one in here.disk.seats.values() if one is not None)
 
 
 async def test_a_value_that_is_filled_in_replaces_the_container_and_stays_secret() -> None:
@@ -112,6 +115,32 @@ async def test_what_was_filled_in_survives_the_loss_of_the_store() -> None:
         await until_peace(here)
         assert box(here).shown.id == before, "the very container is adopted"
         assert environment(box(here)) == {"MODEL": "large", "API_KEY": SECRET}
+
+
+async def test_a_lease_that_is_renewed_late_holds_up_no_values() -> None:
+    async with town() as here:
+        _, slot = await settled(here, "alice", inputs=INPUTS)
+        assert slot.operator is not None
+        slot.operator.leader._until = 0.0
+        await fill_in(here, MODEL="large")
+        await asyncio.sleep(20)
+        assert environment(box(here)) == {"MODEL": "large"}
+        assert "large" in claims(here)
+
+
+async def test_what_was_filled_in_does_not_outlive_its_user_with_the_data() -> None:
+    async with town() as here:
+        people, _ = await settled(here, "alice", inputs=INPUTS)
+        await fill_in(here, MODEL="large", API_KEY=SECRET)
+        await until_peace(here)
+        sealed = here.all(UserInputs)[0].spec.values["API_KEY"].sealed
+        assert sealed in claims(here)
+        await people.leave("alice")
+        await until_peace(here)
+        [home] = here.all(Home)
+        assert home.status.tombstoned_at is not None, "the data is retained"
+        assert "large" not in kept_texts(here)
+        assert sealed not in kept_texts(here)
 
 
 async def test_what_was_filled_in_before_there_was_a_container_survives_it_too() -> None:

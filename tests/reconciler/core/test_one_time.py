@@ -8,6 +8,7 @@ import pytest
 from reconciler.core.actions import End, Tombstone
 from reconciler.core.invariants import check
 from reconciler.core.plan import plan
+from state.kinds.app import END_AFTER_S_MIN
 from state.kinds.resource import Metadata
 from tests.reconciler.core.worlds import NOW, Scene, ago
 
@@ -51,6 +52,22 @@ def _declared(scene: Scene) -> Scene:
 def test_nobody_else_is_ended(scene: Scene) -> None:
     assert not isinstance(plan(scene.world).action, End)
     assert check(scene.world, End(None))
+
+
+def test_nobody_is_ended_before_gateways_could_tell_of_use() -> None:
+    early = UP.but(watched_since=ago(END_AFTER_S_MIN - 1))
+    decided = plan(early.world)
+    assert not isinstance(decided.action, End)
+    assert decided.look_again_at == NOW + timedelta(seconds=1)
+    assert check(early.world, End(None))
+    later = UP.but(watched_since=ago(END_AFTER_S_MIN))
+    assert isinstance(plan(later.world).action, End)
+    assert check(later.world, End(None)) == ()
+
+
+def test_who_may_not_go_yet_is_not_looked_at_again_and_again() -> None:
+    decided = plan(UP.but(destruction_frozen="the store looks old").world)
+    assert decided.look_again_at is None or decided.look_again_at > NOW
 
 
 def test_the_judge_refuses_an_end_under_use_and_of_another_apps_user() -> None:

@@ -38,6 +38,18 @@ FALLING_ASLEEP = {
         alive().asked(SLEEP).but(**FROZEN),
         "blocked: DestructionFrozen",
     ),
+    "while nothing may be removed and sleep waits, nobody is sent to what has ended": (
+        Scene().recorded().routed().showing(ContainerState.EXITED).asked(SLEEP).but(**FROZEN),
+        "Unroute(Ended)",
+    ),
+    "while nothing may be removed and sleep waits, what has ended is started again": (
+        Scene().recorded().showing(ContainerState.EXITED).asked(SLEEP).but(**FROZEN),
+        "Start",
+    ),
+    "while nothing may be removed and a restart waits, too": (
+        Scene().recorded().showing(ContainerState.EXITED).asked(RESTART).but(**FROZEN),
+        "Start",
+    ),
     "while nothing may be removed who has no container is put to sleep": (
         Scene().seated().asked(SLEEP).but(**FROZEN),
         "Sleep",
