@@ -123,7 +123,7 @@ def test_a_key_that_cannot_be_used_is_named(
         path.write_bytes(content)
         path.chmod(mode)
     line = refused(idle_house, "gateway", SECRET_KEY_FILE=str(path))
-    assert f"SECRET_KEY_FILE={path}" in line
+    assert "SECRET_KEY_FILE=" in line
     assert mend in line
     assert content is None or content.decode() not in line
 
