@@ -41,9 +41,9 @@ NAMES_SHOWN_MAX: Final = 3
 
 def users(env_file: Path) -> int:
     """A line for everybody who signed in."""
-    house = _house(env_file)
+    settings = load_settings(GatewaySettings, env_file=env_file)
     table = with_store(env_file, _table)
-    people = _people(table, house)
+    people = _people(table, settings)
     rows = [_row(account, people) for account in _by_user(table)]
     header = ("USER", "LOGIN", "E-MAILS", "SIGNED IN", "NOW", "BECAUSE")
     print(aligned([header, *rows]) if rows else "nobody has signed in yet")
@@ -66,7 +66,7 @@ def unban(env_file: Path, user: str) -> int:
 
 
 def _decide(env_file: Path, user: str, act: Act) -> int:
-    house = _house(env_file)
+    settings = load_settings(GatewaySettings, env_file=env_file)
 
     async def write(store: Store) -> tuple[Table, bool]:
         is_known = (await _table(store)).account(user) is not None
@@ -83,7 +83,7 @@ def _decide(env_file: Path, user: str, act: Act) -> int:
         meant = _meant(user, _by_user(table))
         print(f"mcpgw: {_plain(user)} has never signed in; {meant}", file=sys.stderr)
         return 1
-    judgement = _people(table, house).judgement(account)
+    judgement = _people(table, settings).judgement(account)
     print(outcome(act, user, judgement) if is_done else nothing_done(act, user))
     return 0
 
@@ -99,15 +99,11 @@ async def _table(store: Store) -> Table:
     return table
 
 
-def _house(env_file: Path) -> House:
-    settings = load_settings(GatewaySettings, env_file=env_file)
+def _people(table: Table, settings: GatewaySettings) -> People:
+    """Who judges as the gateway does; that it listens on this machine alone is taken for granted."""
     keeps_unmatched = settings.unmatched_users == "pending"
-    return House(frozenset(settings.admin_emails), settings.default_template, keeps_unmatched)
-
-
-def _people(table: Table, house: House) -> People:
-    """Who judges as the gateway does; that the local developer signs in there is taken for granted."""
-    return People(table, house, has_local_sign_in=True)
+    house = House(frozenset(settings.admin_emails), settings.default_template, keeps_unmatched)
+    return People(table, house, has_local_sign_in=not settings.oauth_providers)
 
 
 def _by_user(table: Table) -> list[Account]:

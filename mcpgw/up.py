@@ -53,8 +53,12 @@ def up(env_file: Path) -> int:
 
 
 def sign_in_link(env_file: Path) -> int:
-    """Print a new one-time link."""
-    print(asyncio.run(_sign_in_link(load_settings(GatewaySettings, env_file=env_file))))
+    """Print a new one-time link; where a provider is configured, say that links sign nobody in."""
+    settings = load_settings(GatewaySettings, env_file=env_file)
+    if settings.oauth_providers:
+        print(f"mcpgw: a provider is configured; sign in at {settings.gateway_origin}/", file=sys.stderr)
+        return 1
+    print(asyncio.run(_sign_in_link(settings)))
     return 0
 
 
@@ -144,6 +148,8 @@ async def _welcome(plan: _Plan, key: str) -> None:
     link = await _way_in(plan.gateway)
     origin = plan.gateway.gateway_origin
     url = f"{origin}/mcp"
+    has_providers = bool(plan.gateway.oauth_providers)
+    whose = f"of App {LOCAL_APP}'s user {LOCAL_USER_ID}" if has_providers else "of your own"
     print(
         f"""
 mcp-gateway is up at {origin}
@@ -151,7 +157,7 @@ mcp-gateway is up at {origin}
   sign in:  {link}
   MCP URL:  {url}
 
-List the tools of a container of your own; paste this into another terminal:
+List the tools of a container {whose}; paste this into another terminal:
 
 {shell_snippet(url, key, LOCAL_USER_ID)}
 

@@ -131,12 +131,15 @@ class _Age:
 def is_named_admin(account: Account, house: House) -> bool:
     """Whether ADMIN_EMAILS names them.
 
-    Whoever's addresses are not known is none: it only ever gives, so passing over it lets nobody in.
+    Whoever's addresses are not known is none: it only ever gives, so passing over it lets nobody in. No
+    provider's word reaches an entry of another provider, be it that an address looks like such an entry.
     """
     provider = account.spec.user.partition(":")[0]
     admins = {folded(email) for email in house.admin_emails}
-    emails = map(folded, account.spec.claims.emails or ())
-    return any(not admins.isdisjoint((email, f"{provider}:{email}")) for email in emails)
+    for email in map(folded, account.spec.claims.emails or ()):
+        if f"{provider}:{email}" in admins or (":" not in email and email in admins):
+            return True
+    return False
 
 
 def _by_rule(rule: Rule, account: Account, house: House, until: datetime) -> Admission | None:

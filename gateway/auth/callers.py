@@ -33,7 +33,7 @@ TOKENS_KNOWN_EACH_MAX: Final = 64  # of one person, whose programs may ask for a
 PERSONAL_PREFIX: Final = "mcpgw_pat_"
 BURST_S: Final = 10.0  # what an App saved up it may use at once
 UNTIL_S: Final = 3600.0  # the longest anything is believed: as long as an access token lives
-USED_EVERY_S: Final = UNTIL_S  # how old the written time of a personal token's last use may get
+USED_EVERY_S: Final = UNTIL_S  # how old the written time of a personal token's last use is before it is due
 USES_NOTED_MAX: Final = 8192  # grants whose last use is not written yet; of more, it is not known
 
 READS_MAX: Final = 5
@@ -253,7 +253,9 @@ class Callers:
         return grant
 
     def _note_use(self, grant: Grant, now: float) -> None:
-        """Not of each request: a token is verified anew once in USED_EVERY_S, and written down as seldom."""
+        """Not of each request, but where a token is verified anew, which is at least once in UNTIL_S: what is
+        written is never older than both spans together.
+        """
         is_due = not grant.is_used or now - grant.used_at >= USED_EVERY_S
         if is_due and not grant.client_id and len(self._uses) < USES_NOTED_MAX:
             self._uses[grant.grant_id] = now

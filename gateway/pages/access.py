@@ -25,6 +25,7 @@ from gateway.pages.render import draw
 from gateway.pages.welcome import name_of
 from gateway.problems import Problem, bad_request, not_found
 from state.kinds.user_container import UserContainer
+from state.kinds.user_inputs import UserInputs
 from state.store.auth import AuthTx
 from state.store.auth_rows import Grant
 from state.store.port import Tx
@@ -213,7 +214,13 @@ def _add_personal(tx: AuthTx, grant: Grant) -> None:
 
 
 def _delete_containers(tx: Tx, user: str) -> None:
-    """Those that signing in made; what an operator wrote in a file is the operator's to take away."""
+    """Those that signing in made. What an operator wrote in a file is the operator's to take away, but what
+    the user filled in for it goes all the same.
+    """
     for container in tx.list(UserContainer):
-        if container.spec.user == user and container.metadata.managed_by == "api":
+        if container.spec.user != user:
+            continue
+        if container.metadata.managed_by == "api":
             tx.delete(container)
+        elif (inputs := tx.get(UserInputs, container.name)) is not None:
+            tx.delete(inputs)

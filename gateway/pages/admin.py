@@ -1,15 +1,16 @@
 """The admin's pages at ``/admin``: who waits to be let in, what is not as it should be, and everybody.
 
 Decides who may see them, and what an admin may do there: decide of somebody, and restart a container. They
-open nobody else's pages, logs or values. To anybody else who is signed in they say 403 with the reason: that
-they exist is in the public contract, and whoever was an admin yesterday should learn what changed.
+open nobody else's pages, logs or values; of a log they show the last words of a container that ended. To
+anybody else who is signed in they say 403 with the reason: that they exist is in the public contract, and
+whoever was an admin yesterday should learn what changed.
 What is decided is :mod:`gateway.auth.decisions`', shared with the operator's verbs. Lists are gone through in
 pieces, for the same loop passes everybody's bytes. Next: :mod:`gateway.pages.admin_view`.
 """
 
 import asyncio
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
@@ -37,6 +38,7 @@ from gateway.pages.admin_view import (
     missing_templates,
     person_view,
     reported_troubles,
+    without_home,
 )
 from gateway.pages.answers import asked_of, page, see_other
 from gateway.pages.desk import Desk
@@ -176,11 +178,12 @@ class AdminPages:
             return see_other(sign_in_for(ADMIN))
         seat = self._seat(name)
         asked = await self._desk.store.read(lambda tx: _asked_of(tx, seat.name))
+        view = seat_view(seat, None, "", has_inputs=False)
         return self._page(
             "admin/container.html",
             visitor,
             one=self._container(seat),
-            seat=seat_view(seat, None, "", has_inputs=False),
+            seat=replace(view, last_words=without_home(view.last_words, seat)),
             asked=asked,
         )
 
@@ -247,9 +250,11 @@ class AdminPages:
 
     def _refuse_others(self, visitor: Visitor) -> None:
         if not is_admin(self._desk, visitor):
+            way = "ADMIN_EMAILS or an AccessPolicy says who is; ask whoever runs this gateway."
+            if self._desk.local_sign_in:
+                way = "Admins sign in at an identity provider, and none is configured: see env.template."
             raise forbidden(
-                f"This page is for admins, and {visitor.user} is none. ADMIN_EMAILS or an AccessPolicy says "
-                "who is; ask whoever runs this gateway.",
+                f"This page is for admins, and {visitor.user} is none. {way}",
                 "NotAnAdmin",
             )
 

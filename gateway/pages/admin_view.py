@@ -27,6 +27,7 @@ from state.manifests.verdict import FOLDER_PATH
 ROWS_MAX: Final = 50  # of people or containers on one page
 EMAILS_SHOWN_MAX: Final = 3
 TEXT_CHARS_MAX: Final = 100  # of what is searched for
+HOME_SHOWN: Final = "<home>"  # in place of a Home's name
 
 T = TypeVar("T")
 
@@ -177,6 +178,11 @@ def container_view(seat: Seat, account: Account | None) -> ContainerView:
         since=None if condition is None else condition.since,
         restart_count=seat.resource.status.restart_count,
     )
+
+
+def without_home(words: str, seat: Seat) -> str:
+    """What a container printed, without its Home's name: it stands in every line about a hosted link."""
+    return words.replace(seat.home, HOME_SHOWN) if seat.home else words
 
 
 def is_container_found(seat: Seat, account: Account | None, text: str) -> bool:

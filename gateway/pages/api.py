@@ -1,4 +1,4 @@
-"""The gateway's API under ``/-/api/v1``: what one's own container is like, its log, a restart, sleep.
+"""The gateway's API under ``/-/api/v1``: what one's own container is like, its log, restart, sleep and end.
 
 For Apps by key, for people by a token or their session; a session needs the CSRF token in a header for what
 changes something. Next: :mod:`gateway.pages.view`.
@@ -11,6 +11,7 @@ from gateway.auth.callers import NotIdentifiedError
 from gateway.auth.resources import API_PATH
 from gateway.doors import refuse_misused, refuse_overrun, required_user, unidentified, wait_believed
 from gateway.log_views import Log
+from gateway.origins import refuse_embedding
 from gateway.pages.answers import asked_of
 from gateway.pages.desk import Desk
 from gateway.pages.forms import CSRF_HEADER, refuse_forged
@@ -82,6 +83,7 @@ class Api:
             refuse_misused(caller, desk.resources, resource)
             refuse_overrun(caller)
             return required_user(caller)
+        refuse_embedding(head)  # for a session, which the browser sends along by itself
         visitor = await desk.sessions.visitor(head)
         if visitor is None or desk.people.admitted(visitor.user) is None:
             detail = "Send an App's key and X-App-User, a token for this API, or sign in."

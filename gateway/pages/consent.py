@@ -34,7 +34,7 @@ from state.kinds.account import Account
 
 SCOPE_WORDS: Final = {
     SCOPE_MCP: "use the tools in {container}, and all that it keeps",
-    SCOPE_API: "see the state and the log of {container}, restart it and put it to sleep",
+    SCOPE_API: "see the state and the log of {container}, restart it, put it to sleep, and reset it",
 }
 QUERY_CHARS_MAX: Final = 8192
 PARAMETERS_MAX: Final = 64

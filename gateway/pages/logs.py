@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from gateway.auth.sessions import Visitor
 from gateway.doors import wait_believed
 from gateway.log_views import Log
+from gateway.origins import refuse_embedding
 from gateway.pages.answers import asked_of, page, see_other
 from gateway.pages.desk import Desk
 from gateway.pages.events import follow
@@ -43,6 +44,7 @@ class LogPages:
         self._desk = desk
 
     async def show(self, request: Request, name: str = "") -> Response:
+        refuse_embedding(asked_of(request).head)  # to look at a log is to have it read
         await wait_believed(self._desk.table)
         visitor = await self._visitor(request)
         if visitor is None or self._desk.people.admitted(visitor.user) is None:

@@ -27,9 +27,17 @@ class SetUp:
 
 
 def set_ups(url: str, name: str = CLIENT_NAME) -> tuple[SetUp, ...]:
-    """For the MCP server at ``url``, which asks for sign-in by itself."""
+    """For the MCP server at ``url``, which asks for sign-in by itself.
+
+    Claude and ChatGPT connect from their vendors' clouds, and to https alone.
+    """
+    from_afar = "" if url.startswith("https:") else " It comes from the internet, and needs an https address."
     return (
-        SetUp("Claude", "Settings, Connectors, Add custom connector; paste the address.", snippet=url),
+        SetUp(
+            "Claude",
+            "Settings, Connectors, Add custom connector; paste the address." + from_afar,
+            snippet=url,
+        ),
         SetUp(
             "Claude Code",
             "Paste into a terminal, then choose Authenticate under /mcp.",
@@ -39,7 +47,7 @@ def set_ups(url: str, name: str = CLIENT_NAME) -> tuple[SetUp, ...]:
         SetUp("VS Code", "Opens VS Code and asks there.", link=_vscode(name, url)),
         SetUp(
             "ChatGPT",
-            "Settings, Connectors, Advanced, Developer mode; then Create, and paste the address.",
+            "Settings, Connectors, Advanced, Developer mode; then Create, and paste the address." + from_afar,
             snippet=url,
         ),
         SetUp(

@@ -4,7 +4,7 @@ Decides what a form may set. Secrets are sealed before they are kept, so that th
 again, and are never shown. Next: :mod:`state.kinds.user_inputs`, :mod:`state.sealing`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -94,12 +94,13 @@ class ValuePages:
         changes, errors = changes_of(declared, fields, known.values)
         changes = {**dict.fromkeys(known.lost), **changes}
         values = {} if errors else _sealed(declared, changes, known.key, owner=seat.resource.uid)
-        trouble = NOT_SAVED if errors else NO_KEY if values is None else _trouble(known.values, values)
+        names = {one.name for one in declared}
+        kept = {name: value for name, value in known.values.items() if name in names}
+        trouble = NOT_SAVED if errors else NO_KEY if values is None else _trouble(kept, values)
         if trouble or values is None:
             views = [_typed(one, known.values.get(one.name), fields, errors) for one in declared]
             status = HTTPStatus.SERVICE_UNAVAILABLE if values is None else HTTPStatus.UNPROCESSABLE_ENTITY
             return self._page(visitor, seat, views, trouble, status)
-        names = {one.name for one in declared}
         await self._desk.store.transact(lambda tx: _write(tx, seat, names, values), actor=visitor.user)
         return see_other("/")
 
@@ -119,8 +120,7 @@ class ValuePages:
         )
         is_theirs = inputs is not None and inputs.spec.user_container == seat.resource.uid
         values = inputs.spec.values if inputs is not None and is_theirs else {}
-        keys = (PublicKey.parsed(one.status.sealing_key) for one in reconcilers)
-        key = next((key for key in keys if key is not None), None)
+        key = _sealing_key(reconcilers)
         lost = frozenset(name for name, one in values.items() if key and not _is_for(key, one))
         return Known({name: one for name, one in values.items() if name not in lost}, lost, key)
 
@@ -217,6 +217,13 @@ def _write(tx: Tx, seat: Seat, declared: set[str], changed: Mapping[str, InputVa
         tx.update_spec(inputs.replaced(spec=UserInputsSpec(user_container=owner.uid, values=left)))
     elif left:
         tx.create(new_user_inputs(owner, left))
+
+
+def _sealing_key(reconcilers: Iterable[Reconciler]) -> PublicKey | None:
+    """The key of whoever led last: a project that was renamed leaves its old report behind."""
+    last_first = sorted(reconcilers, key=lambda one: one.status.epoch, reverse=True)
+    keys = (PublicKey.parsed(one.status.sealing_key) for one in last_first)
+    return next((key for key in keys if key is not None), None)
 
 
 def _refuse_undeclared(declared: tuple[Input, ...], fields: Mapping[str, str]) -> None:

@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mcpgw.bootstrap.testing import ensure_client_env, ensure_npm_clients
-from tests.clients.robot import Person, Seen
+from tests.clients.robot import Seen
 from tests.idp.node import node_words
 
 DRIVE_S_MAX = 120.0
@@ -39,6 +39,12 @@ class Driver(StrEnum):
     STRICT = "strict.mjs"
 
 
+class Visitor(Protocol):
+    """Whoever goes where a client sends them, and allows it there."""
+
+    async def visit(self, url: str, /) -> Seen: ...
+
+
 @dataclass
 class Connected:
     """What a client got: its tools' names, what the tool answered, and what else its driver tells."""
@@ -53,7 +59,7 @@ class Connected:
 async def connected(
     driver: Driver,
     mcp_url: str,
-    person: Person,
+    person: Visitor,
     *,
     tool: str = "echo",
     arguments: Mapping[str, Any] | None = None,
@@ -89,7 +95,7 @@ async def connected(
     return done
 
 
-async def _follow(running: asyncio.subprocess.Process, person: Person) -> Connected | None:
+async def _follow(running: asyncio.subprocess.Process, person: Visitor) -> Connected | None:
     assert running.stdout is not None
     visits: list[Seen] = []
     while line := await running.stdout.readline():

@@ -1,6 +1,6 @@
 """Real clients, from nothing to a tool call in a container of one's own: a real provider, consent, tokens.
 
-Nobody sits at the browser: what a client would open there, a person of ours visits.
+Nobody sits at the browser: what a client would open there, a person of ours visits; or Chromium does.
 """
 
 import asyncio
@@ -9,11 +9,14 @@ from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
+from multidict import CIMultiDict, CIMultiDictProxy
+from playwright.async_api import Page
 
 from mcpgw.testing.house import House, free_port
 from state.kinds.user_container import UserContainer
-from tests.clients.robot import Person
+from tests.clients.robot import Person, Seen
 from tests.clients.run import Driver, connected
+from tests.e2e.browser import tab
 from tests.e2e.conftest import opened
 from tests.engines import RealEngine
 from tests.idp.rig import Idp, oidc_provider
@@ -78,6 +81,39 @@ async def test_two_people_with_the_same_client_reach_two_containers(place: Place
     for user, answer in zip(("example:1001", "example:1002"), answers, strict=True):
         assert (await container_of(place, user)).status.home in answer
     assert answers[0] != answers[1]
+
+
+@dataclass
+class AtChromium:
+    """Somebody who is signed in there, and allows what they began."""
+
+    page: Page
+
+    async def visit(self, url: str) -> Seen:
+        await self.page.goto(url)
+        async with self.page.expect_response(lambda answer: "code=" in answer.url) as heard:
+            await self.page.get_by_role("button", name="Allow", exact=True).click()
+        answer = await heard.value
+        headers = CIMultiDictProxy(CIMultiDict(answer.headers))
+        return Seen(answer.url, answer.status, await answer.text(), headers, (url, answer.url))
+
+
+async def test_a_new_user_goes_from_the_address_bar_to_a_tool_call(place: Place) -> None:
+    origin = place.house.mcp_url.removesuffix("/mcp")
+    async with tab() as browser:
+        page = browser.page
+        await page.goto(origin)
+        await page.get_by_role("button", name="Continue with Example").click()
+        await page.get_by_label("Login name").fill("dora")
+        await page.get_by_role("button", name="Sign in").click()
+        await page.get_by_role("button", name="Start my container").click()
+        await page.get_by_text("Ready", exact=True).first.wait_for()
+        got = await connected(
+            Driver.MCP_2, place.house.mcp_url, AtChromium(page), tool="whoami", arguments={}
+        )
+        assert (await container_of(place, "example:sub-of-dora")).status.home in str(got.answer)
+        await page.goto(origin)
+        await page.get_by_role("button", name="Revoke").wait_for()
 
 
 async def container_of(place: Place, user: str) -> UserContainer:

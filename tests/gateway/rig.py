@@ -392,6 +392,9 @@ async def _running(workers: tuple[Worker, ...]) -> AsyncIterator[None]:
         for worker in workers:
             worker.stop()
         await asyncio.wait_for(asyncio.gather(*running), PATIENCE_S)
+        for worker in workers:  # or the loop goes on watching a number that another socket gets
+            for listening in worker._private.servers:
+                listening.close()
 
 
 def loopback(port: int = 0) -> socket.socket:

@@ -364,7 +364,7 @@ async def test_a_container_is_explained_and_restarted_but_never_entered(rig: Rig
         "reason": "OOMKilled",
         "exit_code": 137,
         "at": datetime.now(UTC),
-        "log_tail": "<u>last words</u>",
+        "log_tail": f"GET /dpage/{ALICE_HOME}-1\n<u>last words</u>",
     }
     await rig.condition("bob", ConditionType.READY, Truth.TRUE, "Answers", "it does")
     await rig.status("bob", last_termination=ended, restart_count=3)
@@ -374,6 +374,7 @@ async def test_a_container_is_explained_and_restarted_but_never_entered(rig: Rig
     for words in (
         "users.yaml",
         "OOMKilled, exit code 137",
+        "GET /dpage/&lt;home&gt;-1",
         "&lt;u&gt;last words",
         "3 restarts",
         "it does",

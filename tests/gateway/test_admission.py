@@ -227,6 +227,14 @@ def test_an_admins_address_may_be_one_providers_word_alone(user: str, named: str
     assert isinstance(found, Admitted) is is_admin
 
 
+def test_no_address_passes_for_another_providers_word() -> None:
+    """A local part may hold a colon, and a provider may vouch for whatever it likes."""
+    house = House(frozenset({"google:ann@example.com"}), "demo", keeps_unmatched=False)
+    for user in ("oidc:1", "google:1"):
+        who = account(user, emails=("google:ann@example.com",))
+        assert isinstance(admission(who, (policy(NOBODY),), house, NOW), Refused), user
+
+
 @pytest.mark.parametrize("why", [TOO_OLD, NOT_SAID, CLOSED, NOT_LET_IN])
 def test_a_reason_fits_an_error_description(why: str) -> None:
     assert why.isascii()

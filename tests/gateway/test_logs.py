@@ -166,6 +166,17 @@ async def test_whoever_is_not_signed_in_sees_no_log(town: Town, reader: Reader) 
     assert await views(rig) == []
 
 
+async def test_no_page_of_another_origin_has_a_log_read(town: Town, reader: Reader) -> None:
+    """To cookies a Home is one site with the gateway, and its pages load pictures from wherever they like."""
+    rig = town.rig
+    cookie = await rig.session(ALICE)
+    loads = {"Cookie": cookie, "Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"}
+    for path in ("/-/log?name=alice", "/-/log/events?name=alice", "/-/api/v1/containers/alice/log"):
+        async with rig.request("GET", path, headers={**loads, "Sec-Fetch-Dest": "image"}) as answer:
+            assert (answer.status, (await answer.json(content_type=None))["reason"]) == (403, "BadOrigin")
+    assert await views(rig) == []
+
+
 async def test_the_events_end_with_the_session(town: Town, reader: Reader) -> None:
     rig = town.rig
     cookie = await rig.session(ALICE)

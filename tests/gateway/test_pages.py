@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.auth.local import local_user, mint_sign_in_link
+from gateway.pages.set_up import set_ups
 from gateway.worker import is_bound_to_loopback
 from state.kinds.request import Outcome, Request, RequestStatus, Verb
 from state.kinds.resource import ConditionType, Truth
@@ -70,6 +71,21 @@ async def test_without_a_session_the_account_leads_to_the_sign_in_page(rig: Rig)
     async with rig.request("GET", "/signin", headers=HTML) as answer:
         assert answer.status == 200
         assert "terminal" in await answer.text()
+
+
+async def test_the_local_developer_hears_what_an_admin_takes(rig: Rig) -> None:
+    cookie, _ = await sign_in(rig)
+    async with rig.request("GET", "/admin", headers={**HTML, "Cookie": cookie}) as answer:
+        assert answer.status == 403
+        assert "Admins sign in at an identity provider, and none is configured" in await answer.text()
+
+
+def test_where_clouds_cannot_connect_their_set_up_says_so() -> None:
+    def unfit(url: str) -> list[str]:
+        return [one.client for one in set_ups(url) if "needs an https address" in one.words]
+
+    assert unfit("http://localhost:9000/mcp") == ["Claude", "ChatGPT"]
+    assert unfit("https://mcp.example.com/mcp") == []
 
 
 async def test_a_browser_that_looks_ahead_does_not_use_the_link_up(rig: Rig) -> None:

@@ -12,7 +12,13 @@ from state.kinds.report import Reconciler, ReconcilerSpec, ReconcilerStatus
 from state.kinds.resource import ConditionType, Metadata, Truth
 from state.kinds.template import ContainerTemplate, Input
 from state.kinds.user_container import UserContainer
-from state.kinds.user_inputs import VALUES_BYTES_MAX, InputValue, UserInputs, new_user_inputs
+from state.kinds.user_inputs import (
+    VALUE_BYTES_MAX,
+    VALUES_BYTES_MAX,
+    InputValue,
+    UserInputs,
+    new_user_inputs,
+)
 from state.sealing import PrivateKey
 from state.store.port import Tx
 from tests.gateway.conftest import Town
@@ -259,6 +265,39 @@ async def test_a_secret_for_a_key_that_is_lost_counts_as_none(form: Form) -> Non
     assert "set on" not in text
     assert (await form.save({**GOOD, "value.API_KEY": ""}))[0] == 303
     assert set(await values_of(form.rig)) == {"MODEL", "REGION"}, "it could never be opened again"
+
+
+async def test_the_key_is_that_of_whoever_led_last(form: Form) -> None:
+    """A project that was renamed leaves its report behind, and its key opens nothing any more."""
+
+    def rename(tx: Tx) -> None:
+        for epoch, project, key in ((1, "a-former-one", PrivateKey(b"o" * 32)), (2, "mcpgw", KEY)):
+            spec = ReconcilerSpec(project=project)
+            found = tx.get(Reconciler, project) or tx.create(
+                Reconciler(metadata=Metadata(name=project), spec=spec)
+            )
+            status = ReconcilerStatus(sealing_key=str(key.public), epoch=epoch)
+            tx.update_status(found.replaced(status=status))
+
+    await form.rig.write(rename)
+    assert (await form.save(GOOD))[0] == 303
+    assert await opened(form.rig) == SECRET
+    assert (await form.save({**GOOD, "value.API_KEY": ""}))[0] == 303
+    assert await opened(form.rig) == SECRET, "it is not taken for one that is lost"
+
+
+async def test_what_is_no_longer_asked_for_leaves_its_room(form: Form) -> None:
+    """No field shows it, so that nobody could clear it to make room."""
+
+    def fill(tx: Tx) -> None:
+        owner = tx.get(UserContainer, "alice")
+        assert owner is not None
+        long = InputValue(text="x" * (VALUE_BYTES_MAX - 8), set_at=tx.now)
+        tx.create(new_user_inputs(owner, {"FORMER": long, "OLDER": long}))
+
+    await form.rig.write(fill)
+    assert (await form.save({**GOOD, "value.REGION": "r" * 1024}))[0] == 303
+    assert set(await values_of(form.rig)) == {"MODEL", "REGION", "API_KEY"}
 
 
 async def test_what_somebody_of_that_name_filled_in_before_is_nobody_elses(form: Form) -> None:

@@ -144,6 +144,18 @@ def test_policies_do_not_speak_of_the_local_developer(desk: Desk) -> None:
     assert "refused | banned" in desk.lines()["app:local.developer"]
 
 
+def test_where_a_provider_is_configured_the_local_developer_signs_in_no_longer(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.sign_in(local_identity())
+    monkeypatch.setenv("OAUTH_GITHUB_CLIENT_ID", "ours")
+    monkeypatch.setenv("OAUTH_GITHUB_CLIENT_SECRET", "a-secret")
+    assert "refused | a provider is configured" in desk.lines()["app:local.developer"]
+    code, out, err = desk.type("sign-in-link")
+    assert (code, out) == (1, "")
+    assert err == "mcpgw: a provider is configured; sign in at http://localhost:9000/\n"
+
+
 def test_what_a_provider_says_does_not_drive_the_terminal(desk: Desk) -> None:
     desk.sign_in(Identity("oidc", "1", Claims(login="\x1b[2Jx\n", emails=("a@b.example\x07",))))
     code, out, err = desk.type("users")

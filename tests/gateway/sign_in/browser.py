@@ -156,10 +156,10 @@ class Program:
             return answer.status, (await answer.json() if text else {})
 
 
-async def program(rig: Rig, name: str = "A program") -> Program:
+async def program(rig: Rig, name: str = "A program", redirect_uri: str = CALLBACK) -> Program:
     body = {
         "client_name": name,
-        "redirect_uris": [CALLBACK],
+        "redirect_uris": [redirect_uri],
         "token_endpoint_auth_method": "none",
         "grant_types": ["authorization_code", "refresh_token"],
         "response_types": ["code"],

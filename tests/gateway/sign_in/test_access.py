@@ -13,7 +13,9 @@ from gateway.pages.access import PERSONAL_TOKENS_MAX
 from state.kinds.access_policy import Rule
 from state.kinds.account import Account, Claims, Decision
 from state.kinds.user_container import UserContainer
+from state.kinds.user_inputs import InputValue, UserInputs, new_user_inputs
 from state.store.errors import StoreError
+from state.store.port import Tx
 from tests.gateway.providers.github_stand_in import GitHubStandIn
 from tests.gateway.providers.oidc_stand_in import OidcStandIn
 from tests.gateway.rig import Rig, gateway
@@ -78,12 +80,12 @@ async def written_use(place: Place) -> float:
 async def test_the_account_says_when_a_token_was_used(place: Place, browser: Browser) -> None:
     token = token_in(await make_token(place, browser))
     made_at = await written_use(place)
-    assert "Not yet" in (await browser.visit("/")).text
+    assert "Not used yet" in (await browser.visit("/")).text
     await call(place, token)
     used_at = await written_use(place)
     assert used_at > made_at
     seen = (await browser.visit("/")).text
-    assert "Not yet" not in seen
+    assert "Not used yet" not in seen
     assert f"{datetime.fromtimestamp(used_at, UTC):%Y-%m-%d %H:%M}" in seen
 
 
@@ -269,6 +271,19 @@ async def test_a_deleted_account_leaves_nothing_that_opens_anything(place: Place
     await refused(place, tokens["access_token"])
     [kept] = await place.rig.read(lambda tx: tx.list(UserContainer))
     assert not kept.metadata.is_deleted, "what an operator wrote in a file is theirs to take away"
+
+
+async def test_a_deleted_account_takes_what_was_filled_in_along(place: Place, browser: Browser) -> None:
+    """Also where the container stays, as an operator declared it."""
+
+    def fill_in(tx: Tx) -> None:
+        [owner] = tx.list(UserContainer)
+        tx.create(new_user_inputs(owner, {"REGION": InputValue(text="eu", set_at=tx.now)}))
+
+    await place.rig.write(fill_in)
+    await browser.submit(await browser.visit("/"), "/-/delete-account", confirm="delete")
+    assert await place.rig.read(lambda tx: tx.list(UserContainer))
+    assert not await place.rig.read(lambda tx: tx.list(UserInputs))
 
 
 async def accounts(place: Place) -> list[Account]:

@@ -52,6 +52,14 @@ async def test_the_page_says_who_asks_for_what_and_where_the_answer_goes(place: 
     assert "Allow, and sign in with Example ID" in text
 
 
+async def test_the_page_names_all_that_the_api_can_do(place: Place) -> None:
+    """Also what takes data away: DELETE of a container is a reset."""
+    asking = await program(place.rig)
+    page = await Browser(place.rig).visit(asking.url(resource=f"{place.rig.origin}/-/api/v1", scope="api"))
+    text = html.unescape(page.text)
+    assert "see the state and the log of your container, restart it, put it to sleep, and reset it" in text
+
+
 @pytest.mark.negative(8)
 async def test_html_in_a_programs_name_is_text_wherever_it_is_shown(place: Place) -> None:
     asking = await program(place.rig, "<script>alert(1)</script>")

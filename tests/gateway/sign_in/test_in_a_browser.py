@@ -53,9 +53,13 @@ async def test_somebody_signs_in_by_keyboard_and_sees_their_account(one: Place) 
         await seen.keep("token")
         await seen.assert_readable()
         await seen.page.get_by_role("link", name="Back to your account").click()
-        await seen.page.get_by_text("Not yet", exact=True).wait_for()
-        await seen.keep("account-with-token")
-        await seen.assert_readable()
+        await seen.page.get_by_text("Not used yet").wait_for()
+        for name, width_px in (("account-with-token", 1100), ("phone-account-with-token", PHONE_PX)):
+            await seen.page.set_viewport_size({"width": width_px, "height": 800})
+            await seen.keep(name)
+            await seen.assert_readable()
+            box = await seen.page.get_by_role("button", name="Revoke backup script").bounding_box()
+            assert box is not None and box["x"] + box["width"] <= width_px, "nobody scrolls sideways for it"
         await seen.page.get_by_role("button", name="Revoke backup script").click()
         await seen.page.get_by_text("None yet").wait_for()
         await seen.page.get_by_text("Delete this account").click()
@@ -133,6 +137,20 @@ async def test_whoever_waits_for_an_admin_sees_that(github: GitHubStandIn, oidc:
         await rig.applied()
         await seen.page.reload()
         await seen.page.get_by_text("Sign out everywhere").wait_for()
+
+
+async def test_whom_a_program_asks_amiss_nobody_sends_away(one: Place) -> None:
+    waits_at = "https://claude.ai/api/mcp/auth_callback"
+    asking = await program(one.rig, "Claude", waits_at)
+    async with tab(PHONE_PX) as seen:
+        await seen.page.goto(
+            one.rig.origin + asking.url(redirect_uri=waits_at, code_challenge_method="plain")
+        )
+        await seen.page.get_by_role("heading", name="This program cannot be connected").wait_for()
+        assert await seen.page.get_by_role("link", name="Go to claude.ai").is_visible()
+        assert seen.page.url.startswith(one.rig.origin)
+        await seen.keep("phone-detour")
+        await seen.assert_readable()
 
 
 @pytest.mark.parametrize("path", ["/authorize", "/auth/callback?state=x", "/nothing"])
