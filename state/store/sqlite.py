@@ -7,7 +7,7 @@ the tables mean. Next: :mod:`state.store.sql`, the store on it.
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
@@ -43,8 +43,8 @@ class SqliteFile:
         self._path = path
         self._mode = mode
         self._opened: tuple[int, int] | None = None  # the file that `open` found or made
-        self.writer = _engine(path, "BEGIN IMMEDIATE")
-        self.readers = _engine(path, "BEGIN")
+        self.writer = _engine(path, _begin_write)
+        self.readers = _engine(path, _begin_read)
 
     def open(self, steps: Steps) -> None:
         """Make or upgrade the file, under a lock that other processes respect. Raises StoreError."""
@@ -108,13 +108,26 @@ class SqliteFile:
         return _refusal(self.where, error)
 
     def _begin(self, connection: Connection, timeout_s: float) -> None:
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, sqlite3.Connection)
-        driver.execute(f"PRAGMA busy_timeout = {int(timeout_s * 1000)}")
+        _driver(connection).execute(f"PRAGMA busy_timeout = {int(timeout_s * 1000)}")
         connection.begin()
 
 
-def _engine(path: Path, begin: str) -> Engine:
+def _driver(connection: Connection) -> sqlite3.Connection:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
+
+
+def _begin_write(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begin_read(connection: Connection) -> None:
+    """Past SQLAlchemy, for half the time of a short read is its own; this takes no lock that could fail."""
+    _driver(connection).execute("BEGIN")
+
+
+def _engine(path: Path, begin: Callable[[Connection], None]) -> Engine:
     engine = create_engine(
         URL.create("sqlite+pysqlite", database=str(path)),
         connect_args={
@@ -129,11 +142,8 @@ def _engine(path: Path, begin: str) -> Engine:
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
-    def begin_so(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
-
     event.listen(engine, "connect", set_pragmas)
-    event.listen(engine, "begin", begin_so)
+    event.listen(engine, "begin", begin)
     return engine
 
 
