@@ -1,4 +1,4 @@
-"""Writes what the ledger saw as Demand objects: one batch at most every FLUSH_EVERY_S.
+"""Writes what the ledger saw as Demand objects, every FLUSH_EVERY_S.
 
 Demand keeps containers awake. Several workers write the same object: ``inFlight`` is the last writer's, and
 the time of the last activity only moves forward; putting somebody to sleep does not rest on either, but on
@@ -6,6 +6,7 @@ asking the workers. Next: :mod:`state.kinds.demand`.
 """
 
 import asyncio
+from functools import partial
 
 import structlog
 
@@ -17,7 +18,7 @@ from state.store.errors import StoreError
 from state.store.port import Store, Tx
 
 FLUSH_EVERY_S = 5.0
-FLUSH_COUNT_MAX = 1000
+TRANSACTION_COUNT_MAX = 1000  # other writers wait no longer than for so many
 
 _log = structlog.get_logger(__name__)
 Seen = tuple[str, int, bool]  # UserContainer, in flight, somebody waits
@@ -38,18 +39,17 @@ class DemandWriter:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what changed since the last time. What cannot be written now is kept for the next."""
+        """Write all that changed since the last time. What cannot be written now is kept for the next."""
         uses = self._ledger.take()
-        batch, rest = uses[:FLUSH_COUNT_MAX], uses[FLUSH_COUNT_MAX:]
-        self._keep(rest)
-        if not batch:
-            return
-        seen = [(use.name, use.in_flight, use.waiting_count > 0) for use in batch]
-        try:
-            await self._store.transact(lambda tx: _write(tx, seen), actor=self._actor)
-        except StoreError as error:
-            _log.warning("demand.unwritten", count=len(batch), why=str(error))
-            self._keep(batch)
+        for first in range(0, len(uses), TRANSACTION_COUNT_MAX):
+            batch = uses[first : first + TRANSACTION_COUNT_MAX]
+            seen = [(use.name, use.in_flight, use.waiting_count > 0) for use in batch]
+            try:
+                await self._store.transact(partial(_write, seen=seen), actor=self._actor)
+            except StoreError as error:
+                _log.warning("demand.unwritten", count=len(uses) - first, why=str(error))
+                self._keep(uses[first:])
+                return
 
     def _keep(self, uses: list[Use]) -> None:
         for use in uses:

@@ -266,14 +266,20 @@ async def test_n59_a_host_that_smuggles_a_path_is_421(town: Town) -> None:
     assert not town.alice.requests
 
 
+async def _told(town: Town, **headers: str) -> tuple[dict[str, str], list[str]]:
+    """What alice's container is told of a call with these headers, and the cookies of its answer."""
+    call = town.rig.request("POST", "/mcp", headers=bearer(town.key, "alice", **headers), data=b"{}")
+    async with call as answer:
+        seen = await answer.json()
+        told = dict(seen["headers"])
+        assert len(seen["headers"]) == len(told), "nothing stands twice"
+        return told, answer.headers.getall("Set-Cookie")
+
+
 @pytest.mark.negative(60)
-@pytest.mark.negative(61)
-@pytest.mark.negative(62)
-@pytest.mark.negative(69)
-async def test_n60_n61_n62_n69_what_the_container_is_told(town: Town) -> None:
-    headers = bearer(
-        town.key,
-        "alice",
+async def test_n60_the_container_is_told_nothing_that_a_client_says_of_itself(town: Town) -> None:
+    told, _ = await _told(
+        town,
         **{
             "X-Forwarded-For": "6.6.6.6",
             "X-Forwarded-Host": "evil.example",
@@ -282,25 +288,30 @@ async def test_n60_n61_n62_n69_what_the_container_is_told(town: Town) -> None:
             "X-Real-IP": "6.6.6.6",
             "X-Auth-User": "root",
             "X_App_User": "root",
-            "Cookie": "mcpgw=secret; theirs=1; __Host-mcpgw=secret; mcpgw-home=x",
             "Mcp-Session-Id": "abc",
             "Mcp-Param-Anything": "kept",
         },
     )
-    async with town.rig.request("POST", "/mcp", headers=headers, data=b"{}") as answer:
-        seen = await answer.json()
-        cookies = answer.headers.getall("Set-Cookie")
-    told = dict(seen["headers"])
-    assert len(seen["headers"]) == len(told), "nothing stands twice"
-    assert "authorization" not in told
-    assert not [name for name in told if "app" in name and "user" in name]
-    assert told["cookie"] == "theirs=1"
+    assert not [name for name in told if "user" in name and ("app" in name or "auth" in name)]
     assert told["x-forwarded-for"] == "127.0.0.1"
     assert told["x-forwarded-host"] == told["host"] == f"localhost:{town.rig.port}"
     assert told["x-forwarded-proto"] == "http"
-    assert "6.6.6.6" not in str(seen)
+    assert "6.6.6.6" not in str(told)
     assert (told["mcp-session-id"], told["mcp-param-anything"]) == ("abc", "kept")
-    assert cookies == ["own=1; Path=/"], "a container sets no cookie of ours"
+
+
+@pytest.mark.negative(61)
+async def test_n61_the_container_sees_no_authorization(town: Town) -> None:
+    told, _ = await _told(town, **{"Proxy-Authorization": "Basic eDp5"})
+    assert not {"authorization", "proxy-authorization"} & told.keys()
+    assert town.key not in str(told)
+
+
+@pytest.mark.negative(62)
+async def test_n62_the_container_sees_and_sets_no_cookie_of_ours(town: Town) -> None:
+    told, set_by_it = await _told(town, Cookie="mcpgw=secret; theirs=1; __Host-mcpgw=secret; mcpgw-home=x")
+    assert told["cookie"] == "theirs=1"
+    assert set_by_it == ["own=1; Path=/"]
 
 
 @pytest.mark.parametrize(

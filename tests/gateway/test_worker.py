@@ -461,6 +461,25 @@ async def test_demand_that_could_not_be_written_is_written_later(alice: Containe
 
 
 @one_worker
+async def test_everybodys_demand_is_written_however_many_they_are(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In transactions of so many: whoever is in use all the time keeps nobody else from being seen."""
+    monkeypatch.setattr("gateway.demand.TRANSACTION_COUNT_MAX", 2)
+    names = ["ann", "ben", "cas", "dan", "eve"]
+    await rig.add_template()
+    for name in names:
+        await rig.add_user(name, f"app:shop.{name}")
+    await rig.applied()
+    for name in names:
+        seat = rig.worker.table.seat_named(name)
+        assert seat is not None
+        seat.use.request_began()
+    await rig.worker._demand.flush()
+    assert [demand.name for demand in await rig.read(lambda tx: tx.list(Demand))] == names
+
+
+@one_worker
 async def test_metrics_and_readiness_are_on_the_private_port_alone(rig: Rig, alice: Container) -> None:
     key = await start(rig, "alice")
     await rig.route("alice", alice)
