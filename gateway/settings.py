@@ -4,7 +4,8 @@ Next: :mod:`gateway.main`.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
@@ -30,6 +31,7 @@ from state.setting_values import (
 from state.settings import Place, SharedSettings
 
 INSPECTOR_ORIGIN = "http://localhost:6274"  # where the MCP Inspector runs
+SITE_LABELS: Final = 2
 
 
 class GatewaySettings(SharedSettings):
@@ -82,6 +84,20 @@ class GatewaySettings(SharedSettings):
         return self
 
     @model_validator(mode="after")
+    def _pages_set_no_cookie_of_ours(self) -> Self:
+        """Over https our cookies begin with ``__Host-``, which no other host can set. Over http any page of
+        the same site can: a container's would sign people in as somebody else.
+        """
+        origin = urlsplit(self.gateway_origin)
+        site, theirs = _site(origin.hostname or ""), _site(self.workload_domain)
+        if origin.scheme == "http" and len(site) == SITE_LABELS and site == theirs:
+            raise ValueError(
+                f"WORKLOAD_DOMAIN={self.workload_domain} shares {'.'.join(site)} with GATEWAY_ORIGIN, whose "
+                "cookies its pages could set over plain http; use https, or a domain apart"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _admins_have_their_providers(self) -> Self:
         for one in self.admin_emails:
             if ":" in one:
@@ -101,3 +117,10 @@ class GatewaySettings(SharedSettings):
                 f'{setting} names the provider "{name}", which is not configured; set its OAUTH_… settings, '
                 "or leave it out"
             )
+
+
+def _site(host: str) -> tuple[str, ...]:
+    """The end of a name, by which browsers tell whose cookies may reach whom; where they know a longer one to
+    be public (``co.uk``), this is stricter than they are.
+    """
+    return tuple(host.lower().split(".")[-SITE_LABELS:])

@@ -415,6 +415,30 @@ def test_is_refused_in_one_line_with_its_name_and_the_mend(case: Wrong) -> None:
     assert case.mend in line.partition("; ")[2]
 
 
+@pytest.mark.parametrize(
+    ("origin", "domain", "is_refused"),
+    [
+        ("http://gw.example.com", "homes.gw.example.com", True),
+        ("http://gw.example.com:9000", "homes.example.com", True),
+        ("http://gw.example.com", "example.com", True),
+        ("https://gw.example.com", "homes.gw.example.com", False),
+        ("http://gw.example.com", "homes.example.net", False),
+        ("http://localhost:9000", "homes.localhost", False),
+        ("http://10.0.0.1:9000", "homes.example.com", False),
+        ("http://gw.example.com", "", False),
+    ],
+)
+def test_over_http_no_page_of_a_container_is_of_the_gateways_site(
+    origin: str, domain: str, is_refused: bool
+) -> None:
+    environ = {"GATEWAY_ORIGIN": origin, "WORKLOAD_DOMAIN": domain}
+    if not is_refused:
+        assert load_settings(GatewaySettings, environ).gateway_origin == origin
+        return
+    with pytest.raises(SettingsError, match=r"^WORKLOAD_DOMAIN.*; use https, or a domain apart$"):
+        load_settings(GatewaySettings, environ)
+
+
 def test_every_wrong_setting_has_its_line() -> None:
     environ = {"LOG_LEVEL": "loud", "CONTAINER_ENGINE": "lxc", "STATE_DIR": "~nobody-of-that-name/x"}
     with pytest.raises(SettingsError) as refusal:
