@@ -47,6 +47,7 @@ async def test_nobody_else_learns_who_somebody_is(strict: Place, signed_in: bool
     await strict.rig.add_policy(Rule(provider="github"))
     text = await asked(strict, "/u/bobs", signed_in=signed_in)
     assert "to use the container of bobs?" in text
-    assert "77" not in text
+    assert BOB_USER not in text
+    assert "known as" not in text
     assert "bob@" not in text
     assert ("what you allow would open nothing" in text) == signed_in
