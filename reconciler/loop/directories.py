@@ -139,7 +139,9 @@ class HostDirectories:
         seat = self._root / claim.home
         _refuse_link(seat)
         seat.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-        _write_durably(seat / CLAIM_FILE, claim.model_dump_json(by_alias=True).encode())
+        path, said = seat / CLAIM_FILE, claim.model_dump_json(by_alias=True).encode()
+        if not _says(path, said):  # after a restart every claim is noted again, and few are news
+            _write_durably(path, said)
 
     def _installation(self) -> str:
         path = self._root / INSTALLATION_FILE
@@ -201,6 +203,14 @@ def _give_to(path: Path, user: str) -> None:
         os.chown(path, *owner)
     except PermissionError:
         path.chmod(DATA_MODE_UNOWNED)
+
+
+def _says(path: Path, content: bytes) -> bool:
+    """Whether exactly that stands there already: it was written durably then."""
+    try:
+        return path.stat().st_size == len(content) and path.read_bytes() == content
+    except FileNotFoundError:
+        return False
 
 
 def _write_durably(path: Path, content: bytes) -> None:

@@ -123,7 +123,7 @@ def _begin_write(connection: Connection) -> None:
 
 
 def _begin_read(connection: Connection) -> None:
-    """Past SQLAlchemy, for half the time of a short read is its own; this takes no lock that could fail."""
+    """Past SQLAlchemy, which costs a short read more than SQLite does; it takes no lock that could fail."""
     _driver(connection).execute("BEGIN")
 
 
