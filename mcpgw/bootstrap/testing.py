@@ -4,6 +4,7 @@ To give the tests something new, add a step to STEPS: a name for a person and a 
 of it, quickly when it is there already. Fixtures call the same functions, so a single test runs too.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +22,8 @@ from mcpgw.bootstrap.paths import PROJECT_DIR
 from mcpgw.bootstrap.podman import ensure_podman
 from mcpgw.bootstrap.progress import say
 
+PROCESSES_MAX = 3
+"""One alone waits half of the time; so many have ports to themselves. Source: mcpgw/testing/ports.py."""
 POSTGRES_PROGRAMS = Path("/usr/lib/postgresql")
 
 
@@ -93,6 +96,12 @@ def test(arguments: Sequence[str]) -> int:
     """Prepare, check, and run pytest with the arguments; the exit code is 0 only if nothing was found."""
     prepare()
     clean = check()
-    words = (sys.executable, "-m", "pytest", *arguments)
+    words = (sys.executable, "-m", "pytest", *(arguments or _side_by_side()))
     tested = subprocess.run(words, cwd=PROJECT_DIR, env=environment(), check=False)  # noqa: S603 - our own words
     return tested.returncode or (0 if clean else 1)
+
+
+def _side_by_side() -> tuple[str, ...]:
+    """Every test, files side by side: those that take longest (end to end) are among the first by name."""
+    count = min(os.cpu_count() or 1, PROCESSES_MAX)
+    return ("-n", str(count), "--dist", "loadfile", "--no-loadscope-reorder") if count > 1 else ()

@@ -1,11 +1,12 @@
 """Ports and a subnet that a house may have to itself.
 
-Chosen at random, so that the houses of two processes hardly ever meet; within a process, never what was given
-lately: a port that was given and is not listened on yet looks free.
+Never what was given lately: a port that was given and is not listened on yet looks free. Tests that run in
+processes side by side each choose from a slice of their own; others at random, so that they hardly ever meet.
 
 Next: :mod:`mcpgw.testing.house`.
 """
 
+import os
 import secrets
 import socket
 from collections import deque
@@ -18,10 +19,11 @@ PORTS_LAST = 29_000
 OWN_PORTS_FIRST = 29_500
 OWN_PORTS_LAST = 32_000
 SUBNET_SECOND_OCTETS = range(220, 250)
+SLICES_MAX = 3  # processes side by side
 
-# Far more than are in use at any time, and well below what there is to choose from.
-_ports_given: deque[int] = deque(maxlen=1_000)
-_blocks_given: deque[int] = deque(maxlen=30)
+# Far more than are in use at any time, and well below what there is to choose from in a slice.
+_ports_given: deque[int] = deque(maxlen=500)
+_blocks_given: deque[int] = deque(maxlen=20)
 _subnets_given: deque[str] = deque(maxlen=1_000)
 
 
@@ -31,8 +33,9 @@ def free_port() -> int:
 
 def free_ports(count: int, step: int = 1) -> int:
     """The first of ``count`` ports, ``step`` apart, that nobody was given lately or listens on just now."""
+    own = _slice(range(OWN_PORTS_FIRST, OWN_PORTS_LAST))
     while True:
-        first = OWN_PORTS_FIRST + secrets.randbelow(OWN_PORTS_LAST - OWN_PORTS_FIRST - count * step)
+        first = own.start + secrets.randbelow(len(own) - count * step)
         ports = range(first, first + count * step, step)
         if all(port not in _ports_given and is_free(port) for port in ports):
             _ports_given.extend(ports)
@@ -41,8 +44,8 @@ def free_ports(count: int, step: int = 1) -> int:
 
 def container_ports() -> range:
     """A range for CONTAINER_PORT_RANGE."""
-    blocks_count = (PORTS_LAST - PORTS_FIRST) // PORTS_PER_HOUSE
-    while (block := secrets.randbelow(blocks_count)) in _blocks_given:
+    blocks = _slice(range((PORTS_LAST - PORTS_FIRST) // PORTS_PER_HOUSE))
+    while (block := secrets.choice(blocks)) in _blocks_given:
         pass
     _blocks_given.append(block)
     first = PORTS_FIRST + block * PORTS_PER_HOUSE
@@ -58,7 +61,15 @@ def subnet_prefix() -> str:
 
 
 def _any_subnet_prefix() -> str:
-    return f"10.{secrets.choice(SUBNET_SECOND_OCTETS)}.{secrets.randbelow(256)}"
+    return f"10.{secrets.choice(_slice(SUBNET_SECOND_OCTETS))}.{secrets.randbelow(256)}"
+
+
+def _slice(whole: range) -> range:
+    """This process's part of what those side by side choose from. Source: pytest-xdist's environment."""
+    count = min(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")), SLICES_MAX)
+    index = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % count
+    size = len(whole) // count
+    return whole[index * size : (index + 1) * size]
 
 
 def is_free(port: int) -> bool:

@@ -53,6 +53,14 @@ class Access(StrEnum):
     ANY = "any"
 
 
+class Egress(StrEnum):
+    """Where a container may go to by itself: anywhere public, to the operator's proxy alone, or nowhere."""
+
+    INTERNET = "Internet"
+    PROXY = "Proxy"
+    NONE = "None"
+
+
 class Route(Shape):
     """One part of the workload's public surface; what no route names is 404."""
 
@@ -217,7 +225,7 @@ class Security(Shape):
         tuple[Annotated[str, Field(pattern=r"^[A-Z_]{1,32}$", examples=["SYS_PTRACE"])], ...],
         Field(max_length=32, description="Added to none at all; the reconciler's ceiling must allow each."),
     ] = ()
-    egress: Literal["Internet"] = "Internet"
+    egress: Egress = Egress.INTERNET
     runtime: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{0,64}$")] = ""
 
 

@@ -2,6 +2,8 @@
 
 import socket
 
+import pytest
+
 from mcpgw.testing.ports import container_ports, free_port, free_ports, is_free, subnet_prefix
 
 
@@ -20,3 +22,13 @@ def test_ranges_and_subnets_picked_side_by_side_do_not_overlap() -> None:
 def test_a_port_that_somebody_listens_on_is_not_free() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         assert not is_free(server.getsockname()[1])
+
+
+def test_processes_side_by_side_choose_from_slices_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "2")
+    picked: list[set[object]] = []
+    for worker in ("gw0", "gw1"):
+        monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
+        ports = {free_port() for _ in range(50)} | {port for _ in range(10) for port in container_ports()}
+        picked.append(ports | {subnet_prefix() for _ in range(50)})
+    assert not picked[0] & picked[1]
