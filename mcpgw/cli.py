@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mcpgw.bootstrap.errors import BootstrapError
+from mcpgw.fence.errors import FenceError
 from reconciler.core.errors import ActionError, TerminalError
 from state.settings import EXIT_SETTINGS, SettingsError
 from state.store.errors import StoreError
@@ -29,7 +30,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return verb(options)
     except (SettingsError, BootstrapError, TerminalError) as error:
         return _said(error, EXIT_SETTINGS)
-    except (StoreError, ActionError) as error:
+    except (StoreError, ActionError, FenceError) as error:
         return _said(error, EXIT_FAILED)
     except KeyboardInterrupt:
         return 130
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     _add(verbs, "gateway", _gateway, "run the gateway process alone")
     _add(verbs, "reconciler", _reconciler, "run the reconciler process alone")
     _add(verbs, "status", _status, "every user container, and why one is not ready")
+    _add(verbs, "doctor", _doctor, "everything that has to be right, and the mend where it is not")
     explain = _add(verbs, "explain", _explain, "all that is known of one user container")
     explain.add_argument("name", help="its name, or its user (github:583231)")
     _add(verbs, "users", _users, "everybody who signed in, and whether the policy lets them in now")
@@ -67,6 +69,16 @@ def _parser() -> argparse.ArgumentParser:
         "--allow-deletes", action="store_true", help="delete as many objects as the files leave out"
     )
     _add(verbs, "sign-in-link", _sign_in_link, "a new one-time link for the local developer")
+    fence = _add(verbs, "fence", _fence, "part containers from each other and from the host")
+    mode = fence.add_mutually_exclusive_group()
+    for flag, help_ in (
+        ("keep", "stay, look every 30 s and mend what is gone"),
+        ("check", "change nothing; the exit code says whether it stands"),
+        ("remove", "take it away"),
+    ):
+        mode.add_argument(
+            f"--{flag}", dest="mode", action="store_const", const=flag, default="once", help=help_
+        )
     _add(verbs, "thaw", _thaw, "let the store rule although containers carry newer labels than it knows")
     _add(verbs, "schema", _schema, "print the JSON Schema of the manifests")
     return parser
@@ -123,6 +135,12 @@ def _status(_options: argparse.Namespace) -> int:
     return status(ENV_FILE)
 
 
+def _doctor(_options: argparse.Namespace) -> int:
+    from mcpgw.doctor import doctor  # noqa: PLC0415 (see above)
+
+    return doctor(ENV_FILE)
+
+
 def _explain(options: argparse.Namespace) -> int:
     from mcpgw.verbs import explain  # noqa: PLC0415 (see above)
 
@@ -169,6 +187,12 @@ def _sign_in_link(_options: argparse.Namespace) -> int:
     from mcpgw.up import sign_in_link  # noqa: PLC0415 (see above)
 
     return sign_in_link(ENV_FILE)
+
+
+def _fence(options: argparse.Namespace) -> int:
+    from mcpgw.fence.verb import fence  # noqa: PLC0415 (see above)
+
+    return fence(ENV_FILE, options.mode)
 
 
 def _thaw(_options: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ from state.kinds.app import key_sha256, mint_key
 from state.kinds.home import Home
 from state.kinds.incarnation import Incarnation
 from state.kinds.report import ManifestFile, Reconciler
-from state.kinds.resource import ConditionType
+from state.kinds.resource import Condition, ConditionType
 from state.kinds.user_container import UserContainer
 from state.logs import configure
 from state.manifests.apply import apply_folder
@@ -27,24 +27,33 @@ from state.manifests.schema import manifest_schema
 from state.manifests.verdict import Plan
 from state.settings import load_settings, manifest_variables
 from state.store import open_store
-from state.store.port import Store, Tx
+from state.store.port import Presence, Store, Tx
 
 T = TypeVar("T")
+_Objects = tuple[list[UserContainer], list[ManifestFile], list[Reconciler]]
 
 
 def status(env_file: Path) -> int:
     """A line for every user container; below, what is wrong with engine and manifests."""
-    users, files, reconcilers = _read(
-        env_file, lambda tx: (tx.list(UserContainer), tx.list(ManifestFile), tx.list(Reconciler))
-    )
+
+    async def read(store: Store) -> tuple[Presence, _Objects]:
+        return await store.presence(), await store.read(_objects)
+
+    presence, (users, files, reconcilers) = with_store(env_file, read)
     rows = [("NAME", "USER", "TEMPLATE", "READY", "ROUTED", "REASON"), *map(_row, users)]
     print(aligned(rows) if users else "no user containers yet")
+    if not presence.leader:
+        print("no reconciler is at work: what stands here is old; see `mcpgw doctor`")
     for one in (*reconcilers, *files):
         for condition in one.status.conditions:
             if condition.is_trouble:
                 about = one.spec.path if isinstance(one, ManifestFile) else one.name
                 print(f"{about}: {condition.reason}: {condition.message}")
     return 0
+
+
+def _objects(tx: Tx) -> _Objects:
+    return tx.list(UserContainer), tx.list(ManifestFile), tx.list(Reconciler)
 
 
 def explain(env_file: Path, name: str) -> int:
@@ -57,12 +66,16 @@ def explain(env_file: Path, name: str) -> int:
     return 0
 
 
-def _explained(user: UserContainer, home: Home | None, incarnations: list[Incarnation]) -> Iterator[str]:
+def _explained(
+    user: UserContainer, home: Home | None, incarnations: list[Incarnation], everybodys: list[Condition]
+) -> Iterator[str]:
     spec = user.spec
     yield f"{user.name}: {spec.user} by template {spec.template}, managed by {user.metadata.managed_by}"
     for condition in user.status.conditions:
         since = f"since {local(condition.since)}"
         yield f"  {condition.type:<16} {condition.status:<8} {since}  {condition.reason}  {condition.message}"
+    for condition in everybodys:
+        yield f"  for everybody: {condition.type} {condition.status}, {condition.reason}: {condition.message}"
     if home is not None:
         yield f"  home {home.name}, {home.status.last_incarnation} containers so far"
     for one in incarnations:
@@ -157,13 +170,15 @@ def _settings(env_file: Path) -> ReconcilerSettings:
     return load_settings(ReconcilerSettings, env_file=env_file, below=chosen) if chosen else settings
 
 
-def _parts(tx: Tx, name: str) -> tuple[UserContainer, Home | None, list[Incarnation]] | None:
+def _parts(tx: Tx, name: str) -> tuple[UserContainer, Home | None, list[Incarnation], list[Condition]] | None:
     users = [one for one in tx.list(UserContainer) if name in (one.name, one.spec.user)]
     if not users:
         return None
     user = users[0]
     home = tx.get(Home, user.status.home) if user.status.home else None
-    return user, home, [one for one in tx.list(Incarnation) if one.spec.user_container == user.uid]
+    incarnations = [one for one in tx.list(Incarnation) if one.spec.user_container == user.uid]
+    everybodys = [one for report in tx.list(Reconciler) for one in report.status.conditions if one.is_trouble]
+    return user, home, incarnations, everybodys
 
 
 def _row(user: UserContainer) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from mcpgw.bootstrap.command import environment, found
 from mcpgw.bootstrap.demo_image import ensure_demo_image
 from mcpgw.bootstrap.docker import ensure_docker
 from mcpgw.bootstrap.errors import BootstrapError
+from mcpgw.bootstrap.nftables import ensure_nft
 from mcpgw.bootstrap.node import ensure_npm_packages
 from mcpgw.bootstrap.paths import PROJECT_DIR
 from mcpgw.bootstrap.podman import ensure_podman
@@ -68,6 +69,19 @@ def ensure_chromium() -> Path:
     return Path(program)
 
 
+def ensure_reverse_proxies() -> dict[str, Path]:
+    """nginx and Caddy by name, from Debian: the tests run them themselves, and never as services."""
+    packages = {"nginx": "nginx-light", "caddy": "caddy"}
+    missing = [package for program, package in packages.items() if found(program) is None]
+    if missing:
+        debian.install(missing, why="the tests behind a reverse proxy")
+    programs = {program: found(program) for program in packages}
+    for program, path in programs.items():
+        if path is None:
+            raise BootstrapError(f"{program} is installed, but not to be found", mend="Put it into PATH")
+    return {program: Path(path) for program, path in programs.items() if path is not None}
+
+
 def _images() -> None:
     for engine in (ensure_docker(), ensure_podman()):
         ensure_demo_image(engine)
@@ -82,6 +96,8 @@ STEPS: Sequence[tuple[str, Callable[[], object]]] = (
     ("MCP clients from npm", ensure_npm_clients),
     ("the MCP client of an older major", ensure_client_env),
     ("a browser", ensure_chromium),
+    ("nftables", ensure_nft),
+    ("nginx and Caddy", ensure_reverse_proxies),
 )
 
 
@@ -104,4 +120,5 @@ def test(arguments: Sequence[str]) -> int:
 def _side_by_side() -> tuple[str, ...]:
     """Every test, files side by side: those that take longest (end to end) are among the first by name."""
     count = min(os.cpu_count() or 1, PROCESSES_MAX)
-    return ("-n", str(count), "--dist", "loadfile", "--no-loadscope-reorder") if count > 1 else ()
+    parallel = ("-n", str(count), "--dist", "loadfile", "--no-loadscope-reorder") if count > 1 else ()
+    return (*parallel, "--durations=30")

@@ -7,6 +7,7 @@ when a worker's progress is worth a write.
 from dataclasses import replace
 
 from state.store.errors import Conflict, NotFound
+from state.store.port import Presence
 from state.store.rows import LeaderRow, LeaseRow, Rows
 
 
@@ -70,6 +71,12 @@ def lead(rows: Rows, holder: str, ttl_s: float, held_epoch: int | None, epoch_mi
     epoch = max(leader.epoch if lives else leader.epoch + 1, epoch_min)
     rows.put_leader(LeaderRow(holder, epoch, now_s + ttl_s))
     return epoch
+
+
+def presence(rows: Rows) -> Presence:
+    leader = rows.leader()
+    lives = leader.expires_s > rows.clock_s()
+    return Presence(tuple(sorted(_live(rows))), leader.holder if lives else "")
 
 
 def resign(rows: Rows, holder: str, held_epoch: int | None) -> None:

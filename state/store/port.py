@@ -64,6 +64,14 @@ class Leadership:
     expires_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Who is alive by their leases: the gateway workers, and the reconciler that leads (``""``: none)."""
+
+    workers: tuple[str, ...]
+    leader: str
+
+
 class Tx(Protocol):
     """One transaction. Synchronous; runs alone in the writer's thread; all or nothing.
 
@@ -206,6 +214,10 @@ class Store(Protocol):
         leadership with a new epoch, even if nobody took it in between. Raises Conflict while another
         holder's lease lives, naming it.
         """
+        ...
+
+    async def presence(self) -> Presence:
+        """Who is alive now. For people to see: whoever has to be sure asks for a barrier, or leads."""
         ...
 
     async def resign(self, holder: str) -> None:

@@ -15,7 +15,7 @@ import structlog
 from state.kinds.resource import Resource
 from state.store import leases
 from state.store.errors import BarrierTimeout, NotFound, StoreError
-from state.store.port import CHANGE_LOG_ROWS_MAX, Batch, Change, Leadership, Lease, Tx
+from state.store.port import CHANGE_LOG_ROWS_MAX, Batch, Change, Leadership, Lease, Presence, Tx
 from state.store.rows import Backend, Counter, Rows
 from state.store.transaction import ReadTransaction, Transaction
 from state.store.watching import Watch, refuse_too_old
@@ -182,6 +182,9 @@ class RowStore:
         )
         self._held_epochs[holder] = epoch
         return Leadership(holder, epoch, expires_s)
+
+    async def presence(self) -> Presence:
+        return await self._backend.read(leases.presence)
 
     async def resign(self, holder: str) -> None:
         held = self._held_epochs.pop(holder, None)

@@ -9,7 +9,7 @@ import pytest
 
 from state.kinds.user_container import UserContainer
 from state.store.errors import BarrierTimeout, Conflict, Fenced, NotFound
-from state.store.port import Batch, Store
+from state.store.port import Batch, Presence, Store
 from tests.state.store.conftest import Medium
 from tests.state.store.objects import ACTOR, created, user
 
@@ -231,3 +231,22 @@ async def test_the_next_epoch_may_be_asked_to_be_higher(store: Store) -> None:
     assert (await store.lead("one", ttl_s=LONG_S, epoch_min=7)).epoch == 7
     await store.resign("one")
     assert (await store.lead("two", ttl_s=LONG_S, epoch_min=3)).epoch == 8
+
+
+async def test_presence_names_who_is_alive_and_who_leads(medium: Medium) -> None:
+    store, elsewhere = await medium.open(), await medium.open()
+    assert await elsewhere.presence() == Presence(workers=(), leader="")
+    await store.join("gateway-2", ttl_s=LONG_S)
+    await store.join("gateway-1", ttl_s=LONG_S)
+    await store.lead("reconciler-1", ttl_s=LONG_S)
+    assert await elsewhere.presence() == Presence(workers=("gateway-1", "gateway-2"), leader="reconciler-1")
+    await store.leave("gateway-1")
+    await store.resign("reconciler-1")
+    assert await elsewhere.presence() == Presence(workers=("gateway-2",), leader="")
+
+
+async def test_whoever_let_their_lease_run_out_is_not_present(store: Store) -> None:
+    await store.join("gateway-1", ttl_s=SHORT_S)
+    await store.lead("reconciler-1", ttl_s=SHORT_S)
+    await asyncio.sleep(SHORT_S * 1.5)
+    assert await store.presence() == Presence(workers=(), leader="")

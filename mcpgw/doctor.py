@@ -1,0 +1,70 @@
+"""`mcpgw doctor`: everything that has to be right, looked at once, each with the mend where it is not.
+
+Decides what is looked at and in which order, never what is done about it: it changes nothing.
+A look that cannot be had is said to be missing, not passed over. Next: :mod:`mcpgw.doctor_looks`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from gateway.settings import GatewaySettings
+from mcpgw.choices import read_choices
+from mcpgw.doctor_looks import (
+    Finding,
+    Verdict,
+    at_engine,
+    at_folders,
+    at_public_address,
+    at_router,
+    at_settings,
+    at_store,
+)
+from reconciler.settings import ReconcilerSettings
+from state.logs import configure
+from state.settings import SettingsError, load_settings
+
+LOOK_S_MAX = 20.0  # for one part: an engine or a store that hangs is a finding, not an end
+
+
+def doctor(env_file: Path) -> int:
+    """Print a line for each finding; 1 if anything keeps people out or data in danger."""
+    configure("critical", "mcpgw")
+    findings = asyncio.run(_look(env_file))
+    width = max(len(one.about) for one in findings)
+    for one in findings:
+        print(f"{one.verdict:<8} {one.about:<{width}}  {one.said}")
+    troubles = sum(one.verdict is Verdict.TROUBLE for one in findings)
+    print(f"\n{troubles} in need of mending" if troubles else "\nnothing in need of mending")
+    return 1 if troubles else 0
+
+
+async def _look(env_file: Path) -> Sequence[Finding]:
+    findings = list(at_settings(env_file))
+    try:
+        gateway = load_settings(GatewaySettings, env_file=env_file)
+        chosen = read_choices(gateway.state_dir)
+        reconciler = load_settings(ReconcilerSettings, env_file=env_file, below=chosen)
+    except SettingsError:
+        return [
+            *findings,
+            Finding(Verdict.TROUBLE, "settings", "mend these first; nothing else was looked at"),
+        ]
+    findings += at_folders(reconciler)
+    findings += at_public_address(gateway)
+    findings += at_router(env_file)
+    findings += await _bounded("engine", at_engine(reconciler))
+    findings += await _bounded("store", at_store(reconciler, gateway))
+    return findings
+
+
+async def _bounded(about: str, looking: AsyncIterator[Finding]) -> list[Finding]:
+    findings: list[Finding] = []
+    try:
+        async with asyncio.timeout(LOOK_S_MAX):
+            async for one in looking:
+                findings.append(one)  # noqa: PERF401 (what was found before a silence counts too)
+    except TimeoutError:
+        said = f"did not answer within {LOOK_S_MAX:g} s; see whether it hangs"
+        findings.append(Finding(Verdict.TROUBLE, about, said))
+    return findings

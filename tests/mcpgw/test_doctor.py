@@ -1,0 +1,136 @@
+"""`mcpgw doctor`, as an operator runs it: what it finds where nothing is right; it changes nothing."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from mcpgw import doctor as doctor_module
+from mcpgw.cli import main
+from mcpgw.doctor_looks import Finding
+from state.logs import configure
+from state.store import open_store
+
+Doctor = Callable[..., tuple[int, dict[str, str]]]
+
+NOWHERE = "unix:///nowhere/docker.sock"
+
+
+@pytest.fixture
+def doctor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Doctor]:
+    """Runs it in a folder with this `.env`: the exit code, and what is said of each thing, verdict first."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("COMPOSE_PROFILES", "TS_AUTHKEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DOCKER_HOST", NOWHERE)
+
+    def run(**settings: str) -> tuple[int, dict[str, str]]:
+        (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        code = main(["doctor"])
+        said: dict[str, str] = {}
+        for line in capsys.readouterr().out.splitlines():
+            if len(words := line.split(maxsplit=2)) == 3 and words[0] in ("ok", "warning", "trouble"):
+                said[words[1]] = said.get(words[1], "") + f"{words[0]} {words[2]}\n"
+        return code, said
+
+    before = structlog.get_config()
+    yield run
+    structlog.configure(**before)
+    configure("info", "tests")
+    structlog.reset_defaults()
+
+
+def test_where_nothing_is_each_thing_is_named_with_its_mend_and_nothing_is_made(
+    doctor: Doctor, tmp_path: Path
+) -> None:
+    code, said = doctor()
+    assert code == 1
+    assert said["settings"].startswith("ok accepted, from .env")
+    assert "is not there yet; the first start makes it" in said["STATE_DIR"]
+    assert said["MANIFESTS_DIR"].startswith("trouble ")
+    assert said["engine"].startswith(f"trouble no container engine answers at {NOWHERE} (DOCKER_HOST)")
+    assert said["store"] == "warning is not there yet; the first start makes it\n"
+    assert [path.name for path in tmp_path.iterdir()] == [".env"]
+
+
+def test_wrong_settings_are_all_named_and_nothing_else_is_looked_at(doctor: Doctor) -> None:
+    code, said = doctor(GATEWAY_ORIGIN="ftp://x", CONTAINER_SUBNET_PREFIX="8.8.8", CONTAINER_PORT_RAGNE="1-2")
+    assert code == 1
+    assert {"GATEWAY_ORIGIN", "CONTAINER_SUBNET_PREFIX"} <= set(said["settings"].replace("=", " ").split())
+    assert "nothing else was looked at" in said["settings"]
+    assert list(said) == ["settings"]
+
+
+def test_a_setting_that_nobody_reads_is_pointed_out(doctor: Doctor) -> None:
+    assert "did you mean CONTAINER_PORT_RANGE?" in doctor(CONTAINER_PORT_RAGNE="21000-21999")[1]["settings"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "about", "said"),
+    [
+        ({"COMPOSE_PROFILES": "edge,tailscale"}, "TS_AUTHKEY", "trouble is not set, and COMPOSE_PROFILES"),
+        ({"TS_AUTHKEY": "abc"}, "TS_AUTHKEY", "trouble does not begin with tskey-"),
+        ({"TS_AUTHKEY": "tskey-auth-x"}, "TS_AUTHKEY", "ok is set; that its route is approved"),
+        (
+            {"GATEWAY_ORIGIN": "https://a.example"},
+            "sign-in",
+            "trouble nobody can sign in at https://a.example",
+        ),
+        ({"GATEWAY_ORIGIN": "http://a.example"}, "GATEWAY_ORIGIN", "trouble http://a.example is plain http"),
+        ({"GATEWAY_ORIGIN": "https://a.example"}, "WORKLOAD_DOMAIN", "warning is not set"),
+    ],
+    ids=lambda value: "" if not isinstance(value, dict) else " ".join(f"{k}={v}" for k, v in value.items()),
+)
+def test_what_keeps_people_out_is_found_in_the_settings(
+    doctor: Doctor, settings: dict[str, str], about: str, said: str
+) -> None:
+    assert doctor(**settings)[1][about].startswith(said)
+
+
+def test_a_provider_without_any_rule_lets_nobody_in(doctor: Doctor, tmp_path: Path) -> None:
+    made(tmp_path)
+    provider = {"OAUTH_GITHUB_CLIENT_ID": "id", "OAUTH_GITHUB_CLIENT_SECRET": "secret"}
+    assert doctor(**provider)[1]["access"].startswith("trouble nobody may come in")
+    assert "access" not in doctor(**provider, ADMIN_EMAILS="github:ann@example.com")[1]
+
+
+def test_who_is_at_work_is_told_by_their_leases(doctor: Doctor, tmp_path: Path) -> None:
+    made(tmp_path)
+    _, said = doctor()
+    assert said["reconciler"].startswith("trouble none is at work")
+    assert said["gateway"].startswith("trouble none is at work")
+    made(tmp_path, alive_s=60.0)
+    _, said = doctor()
+    assert said["reconciler"].startswith("ok at work (reconciler-1)")
+    assert said["gateway"].startswith("ok 1 at work")
+
+
+def test_an_engine_that_hangs_is_a_finding(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang(_settings: object) -> "object":
+        yield Finding(doctor_module.Verdict.OK, "engine", "docker 1")
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(doctor_module, "at_engine", hang)
+    monkeypatch.setattr(doctor_module, "LOOK_S_MAX", 0.2)
+    code, said = doctor()
+    assert code == 1
+    assert said["engine"] == "ok docker 1\ntrouble did not answer within 0.2 s; see whether it hangs\n"
+
+
+def made(folder: Path, *, alive_s: float = 0.0) -> None:
+    """A store where the settings expect it, with a worker and a reconciler that live for so long."""
+    state = folder / "var" / "state"
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    async def make() -> None:
+        store = await open_store(f"sqlite:///{state}/state.db")
+        if alive_s:
+            await store.join("gateway-1", ttl_s=alive_s)
+            await store.lead("reconciler-1", ttl_s=alive_s)
+        await store.close()
+
+    asyncio.run(make())
