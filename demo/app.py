@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from demo import control, pages, streams
 from demo.calls import CallLog, DisconnectNotice
+from demo.getgather import AnyBundle, add_getgather_tools, getgather_routes
 from demo.settings import Settings
 from demo.tools import add_tools
 
@@ -29,6 +30,8 @@ def build_app(settings: Settings) -> Starlette:
     app.router.routes.extend(_routes(settings))
     app.add_middleware(DisconnectNotice)
     app.add_middleware(TrimmedHeaders)
+    if settings.getgather:
+        app.add_middleware(AnyBundle)
     app.state.calls, app.state.healthy, app.state.ballast = calls, True, []
     app.state.settings = settings
     return app
@@ -59,6 +62,8 @@ def _mcp_app(settings: Settings, calls: CallLog) -> Starlette:
         conformance.add_conformance(server)
         resumable = {"event_store": conformance.KeptEvents(), "retry_interval": conformance.RETRY_MS}
     add_tools(server, settings.data_dir, calls)
+    if settings.getgather:
+        add_getgather_tools(server, settings.data_dir)
     return server.streamable_http_app(
         streamable_http_path="/mcp",
         max_request_body_size=MCP_BODY_MAX_BYTES,
@@ -91,4 +96,6 @@ def _routes(settings: Settings) -> list[BaseRoute]:
     ]
     if settings.controls_allowed:
         routes.append(Route("/control", control.control, methods=["POST"]))
+    if settings.getgather:
+        routes.extend(getgather_routes())
     return routes

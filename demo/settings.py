@@ -21,6 +21,8 @@ class Settings:
     """Whether `POST /control` may make the server fail on demand. Only tests want that."""
     conformance: bool = False
     """Whether to be the server that the MCP conformance suite wants, too."""
+    getgather: bool = False
+    """Whether to have the pages and the tools of mcp-getgather, too. Only tests want that."""
     allowed_hosts: tuple[str, ...] = ()
     """The Host headers (`name:port`, `name:*`) to take at /mcp. Empty: any, since the gateway has looked."""
 
@@ -35,5 +37,6 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
         token=environ.get("DEMO_TOKEN", ""),
         controls_allowed=environ.get("DEMO_CONTROLS") == "1",
         conformance=environ.get("DEMO_CONFORMANCE") == "1",
+        getgather=environ.get("DEMO_GETGATHER") == "1",
         allowed_hosts=tuple(environ.get("DEMO_ALLOWED_HOSTS", "").split()),
     )

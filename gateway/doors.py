@@ -43,6 +43,7 @@ from gateway.seats import Seats
 from gateway.sites import Sites
 from gateway.streams import OUTLIVES_S, Holder, Pass, of_app
 from gateway.throttles import Throttles, identified, refuse_hasty_strangers
+from gateway.user_headers import Said, UserHeadersKeeper, said_in
 from state.kinds.app import APP_PROVIDER, app_user
 from state.kinds.template import Access, Route
 
@@ -84,8 +85,10 @@ class GatewayDoor:
         resources: Resources,
         cors: Cors,
         throttles: Throttles,
+        headers: UserHeadersKeeper,
     ) -> None:
         self._doorway = doorway
+        self._headers = headers
         self._cors = cors
         self._table = doorway.table
         self._callers = callers
@@ -110,9 +113,12 @@ class GatewayDoor:
         if _COUNTED not in asked.scope:
             refuse_overrun(caller)
         passage = self._check(asked, caller, resource)
+        said = self._said(asked, caller, passage)
         given = self._pass(asked, caller, resource, passage)
         async with self._doorway.standing(asked, _holder_of(caller), given):
-            seat = passage.seat or await self._seats.ensure(passage.user, passage.template)
+            seat = passage.seat or await self._seats.ensure(passage.user, passage.template, said)
+            if said is not None and not self._headers.is_kept(seat, said):
+                await self._headers.keep(seat, said)
             asked.site, asked.may_wake = self._sites.public(asked.site), True
             await self._doorway.deliver(asked, seat, passage.path, manner_of_call(asked))
 
@@ -134,7 +140,7 @@ class GatewayDoor:
         holder = None if caller.app else self._table.streams.holder(_holder_of(caller))
         given = self._pass(asked, caller, resource, passage)
         asked.site = self._sites.public(asked.site)
-        upstream = self._doorway.upstream_head(asked, passage.path)
+        upstream = self._doorway.upstream_head(asked, passage.path, passage.seat)
         return Clearance(
             version=version,
             until=caller.until,
@@ -146,6 +152,7 @@ class GatewayDoor:
             route=asked.route,
             seat=passage.seat,
             upstream=upstream,
+            said=self._said(asked, caller, passage),
         )
 
     def still_clears(self, cleared: Clearance) -> bool:
@@ -154,6 +161,8 @@ class GatewayDoor:
 
     def direct(self, asked: Asked, exchange: Exchange, cleared: Clearance, on_end: OnEnd) -> bool:
         """Forward a cleared request without awaiting anything. False: only :meth:`serve` can."""
+        if cleared.said is not None and not self._headers.is_kept(cleared.seat, cleared.said):
+            return False  # which has it written first
         throttle = cleared.throttle
         if throttle is not None and throttle.take("", time.monotonic()) is not None:
             return False  # which refuses it, in words
@@ -177,6 +186,13 @@ class GatewayDoor:
             return True
         holder.running.pop(exchange, None)
         return False
+
+    def _said(self, asked: Asked, caller: Caller, passage: Passage) -> Said | None:
+        """What the call says that files are made of, for its own user. Raises Problem (400)."""
+        rules = self._table.header_rules(passage.seat.template if passage.seat else passage.template)
+        if rules is None or caller.user != passage.user:
+            return None
+        return said_in(asked.scope["headers"], rules)
 
     def _pass(self, asked: Asked, caller: Caller, resource: str, passage: Passage) -> Pass:
         """What lets it in: the same token, for the same user. It may outlive the token's end for a while."""

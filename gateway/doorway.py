@@ -22,6 +22,7 @@ from gateway.routes.table import Table
 from gateway.sites import Site
 from gateway.streams import Holder, Pass, lasting
 from gateway.upstream_heads import UpstreamHeads
+from gateway.user_headers import Said
 from state.kinds.app import app_of
 from state.kinds.template import Route
 
@@ -39,6 +40,7 @@ class Clearance(NamedTuple):
     route: Route
     seat: Seat
     upstream: UpstreamHead
+    said: Said | None  # in headers that the template's files are made of
 
 
 class Doorway:
@@ -52,7 +54,7 @@ class Doorway:
 
     async def deliver(self, asked: Asked, seat: Seat, path: str, manner: Manner) -> None:
         asked.seat = seat
-        head = self.upstream_head(asked, path)
+        head = self.upstream_head(asked, path, seat)
         if asked.is_websocket:
             await self._delivery.websocket(asked, seat, head, manner)
         else:
@@ -91,5 +93,8 @@ class Doorway:
         """The same without awaiting, where nothing has to be awaited; else False."""
         return self._delivery.direct(asked, exchange, cleared.seat, cleared.upstream, on_end)
 
-    def upstream_head(self, asked: Asked, path: str) -> UpstreamHead:
-        return self._heads.head(asked.scope, path, asked.site)
+    def upstream_head(self, asked: Asked, path: str, seat: Seat) -> UpstreamHead:
+        rules = self.table.header_rules(seat.template)
+        if rules is None:
+            return self._heads.head(asked.scope, path, asked.site)
+        return self._heads.head(asked.scope, path, asked.site, rules.withheld)

@@ -1,12 +1,14 @@
-"""Hosted links on the gateway's own origin: only where Homes have no origins of their own.
+"""Hosted links on the gateway's own origin: served where Homes have no origins of their own, else sent there.
 
-Decides that such a page is nobody there: an opaque origin (``CSP: sandbox``) that neither reads nor sets a
-cookie of the gateway's, and whose scripts see nothing of it. An owner's pages are not served so at all.
+A container knows the gateway's origin alone, and makes its links there. Decides that such a page is nobody
+at it: an opaque origin (``CSP: sandbox``) that neither reads nor sets a cookie of the gateway's, and whose
+scripts see nothing of it. An owner's pages are not served so at all.
 Source: CSP Level 3 section 6.3 (sandbox). Next: :mod:`gateway.doors`, for Homes that have an origin.
 """
 
 import re
 from functools import partial
+from http import HTTPStatus
 from typing import Final
 
 from gateway.asked import Asked
@@ -15,7 +17,8 @@ from gateway.auth.sessions import Sessions
 from gateway.doors import discreet
 from gateway.doorway import Doorway
 from gateway.hold.manner import manner_of_page
-from gateway.problems import Problem, bad_request
+from gateway.origins import SAFE_METHODS
+from gateway.problems import Problem, bad_request, not_found, send_answer
 from gateway.proxy.client import Message, Send
 from gateway.routes.match import names_hostname
 from gateway.routes.seat import Seat
@@ -71,11 +74,7 @@ class LinkDoor:
         self._strangers = strangers
 
     def find(self, path: str) -> tuple[Seat, Route] | None:
-        """Whose link it is, and by which rule; None where it is none, its owner is shut out, or Homes have
-        origins.
-        """
-        if self._sites.have_homes:
-            return None
+        """Whose link it is, and by which rule; None where it is none, or its owner is shut out."""
         for hostname in _LINK.findall(path):
             seat = self._table.seat_at_home(hostname)
             routes = None if seat is None else self._table.routes(seat.template)
@@ -87,16 +86,30 @@ class LinkDoor:
         return None
 
     async def serve(self, asked: Asked, seat: Seat, route: Route) -> None:
-        """Raises Problem (429, 400, 503)."""
+        """Raises Problem (429, 400, 404, 503)."""
         await refuse_hasty_strangers(self._strangers, asked, seat.home, partial(self._is_owner, asked, seat))
         if asked.is_websocket:
             raise bad_request("There is no WebSocket here.", "NoWebSocket")
         asked.route = route
+        if self._sites.have_homes:
+            await self._move(asked, seat.home)
+            return
         asked.send = _sandboxed(asked.send)
         try:
             await self._doorway.deliver_to_anybody(asked, seat, manner_of_page(asked, is_anyones=False))
         except Problem as problem:
             raise discreet(problem) from None
+
+    async def _move(self, asked: Asked, home: str) -> None:
+        """To the same link at its Home's origin, where its pages are. Raises Problem (404)."""
+        if asked.scope["method"] not in SAFE_METHODS:
+            raise not_found("Open the link itself: its pages have an address of their own.")
+        query: bytes = asked.scope["query_string"]
+        target = f"{self._sites.home(home).origin}{asked.path}".encode("ascii")
+        location = (b"location", target + (b"?" + query if query else b""))
+        asked.own_status = HTTPStatus.TEMPORARY_REDIRECT
+        headers = [location, (b"content-length", b"0"), (b"cache-control", b"no-store")]
+        await send_answer(asked.send, asked.own_status, headers, b"")
 
     async def _is_owner(self, asked: Asked, seat: Seat) -> bool:
         visitor = await self._sessions.visitor(asked.head)

@@ -6,6 +6,8 @@ Next: :mod:`gateway.hold.delivery`.
 """
 
 import asyncio
+from collections.abc import Mapping
+from functools import partial
 
 from gateway.problems import Problem, forbidden, store_silent, unavailable
 from gateway.routes.seat import Seat
@@ -21,6 +23,7 @@ from state.kinds.user_container import (
     seat_key,
     seat_key_prefix,
 )
+from state.kinds.user_headers import UserHeaders, new_user_headers
 from state.store.errors import AlreadyExists, StoreError
 from state.store.port import Store, Tx
 
@@ -55,8 +58,11 @@ class Seats:
         written = (s for s in self._table.seats_of(user) if s.resource.metadata.managed_by != "api")
         return next(written, None)
 
-    async def ensure(self, user: str, template: str) -> Seat:
-        """The user's seat, created if there is none. Raises Problem (503)."""
+    async def ensure(self, user: str, template: str, said: Mapping[str, str] | None = None) -> Seat:
+        """The user's seat, created if there is none: with what the call says that its files are made of.
+
+        Raises Problem (503).
+        """
         seat = self.find(user, template)
         if seat is not None:
             return seat
@@ -65,7 +71,7 @@ class Seats:
         if creating is None:
             if len(self._creating) >= CREATIONS_WAITING_MAX:
                 raise _overloaded()
-            creating = self._creating[key] = asyncio.create_task(self._create(user, template))
+            creating = self._creating[key] = asyncio.create_task(self._create(user, template, said))
             creating.add_done_callback(lambda done: self._forget(key, done))
         return await asyncio.shield(creating)
 
@@ -74,10 +80,11 @@ class Seats:
         if not done.cancelled():
             done.exception()  # everybody who asked has heard it, or has gone
 
-    async def _create(self, user: str, template: str) -> Seat:
+    async def _create(self, user: str, template: str, said: Mapping[str, str] | None) -> Seat:
         try:
             async with self._turns:
-                obj = await self._store.transact(lambda tx: _created(tx, user, template), actor=self._actor)
+                create = partial(_created, user=user, template=template, said=said or {})
+                obj = await self._store.transact(create, actor=self._actor)
         except TemplateMissingError:
             raise _no_template(template) from None
         except TooManyUsersError as error:
@@ -92,7 +99,7 @@ class Seats:
         return seat
 
 
-def _created(tx: Tx, user: str, template: str) -> UserContainer:
+def _created(tx: Tx, user: str, template: str, said: Mapping[str, str]) -> UserContainer:
     """The user's UserContainer: the one there is (another worker may have been first), or a new one."""
     existing = tx.by_unique_key(UserContainer, seat_key(user, template))
     if existing is not None:
@@ -105,7 +112,14 @@ def _created(tx: Tx, user: str, template: str) -> UserContainer:
     if tx.get(UserContainer, name) is not None:
         raise AlreadyExists(f"UserContainer {name} is another's; rename it in its manifest")
     metadata = Metadata(name=name, finalizers=(DATA_FINALIZER,))
-    return tx.create(UserContainer(metadata=metadata, spec=UserContainerSpec(user=user, template=template)))
+    spec = UserContainerSpec(user=user, template=template)
+    created = tx.create(UserContainer(metadata=metadata, spec=spec))
+    if said:
+        left = tx.get(UserHeaders, name)
+        if left is not None:
+            tx.delete(left)  # of whoever had the name before
+        tx.create(new_user_headers(created, dict(said)))
+    return created
 
 
 def _refuse_beyond_limit(tx: Tx, name: str) -> None:

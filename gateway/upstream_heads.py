@@ -22,25 +22,32 @@ class UpstreamHeads:
 
     def __init__(self, scheme: str) -> None:
         self._scheme = scheme
-        self._cached: dict[tuple[str, bytes, str, bytes], UpstreamHead] = {}
+        self._cached: dict[tuple[str, bytes, str, bytes, frozenset[bytes]], UpstreamHead] = {}
 
-    def head(self, scope: Scope, path: str, site: Site) -> UpstreamHead:
-        """The head of the upstream request. Raises Problem (400) for a query that is none."""
+    def head(
+        self, scope: Scope, path: str, site: Site, withheld: frozenset[bytes] = frozenset()
+    ) -> UpstreamHead:
+        """The head of the upstream request, which no client's header that is ``withheld`` is added to.
+
+        Raises Problem (400) for a query that is none.
+        """
         client = scope["client"][0] if scope.get("client") else "unknown"
-        key = (path, scope["query_string"], client, site.host)
+        key = (path, scope["query_string"], client, site.host, withheld)
         try:
             return self._cached[key]
         except KeyError:
-            built = self._build(path, scope["query_string"], client, site)
+            built = self._build(path, scope["query_string"], client, site, withheld)
             if len(self._cached) >= HEADS_CACHED_MAX:
                 self._cached.clear()
             if len(path) + len(key[1]) <= TARGET_CACHED_CHARS_MAX:
                 self._cached[key] = built
             return built
 
-    def _build(self, path: str, query: bytes, client: str, site: Site) -> UpstreamHead:
+    def _build(
+        self, path: str, query: bytes, client: str, site: Site, withheld: frozenset[bytes]
+    ) -> UpstreamHead:
         if not _QUERY.fullmatch(query):
             raise bad_request("The query holds a character that must be percent-encoded.", "MalformedQuery")
         target = path.encode("ascii") + (b"?" + query if query else b"")
         forwarded = tuple(forwarded_headers(client=client, scheme=self._scheme, host=site.host))
-        return UpstreamHead(target=target, host=site.host, headers=forwarded)
+        return UpstreamHead(target=target, host=site.host, headers=forwarded, withheld=withheld)

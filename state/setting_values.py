@@ -76,6 +76,17 @@ class ExtraOrigin:
         return f"{self.origin}={'+'.join(self.providers)}" if self.providers else self.origin
 
 
+@dataclass(frozen=True, slots=True)
+class ProxyUrl:
+    """An HTTP proxy at an address of its own: no name that would have to be resolved, no password."""
+
+    address: ipaddress.IPv4Address
+    port: int
+
+    def __str__(self) -> str:
+        return f"http://{self.address}:{self.port}"
+
+
 def _host_port(value: Any) -> Any:
     if not isinstance(value, str):
         return value
@@ -83,6 +94,19 @@ def _host_port(value: Any) -> Any:
     if match is None or not 1 <= int(match["port"]) <= 65535:
         raise ValueError("is not host:port; write it like 127.0.0.1:9000 or [::1]:9000")
     return HostPort(match["v6"] or match["host"], int(match["port"]))
+
+
+def _proxy_url(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"http://([0-9.]{7,15}):([0-9]{1,5})/?", value)
+    try:
+        address = ipaddress.IPv4Address(match[1]) if match is not None else None
+    except ValueError:
+        address = None
+    if match is None or address is None or not 1 <= int(match[2]) <= 65535:
+        raise ValueError("is no http://address:port; write it like http://10.211.8.2:3128")
+    return ProxyUrl(address, int(match[2]))
 
 
 def _port_range(value: Any) -> Any:
@@ -229,6 +253,15 @@ def _networks(value: Any) -> Any:
     return tuple(dict.fromkeys(networks))
 
 
+def _addresses(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return tuple(dict.fromkeys(map(ipaddress.IPv4Address, _comma_list(value))))
+    except ValueError:
+        raise ValueError("is no list of IPv4 addresses; write it like 10.211.7.2,10.211.7.4") from None
+
+
 def _secure_url(value: Any) -> Any:
     """Kept as it is written: an issuer's address is compared byte for byte."""
     if not isinstance(value, str):
@@ -262,6 +295,7 @@ def is_secure_url(url: str, *, loopback_too: bool = True) -> bool:
 
 Listen = Annotated[HostPort, BeforeValidator(_host_port)]
 Ports = Annotated[PortRange, BeforeValidator(_port_range)]
+HttpProxy = Annotated[ProxyUrl, BeforeValidator(_proxy_url)]
 Subnet = Annotated[ipaddress.IPv4Network, BeforeValidator(_subnet)]
 Location = Annotated[Path, BeforeValidator(_location)]
 Origin = Annotated[str, BeforeValidator(_origin)]
@@ -272,5 +306,6 @@ Emails = Annotated[tuple[str, ...], BeforeValidator(_emails)]
 Origins = Annotated[tuple[str, ...], BeforeValidator(_origins)]
 ExtraOrigins = Annotated[tuple[ExtraOrigin, ...], BeforeValidator(_extra_origins)]
 Networks = Annotated[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], BeforeValidator(_networks)]
+Addresses = Annotated[tuple[ipaddress.IPv4Address, ...], BeforeValidator(_addresses)]
 SecureUrl = Annotated[str, BeforeValidator(_secure_url)]
 Lower = BeforeValidator(_lower)

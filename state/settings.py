@@ -2,7 +2,8 @@
 
 Decides how settings are read and refused, and holds those that both processes share. Each process has its
 own class in its own package (:mod:`gateway.settings`, :mod:`reconciler.settings`), so that neither can read
-what only the other may know. A variable's name is its field's in capitals; an empty one counts as not set.
+what only the other may know. A variable's name is its field's in capitals; an empty one counts as not set,
+and a secret may stand in a file (``<SECRET>_FILE``), as container engines hand secrets over.
 """
 
 import os
@@ -25,6 +26,8 @@ from state.setting_values import Domain, Location, Lower, Origin
 PROJECT_NAME_CHARS_MAX = 32  # "<project>-<home>" must stay a DNS label of 63 with a Home's 26
 EXIT_SETTINGS = 78  # Source: sysexits.h, EX_CONFIG: no other start helps before somebody mends it
 STORE_SCHEMES = ("sqlite", "postgresql")
+FROM_FILE = "_FILE"
+SECRET_FILE_BYTES_MAX = 16 << 10
 
 # The variables of a family that begin so stand for the same with any other name in the place of OIDC.
 ANY_NAMED = "OAUTH_OIDC_"
@@ -78,6 +81,12 @@ class SharedSettings(BaseSettings):
         return {}
 
     @classmethod
+    def is_secret(cls, variable: str) -> bool:
+        """Whether ``variable`` may stand in a file that ``<variable>_FILE`` names."""
+        field = cls.model_fields.get(variable.lower())
+        return field is not None and field.annotation is SecretStr
+
+    @classmethod
     def place(cls, loc: tuple[str | int, ...]) -> Place:
         """Where a person finds what is at ``loc``."""
         return Place(str(loc[0]).upper(), cls, str(loc[0]))
@@ -116,8 +125,8 @@ def load_settings(
 
     Raises SettingsError with one line for every setting that is wrong.
     """
-    layers = (below or {}, _env_file(env_file), os.environ if environ is None else environ)
-    given = {name: value for layer in layers for name, value in layer.items() if value.strip()}
+    layers = (below or {}, written_in(env_file), os.environ if environ is None else environ)
+    given = _opened(cls, {name: value for layer in layers for name, value in layer.items() if value.strip()})
     plain = [name for name in cls.model_fields if name not in cls.family_fields]
     fields = {name: given[name.upper()] for name in plain if name.upper() in given}
     try:
@@ -135,12 +144,45 @@ def setting_names(*classes: type[SharedSettings]) -> tuple[str, ...]:
 
 def _names(cls: type[SharedSettings]) -> list[str]:
     plain = [name.upper() for name in cls.model_fields if name not in cls.family_fields]
-    return [*plain, *cls.family_variables]
+    names = [*plain, *cls.family_variables]
+    return [*names, *(name + FROM_FILE for name in names if cls.is_secret(name))]
+
+
+def _opened(cls: type[SharedSettings], given: Environment) -> Environment:
+    """``given`` with the secrets that stand in files: ``<SECRET>_FILE`` names the file of ``<SECRET>``, and
+    an empty file counts as not set. Raises SettingsError with a line for each that is wrong.
+    """
+    opened, wrong = dict(given), []
+    for name in given:
+        secret = name.removesuffix(FROM_FILE)
+        if secret == name or not cls.is_secret(secret):
+            continue
+        try:
+            content = _content(Path(given[name]).expanduser())
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no file with text"
+            mend = "let this user read it, or mend the path"
+            wrong.append(f"{name}={shown(given[name])} cannot be read ({reason}); {mend}")
+            continue
+        if content and secret in given:
+            wrong.append(f"{name} is set beside {secret}; leave one of them out")
+        elif content:
+            opened[secret] = content
+    if wrong:
+        raise SettingsError("\n".join(wrong))
+    return opened
+
+
+def _content(path: Path) -> str:
+    """The file's text without the blanks around it. Never waits, also where it is no file at all."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        return (file.read(SECRET_FILE_BYTES_MAX) or b"").decode().strip()
 
 
 def near_misses(env_file: Path | None, names: Iterable[str]) -> list[str]:
     """A warning for each variable in ``env_file`` that nobody reads but that looks like one of ``names``."""
-    written = _env_file(env_file)
+    written = written_in(env_file)
     known = tuple(names)
     known += _of_any_name(written, known)
     unread = [name for name in written if name not in known]
@@ -176,7 +218,8 @@ def _written(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _env_file(env_file: Path | None) -> dict[str, str]:
+def written_in(env_file: Path | None) -> dict[str, str]:
+    """What the file says, of whatever name. Raises SettingsError for what is no such file."""
     if env_file is None or not env_file.exists():
         return {}
     try:

@@ -33,37 +33,38 @@ class UpstreamHead:
     """The head of the upstream request, as far as the router decides it.
 
     `target` is the raw origin-form path with its query. `headers` are ours (`X-Forwarded-*`, an assertion),
-    lower-case; a client's header of the same name is dropped.
+    lower-case; a client's header of the same name is dropped, as is one that is `withheld`.
     """
 
     target: bytes
     host: bytes
     headers: tuple[Header, ...] = ()
+    withheld: frozenset[bytes] = frozenset()
     own: OwnHeaders = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.target.startswith(b"/") or not _VISIBLE.fullmatch(self.target):
             raise ValueError("unsafe request target")
-        object.__setattr__(self, "own", own_headers(self.host, self.headers))
+        object.__setattr__(self, "own", own_headers(self.host, self.headers, self.withheld))
 
 
 @dataclass(frozen=True, slots=True)
 class OwnHeaders:
-    """The gateway's own headers: their names, and Host and they themselves as bytes."""
+    """The gateway's own headers, with Host, as bytes; and the names that no client's header may have."""
 
     names: frozenset[bytes]
     lines: bytes
 
 
 @lru_cache(maxsize=4096)
-def own_headers(host: bytes, headers: tuple[Header, ...]) -> OwnHeaders:
+def own_headers(host: bytes, headers: tuple[Header, ...], withheld: frozenset[bytes]) -> OwnHeaders:
     """Checked and encoded once for all of a user's requests. Raises ValueError."""
     if not _VISIBLE.fullmatch(host):
         raise ValueError("unsafe host")
     if not all(_TOKEN.fullmatch(name) and _VALUE.fullmatch(value) for name, value in headers):
         raise ValueError("unsafe header")
     lines = b"".join(b"%b: %b\r\n" % header for header in ((b"host", host), *headers))
-    return OwnHeaders(frozenset(name for name, _ in headers), lines)
+    return OwnHeaders(withheld.union(name for name, _ in headers), lines)
 
 
 def forwarded_headers(*, client: str, scheme: str, host: bytes) -> Iterable[Header]:

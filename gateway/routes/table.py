@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gateway.proxy import Endpoint
+from gateway.routes.header_rules import HeaderRules
 from gateway.routes.match import RouteSet, base_path, covers
 from gateway.routes.seat import Seat
 from gateway.streams import Streams, of_app
@@ -23,9 +24,18 @@ from state.kinds.home import Home
 from state.kinds.resource import Key, Resource
 from state.kinds.template import ContainerTemplate, Input, Route
 from state.kinds.user_container import UserContainer
+from state.kinds.user_headers import UserHeaders
 from state.store.port import Batch
 
-KINDS: tuple[type[Resource], ...] = (UserContainer, ContainerTemplate, App, Home, Account, AccessPolicy)
+KINDS: tuple[type[Resource], ...] = (
+    UserContainer,
+    ContainerTemplate,
+    UserHeaders,
+    App,
+    Home,
+    Account,
+    AccessPolicy,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,8 @@ class Table:
         self._templates: dict[str, RouteSet] = {}
         self._mcp: dict[str, tuple[Route, ...]] = {}
         self._inputs: dict[str, tuple[Input, ...]] = {}
+        self._header_rules: dict[str, HeaderRules] = {}
+        self._headers: dict[str, UserHeaders] = {}  # by the UserContainer's name
         self._apps: dict[str, App] = {}
         self._keys: dict[str, App] = {}
         self._homes: dict[str, str] = {}  # hostname → its owner's uid
@@ -119,6 +131,15 @@ class Table:
     def inputs(self, template: str) -> tuple[Input, ...]:
         """What the template declares for its users to fill in."""
         return self._inputs.get(template, ())
+
+    def header_rules(self, template: str) -> HeaderRules | None:
+        """Which headers the template's files are made of; None if there are no such files."""
+        return self._header_rules.get(template)
+
+    def headers_of(self, seat: Seat) -> UserHeaders | None:
+        """What the user's calls said last; nothing of what those of somebody of the same name did."""
+        headers = self._headers.get(seat.name)
+        return headers if headers is not None and headers.spec.user_container == seat.resource.uid else None
 
     def app(self, name: str) -> App | None:
         return self._apps.get(name)
@@ -205,6 +226,9 @@ class Table:
                 self._templates[obj.name] = RouteSet(obj.spec.routes)
                 self._mcp[obj.name] = tuple(r for r in obj.spec.routes if r.protocol == "mcp")
                 self._inputs[obj.name] = obj.spec.inputs
+                self._take_files(obj)
+            case UserHeaders():
+                self._headers[obj.name] = obj
             case App():
                 self._take_app(obj)
             case Home():
@@ -217,6 +241,13 @@ class Table:
             case _:
                 raise AssertionError(f"the table does not watch {obj.kind}")
         return None
+
+    def _take_files(self, template: ContainerTemplate) -> None:
+        rules = HeaderRules(template.spec.files)
+        if rules.declared:
+            self._header_rules[template.name] = rules
+        else:
+            self._header_rules.pop(template.name, None)
 
     def _take_seat(self, obj: UserContainer) -> Retirement | None:
         seat = self._seats.get(obj.name)
@@ -303,6 +334,9 @@ class Table:
                 self._templates.pop(key.name, None)
                 self._mcp.pop(key.name, None)
                 self._inputs.pop(key.name, None)
+                self._header_rules.pop(key.name, None)
+            case UserHeaders.kind:
+                self._headers.pop(key.name, None)
             case App.kind:
                 self._drop_app(key.name)
             case Home.kind:
@@ -318,6 +352,7 @@ class Table:
         held: list[tuple[type[Resource], Iterable[str]]] = [
             (UserContainer, self._seats),
             (ContainerTemplate, self._templates),
+            (UserHeaders, self._headers),
             (App, self._apps),
             (Home, self._homes),
             (Account, self._account_users),

@@ -17,6 +17,7 @@ from state.kinds.request import Request
 from state.kinds.resource import Resource
 from state.kinds.template import ContainerTemplate
 from state.kinds.user_container import UserContainer
+from state.kinds.user_headers import UserHeaders
 from state.kinds.user_inputs import UserInputs
 
 WRITTEN_BY_PEOPLE: Final[tuple[type[Resource], ...]] = (
@@ -33,6 +34,7 @@ WRITTEN_BY_PROCESSES: Final[tuple[type[Resource], ...]] = (
     Request,
     LogView,
     UserInputs,
+    UserHeaders,
     Reconciler,
     ManifestFile,
 )

@@ -55,6 +55,7 @@ class ConditionType(StrEnum):
     ROUTED = "Routed"  # may the gateway send requests to it
     HIBERNATED = "Hibernated"  # is it asleep, by which tier
     ISOLATED = "Isolated"  # do the fences around it stand
+    LIMITS_ENFORCED = "LimitsEnforced"  # does the engine hold containers to their limits
     ENGINE_REACHABLE = "EngineReachable"  # does the engine answer
     APPLIED = "Applied"  # is what a manifest file says in the store
     DESTRUCTION_FROZEN = (

@@ -5,12 +5,12 @@ Next: :mod:`state.kinds.user_container`.
 """
 
 from enum import StrEnum
-from functools import lru_cache
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
-from pydantic_core import SchemaError
+from pydantic import Field, model_validator
 
+from state.kinds.files import FILES_COUNT_MAX, File, headers_of
+from state.kinds.pattern import Pattern, matches
 from state.kinds.quantity import Bytes, Seconds
 from state.kinds.resource import Resource, Shape, Spec
 
@@ -33,8 +33,7 @@ Image = Annotated[
 ENV_COUNT_MAX = 256
 ROUTES_COUNT_MAX = 256
 INPUTS_COUNT_MAX = 32
-PATTERN_CHARS_MAX = 256
-PATTERN_VALUE_CHARS_MAX = 4096  # a value that has to match one; matching takes time linear in its length
+MOUNTS_COUNT_MAX = 16
 
 
 class Pull(StrEnum):
@@ -95,50 +94,11 @@ class Input(Shape):
     description: Annotated[str, Field(max_length=1000)] = ""
     secret: Annotated[bool, Field(description="Never shown again, and kept sealed.")] = False
     required: Annotated[bool, Field(description="Without it there is no container.")] = False
-    pattern: Annotated[
-        str,
-        Field(
-            max_length=PATTERN_CHARS_MAX,
-            description="A regular expression that the whole value has to match, without look-around.",
-            examples=["sk-[A-Za-z0-9_-]{20,200}"],
-        ),
-    ] = ""
-
-    @field_validator("pattern")
-    @classmethod
-    def _compiles(cls, pattern: str) -> str:
-        """By itself too: what closes the group that it is wrapped into would not have to match as a whole."""
-        try:
-            _matcher(pattern)
-            _matcher(_whole(pattern))
-        except SchemaError:
-            raise ValueError(
-                f"pattern {pattern!r} is no regular expression that can be used; write one without "
-                "look-around and back-references"
-            ) from None
-        return pattern
+    pattern: Pattern = ""
 
     def is_matched_by(self, value: str) -> bool:
         """Whether ``value`` has the form that the pattern asks for."""
-        if not self.pattern:
-            return True
-        if len(value) > PATTERN_VALUE_CHARS_MAX:
-            return False
-        try:
-            _matcher(_whole(self.pattern)).validate_python(value)
-        except ValidationError:
-            return False
-        return True
-
-
-def _whole(pattern: str) -> str:
-    return f"^(?:{pattern})$"
-
-
-@lru_cache(maxsize=256)
-def _matcher(pattern: str) -> TypeAdapter[str]:
-    """Rust's engine, whose time is linear. Source: pydantic, ``regex_engine="rust-regex"``, its default."""
-    return TypeAdapter(Annotated[str, Field(pattern=pattern)])
+        return not self.pattern or matches(self.pattern, value)
 
 
 class DataVolume(Shape):
@@ -150,13 +110,32 @@ class DataVolume(Shape):
     ] = 30
 
 
+class Mount(Shape):
+    """A file or directory of the host's that the container sees too."""
+
+    source: Annotated[
+        AbsolutePath,
+        Field(
+            description="On the host; CEILING_MOUNTS of the reconciler must allow it.",
+            examples=["/srv/models"],
+        ),
+    ]
+    mount_path: Annotated[AbsolutePath, Field(description="Where it is in the container.")]
+    read_only: bool = True
+
+
 class Resources(Shape):
-    """The most that a container may use."""
+    """The most that a container may use.
+
+    ``disk`` is for its data, and once more for what it writes elsewhere, where the engine can limit that; 0
+    is no limit.
+    """
 
     memory: Bytes = 1 << 30
     cpus: Annotated[float, Field(gt=0, le=256)] = 1.0
     pids: Annotated[int, Field(ge=8, le=65536)] = 512
     shm: Bytes = 64 << 20
+    disk: Bytes = 0
 
 
 ProbeSeconds = Annotated[float, Field(ge=0.05, le=3600)]
@@ -245,6 +224,17 @@ class ContainerTemplateSpec(Spec):
         Field(max_length=INPUTS_COUNT_MAX, description="What each user fills in on the account page."),
     ] = ()
     data: DataVolume | None = None
+    files: Annotated[
+        tuple[File, ...],
+        Field(
+            max_length=FILES_COUNT_MAX,
+            description="Written into the data directory, out of what callers say in headers.",
+        ),
+    ] = ()
+    mounts: Annotated[
+        tuple[Mount, ...],
+        Field(max_length=MOUNTS_COUNT_MAX, description="Of the host, beside the Home's own data."),
+    ] = ()
     resources: Resources = Resources()
     probes: Probes = Probes()
     routes: Annotated[
@@ -276,6 +266,17 @@ class ContainerTemplateSpec(Spec):
             if one.required and one.name in self.env:
                 raise ValueError(f"input {one.name} is required and has a default in env; drop one of both")
             names.add(one.name)
+        return self
+
+    @model_validator(mode="after")
+    def _files_fit(self) -> Self:
+        if self.files and self.data is None:
+            raise ValueError("files are written into the data directory; say where data is mounted")
+        paths = [f"{one.path}/" for one in self.files]
+        for number, path in enumerate(paths):
+            if any(path.startswith(other) or other.startswith(path) for other in paths[:number]):
+                raise ValueError(f"file {path[:-1]} has the place of another; name each by a path of its own")
+        headers_of(self.files)
         return self
 
 

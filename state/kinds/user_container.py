@@ -13,11 +13,12 @@ from pydantic import AwareDatetime, Field
 
 from state.kinds.app import APP_PROVIDER
 from state.kinds.quantity import Bytes
-from state.kinds.resource import Metadata, Name, Resource, Shape, Spec, Status, User
+from state.kinds.resource import MESSAGE_CHARS_MAX, Metadata, Name, Resource, Shape, Spec, Status, User
 from state.kinds.template import ENV_COUNT_MAX, EnvName, EnvValue, Image, Port
 
 LOG_TAIL_CHARS_MAX = 4096
 DATA_FINALIZER = "data"  # the container is gone and the data is tombstoned
+OVER_DISK_LIMIT = "OverDiskLimit"  # as a reason: data takes more than it may
 
 
 class Power(StrEnum):
@@ -35,6 +36,7 @@ class ResourceOverrides(Shape):
     cpus: Annotated[float, Field(gt=0, le=256)] | None = None
     pids: Annotated[int, Field(ge=8, le=65536)] | None = None
     shm: Bytes | None = None
+    disk: Bytes | None = None
 
 
 class Overrides(Shape):
@@ -69,6 +71,15 @@ class Termination(Shape):
     log_tail: Annotated[str, Field(max_length=LOG_TAIL_CHARS_MAX)] = ""
 
 
+class FilesStatus(Shape):
+    """What was last made of the template's ``files``."""
+
+    hash: str = ""  # of all of them together; empty: none was written
+    headers_generation: int = 0  # of the UserHeaders that they were made of; 0: there was none
+    written_at: AwareDatetime | None = None
+    trouble: Annotated[str, Field(max_length=MESSAGE_CHARS_MAX)] = ""  # why one could not be written
+
+
 class UserContainerStatus(Status):
     home: str = ""
     incarnation: str = ""
@@ -79,6 +90,7 @@ class UserContainerStatus(Status):
     ready_at: AwareDatetime | None = None
     last_termination: Termination | None = None
     asleep_since: AwareDatetime | None = None  # set: put to sleep, no container until it is woken
+    files: FilesStatus = FilesStatus()
     failed_spec_hash: str = ""  # a spec that never got ready here; rolled back until another one is wanted
 
 

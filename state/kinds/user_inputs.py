@@ -2,7 +2,7 @@
 
 Named like its UserContainer, and the user's own even where an operator declared that. Plain values are text;
 secrets are sealed for the reconciler (:mod:`state.sealing`), which alone opens them.
-Next: :mod:`state.kinds.report`.
+Next: :mod:`state.kinds.user_headers`.
 """
 
 from typing import Annotated, ClassVar, Final, Self

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from state.kinds.template import PATTERN_VALUE_CHARS_MAX, ContainerTemplateSpec, Input
+from state.kinds.pattern import PATTERN_VALUE_CHARS_MAX
+from state.kinds.template import ContainerTemplateSpec, Input
 from state.kinds.user_inputs import SEALED_CHARS_MAX, VALUE_BYTES_MAX, InputValue, UserInputsSpec, why_unfit
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

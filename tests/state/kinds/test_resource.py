@@ -28,6 +28,7 @@ from state.kinds.resource import (
 )
 from state.kinds.template import ContainerTemplate
 from state.kinds.user_container import DATA_FINALIZER, UserContainer, UserContainerSpec, new_user_container
+from state.kinds.user_headers import UserHeaders
 from state.kinds.user_inputs import UserInputs
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -131,6 +132,7 @@ SAMPLES: list[tuple[type[Resource], dict[str, Any]]] = [
                "status": {"text": "a\nb", "incarnation": "h-1", "readAt": NOW, "message": "m"}}),
     (UserInputs, {"spec": {"userContainer": "1", "values": {
         "A": {"text": "a", "setAt": NOW}, "B": {"sealed": "id.b", "setAt": NOW}}}}),
+    (UserHeaders, {"spec": {"userContainer": "1", "values": {"x-proxy-type": "a", "x-location.city": "b"}}}),
     (Reconciler, {"spec": {"project": "mcpgw"}, "status": {"engine": "docker 20.10.24"}}),
     (ManifestFile, {"spec": {"path": "a.yaml"}}),
 ]  # fmt: skip

@@ -71,6 +71,22 @@ def test_the_designs_manifest_is_understood() -> None:
     assert default.spec.rules[0].role is Role.ADMIN
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("None", "None"), ('"None"', "None"), ("'None'", "None"), ("Proxy", "Proxy"), ("Internet", "Internet")],
+)
+def test_a_way_out_is_understood_with_quotes_and_without(written: str, meant: str) -> None:
+    (demo,) = parsed(_spec(f"security: {{egress: {written}}}"))
+    assert isinstance(demo.resource, ContainerTemplate)
+    assert demo.resource.spec.security.egress == meant
+
+
+@pytest.mark.parametrize("written", ["null", "~", "none", "no"])
+def test_what_only_looks_like_no_way_out_is_refused(written: str) -> None:
+    (problem,) = problems(_spec(f"security: {{egress: {written}}}"))
+    assert (problem.place.line, "None" in problem.mend) == (6, True)
+
+
 def test_a_user_container_of_a_file_has_the_finalizer_that_keeps_its_data() -> None:
     (alice,) = parsed(user("alice"))
     assert alice.resource.metadata.finalizers == (DATA_FINALIZER,)
