@@ -8,26 +8,33 @@ import asyncio
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import structlog
 import uvloop
 from aiohttp.web import AppRunner
 
-from reconciler.core.addresses import AddressPool
+from reconciler.core.addresses import AddressPool, own_addresses
 from reconciler.core.ceiling import RUNTIME_DEFAULT, Ceiling
 from reconciler.core.errors import TransientError
 from reconciler.core.world import Site
+from reconciler.core.zones import Zone
 from reconciler.engine.door import EngineKind
 from reconciler.engine.installation import OwnInstallation
+from reconciler.engine.machine import Machine
 from reconciler.engine.opening import EngineSettings, open_engine
 from reconciler.engine.port import Addressing, Engine, NetworkSpec
+from reconciler.engine.sockets import candidates
 from reconciler.loop.asking import HttpAsk
 from reconciler.loop.directories import HostDirectories
+from reconciler.loop.fence import fence_file
 from reconciler.loop.gate import StartGate
+from reconciler.loop.gauge import HostGauge
 from reconciler.operator import Operator, Surroundings
 from reconciler.private import serve
 from reconciler.settings import STARTS_RESERVED_FOR_WAKES, ReconcilerSettings
+from state.kinds.template import Egress
 from state.manifests.follow import follow
 from state.sealing import PrivateKey
 from state.settings import SettingsError, manifest_variables, usable_directory
@@ -66,7 +73,7 @@ async def _run(settings: ReconcilerSettings) -> int:
     usable_directory("HOST_DATA_DIR", settings.host_data_dir)
     usable_directory("STATE_DIR", settings.state_dir, mode=FOLDER_MODE)
     edges = _Edges(
-        await open_store(settings.store_url.get_secret_value()), await _engine(settings), HttpAsk()
+        await open_store(settings.store_url.get_secret_value()), await engine_of(settings), HttpAsk()
     )
     try:
         await _refuse_unusable_engine(edges.engine)
@@ -75,17 +82,19 @@ async def _run(settings: ReconcilerSettings) -> int:
         await edges.close()
 
 
-async def _engine(settings: ReconcilerSettings) -> Engine:
-    kind = EngineKind(settings.container_engine)
-    socket_path = settings.docker_host if kind is EngineKind.DOCKER else settings.podman_socket_path
-    return await open_engine(
-        EngineSettings(
-            kind=kind,
-            socket=socket_path,
-            project=settings.container_project_name,
-            network=settings.container_project_name,
-            addressing=Addressing(settings.container_addressing),
-        )
+async def engine_of(settings: ReconcilerSettings) -> Engine:
+    """The engine of the settings, not asked yet. Raises TerminalError for an unusable address."""
+    return await open_engine(engine_settings(settings))
+
+
+def engine_settings(settings: ReconcilerSettings) -> EngineSettings:
+    return EngineSettings(
+        kind=EngineKind(settings.container_engine),
+        socket=settings.engine_address,
+        project=settings.container_project_name,
+        networks={egress: zone.network for egress, zone in settings.zones.items()},
+        addressing=Addressing(settings.container_addressing),
+        emulated=settings.emulated_architectures,
     )
 
 
@@ -179,16 +188,24 @@ def surroundings(
         engine=engine,
         directories=HostDirectories(settings.host_data_dir),
         ask=ask,
-        site=Site(project, ceiling(settings)),
-        pool=address_pool(settings, engine),
-        network=NetworkSpec(name=project, project=project, subnet=str(settings.container_subnet_prefix)),
+        site=Site(
+            project,
+            ceiling(settings, engine),
+            egress_proxy=str(settings.egress_proxy or ""),
+            requires_isolation=settings.require_isolation,
+        ),
+        pools={egress: address_pool(settings, engine, zone) for egress, zone in settings.zones.items()},
+        networks={egress: NetworkSpec.of(zone, project) for egress, zone in settings.zones.items()},
         gate=StartGate(settings.starts_at_once, STARTS_RESERVED_FOR_WAKES),
         holder=f"{socket.gethostname()}:{os.getpid()}",
         key=key,
+        read_fence=fence_file(settings.fence_report),
+        gauge=HostGauge(settings.host_data_dir),
+        disk_free_bytes_min=settings.ceiling_disk_free_min,
     )
 
 
-def ceiling(settings: ReconcilerSettings) -> Ceiling:
+def ceiling(settings: ReconcilerSettings, engine: Engine) -> Ceiling:
     return Ceiling(
         images=settings.allowed_images,
         memory_bytes_max=settings.ceiling_memory,
@@ -197,15 +214,54 @@ def ceiling(settings: ReconcilerSettings) -> Ceiling:
         shm_bytes_max=settings.ceiling_shm,
         capabilities=settings.ceiling_capabilities,
         runtimes=(RUNTIME_DEFAULT, *settings.ceiling_runtimes),
+        registries=settings.ceiling_registries,
+        images_pinned=settings.ceiling_images_pinned,
+        mounts=settings.ceiling_mounts,
+        mounts_never=tuple(_never_mounted(settings)),
+        disk_bytes_max=settings.ceiling_disk,
+        retain_days_min=settings.retain_days_min,
         containers_max=settings.ceiling_containers,
         creates_per_minute_max=settings.ceiling_creates_per_minute,
+        egress_refused=tuple(_egress_refused(settings, engine)),
     )
 
 
-def address_pool(settings: ReconcilerSettings, engine: Engine) -> AddressPool:
+def _never_mounted(settings: ReconcilerSettings) -> Iterator[str]:
+    """What would give the host or other users away, as it is written and where it leads."""
+    own = (settings.host_data_dir, settings.state_dir, settings.manifests_dir)
+    engines = (settings.docker_host, settings.podman_socket_path)
+    sockets = (one.removeprefix("unix://") for one in engines if one.startswith(("/", "unix://")))
+    usual = (path for kind in EngineKind for path in candidates(kind, Machine.this()))
+    for path in (*map(str, own), *sockets, *map(str, usual)):
+        yield path
+        if (real := os.path.realpath(path)) != path:
+            yield real
+
+
+def _egress_refused(settings: ReconcilerSettings, engine: Engine) -> Iterator[tuple[Egress, str]]:
+    """Which zones cannot be had here: in the internal ones, containers are reached at their own addresses."""
+    for zone in settings.zones.values():
+        if zone.is_internal and not engine.capabilities.reaches_addresses:
+            yield (
+                zone.egress,
+                f"security.egress {zone.egress} needs containers that are reached at their own addresses; "
+                "this engine's are not (it is elsewhere, or rootless): use an engine of root's on the "
+                "reconciler's own Linux system, or say egress: Internet",
+            )
+        elif zone.egress is Egress.PROXY and settings.egress_proxy is None:
+            like = own_addresses(zone.subnet)[0]
+            yield (
+                zone.egress,
+                f"security.egress Proxy needs EGRESS_PROXY: attach your proxy to network {zone.network} with "
+                f"an address of its own, and set it to that, like http://{like}:3128",
+            )
+
+
+def address_pool(settings: ReconcilerSettings, engine: Engine, zone: Zone) -> AddressPool:
+    """The zone's addresses. An internal network publishes no port, so there they are its own, always."""
     if not engine.capabilities.fixed_address:
         return AddressPool("engine")
-    if settings.container_addressing == "network":
-        return AddressPool("network", subnet=str(settings.container_subnet_prefix))
+    if zone.is_internal or settings.container_addressing == "network":
+        return AddressPool("network", subnet=str(zone.subnet))
     ports = settings.container_port_range
     return AddressPool("publish", ports=range(ports.first, ports.last + 1))

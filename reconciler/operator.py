@@ -6,9 +6,10 @@ the passing of time, and the resync. None of them carries a meaning; each is onl
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Network
 from typing import Literal
 
 import structlog
@@ -29,9 +30,13 @@ from reconciler.engine.port import Engine, NetworkSpec
 from reconciler.loop.actuator import Hands
 from reconciler.loop.cache import WATCHED, Cache
 from reconciler.loop.directories import Directories
+from reconciler.loop.disk import Disk
+from reconciler.loop.fence import Fence, ReadFence, no_fence
 from reconciler.loop.gate import CreationRate, StartGate
+from reconciler.loop.gauge import Gauge, NoGauge
 from reconciler.loop.images import Images
 from reconciler.loop.leader import Leader
+from reconciler.loop.networks import Networks
 from reconciler.loop.observer import LIST_PERIOD_TROUBLED_S, Observer
 from reconciler.loop.prober import Ask, Prober
 from reconciler.loop.queue import KeyQueue, Priority
@@ -42,8 +47,9 @@ from state.kinds.log_view import LogView
 from state.kinds.report import Reconciler
 from state.kinds.request import Request
 from state.kinds.resource import Resource
-from state.kinds.template import ContainerTemplate
+from state.kinds.template import ContainerTemplate, Egress
 from state.kinds.user_container import UserContainer
+from state.kinds.user_headers import UserHeaders
 from state.kinds.user_inputs import UserInputs
 from state.sealing import PrivateKey
 from state.store.errors import Fenced, StoreError
@@ -68,11 +74,14 @@ class Surroundings:
     directories: Directories
     ask: Ask
     site: Site
-    pool: AddressPool
-    network: NetworkSpec
+    pools: Mapping[Egress, AddressPool]
+    networks: Mapping[Egress, NetworkSpec]
     gate: StartGate
     holder: str
     key: PrivateKey  # opens users' secrets
+    read_fence: ReadFence = no_fence
+    gauge: Gauge = field(default_factory=NoGauge)
+    disk_free_bytes_min: int = 0
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     clock: Callable[[], float] | None = None  # None: the running loop's
     lease_clock: Callable[[], float] | None = None  # None: one that suspends do not stop
@@ -108,7 +117,23 @@ class Operator:
             gate=around.gate,
             rate=CreationRate(around.site.ceiling.creates_per_minute_max, clock),
             site=replace(around.site, key_id=around.key.public.id),
-            pool=around.pool,
+            pools=around.pools,
+            networks=Networks(around.engine, around.networks),
+            fence=Fence(
+                around.read_fence,
+                {IPv4Network(one.subnet) for one in around.networks.values()},
+                around.now,
+                apart=around.engine.capabilities.isolates_peers,
+                rootless=lambda: around.engine.capabilities.confinement.is_rootless,
+                on_change=self._halt_changed,
+            ),
+            disk=Disk(
+                around.gauge,
+                around.disk_free_bytes_min,
+                self._disk_limits,
+                on_room=self._halt_changed,
+                on_use=self._wake_home_of,
+            ),
             key=around.key,
             clock=clock,
         )
@@ -117,7 +142,7 @@ class Operator:
         self._homes = Homes(self.hands, self.freeze, around.now)
         self._orphans = Orphans(self.hands, self.freeze, clock)
         self._logs = Logs(self.hands, around.now)
-        self._report = Report(self.hands, self.freeze, around.network, around.now)
+        self._report = Report(self.hands, self.freeze, around.now)
         self._synced = asyncio.Event()
         self._may_work = asyncio.Event()  # synced, and the world was compared or cannot be seen
         self.led = asyncio.Event()  # the lead was taken, and what was lost is rebuilt
@@ -136,6 +161,7 @@ class Operator:
             await self._stop_collecting()
             await self.prober.close()
             await self._images.close()
+            self._around.gauge.close()
             await self._resign()
 
     def is_synced(self) -> bool:
@@ -190,12 +216,15 @@ class Operator:
         return world_epoch(self.observer.containers())
 
     async def _run_led(self) -> None:
+        await asyncio.gather(self.hands.fence.look(), self.hands.disk.look())
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
                     group.create_task(self._follow_store()),
                     group.create_task(self._report.run()),
                     group.create_task(self._logs.run()),
+                    group.create_task(self.hands.fence.run()),
+                    group.create_task(self.hands.disk.run()),
                     group.create_task(self.observer.run()),
                     *(group.create_task(self._work()) for _ in range(WORKERS_MAX)),
                 ]
@@ -264,7 +293,7 @@ class Operator:
                 self._wake_home(obj)
             case Request():
                 self._wake_user(obj.spec.user_container, Priority.URGENT)
-            case UserInputs():
+            case UserInputs() | UserHeaders():
                 self._wake_user(obj.name, Priority.CREATE)
             case Incarnation():
                 self._wake_owner(obj.spec.user_container)
@@ -298,6 +327,19 @@ class Operator:
         record = self.cache.get(Incarnation, incarnation)
         if record is not None:
             self._wake_owner(record.spec.user_container, Priority.HEALTH)
+
+    def _disk_limits(self) -> dict[str, int]:
+        return self.users.disk_limits()
+
+    def _wake_home_of(self, home: str) -> None:
+        found = self.cache.get(Home, home)
+        if found is not None:
+            self._wake_home(found)
+
+    def _halt_changed(self) -> None:
+        """Whether anything may be made is another matter now."""
+        self._report.renew_soon()
+        self.resync(Priority.CREATE)
 
     def _image_changed(self, _reference: str) -> None:
         self.resync(Priority.CREATE)
@@ -349,10 +391,17 @@ class Operator:
 
     def resync(self, priority: Priority) -> int:
         """Give a turn to every key for which there is something to do or to tell; how many there were."""
-        unsettled = [one.name for one in self.cache.all(UserContainer) if not self.users.is_settled(one.name)]
+        unsettled = [one.name for one in self.cache.all(UserContainer) if not self._is_settled(one.name)]
         for name in unsettled:
             self._wake_user(name, priority)
         return len(unsettled)
+
+    def _is_settled(self, name: str) -> bool:
+        """One user's record that makes no sense keeps nobody else from being looked at: its pass tells."""
+        try:
+            return self.users.is_settled(name)
+        except Exception:
+            return False
 
     # --- whose turn it is ---------------------------------------------------------------------------
 
@@ -361,7 +410,7 @@ class Operator:
             key, priority = await self._queue.take()
             try:
                 await self._may_work.wait()
-                await self._report.network_was_tried.wait()
+                await self._report.networks_were_tried.wait()
                 await self._turn(key, priority)
             finally:
                 self._queue.done(key)

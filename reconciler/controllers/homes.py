@@ -62,7 +62,7 @@ class Homes:
         """The directory first: a record without data is harmless, data without a record is lost."""
         hands = self._hands
         hands.leader.require()
-        await hands.directories.purge(home.name)
+        await hands.directories.purge(home.name, self._now())
         hands.leader.require()
         await hands.engine.remove_data(self._container_name(home))
         epoch = hands.leader.epoch

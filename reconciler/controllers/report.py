@@ -1,6 +1,7 @@
-"""The Reconciler object: the project's network is kept, and what holds for everybody is told.
+"""The Reconciler object: the project's networks are kept, and what holds for everybody is told.
 
-The network stands before anything is created on it; a collision is told until it is mended.
+The network of everybody who may go to the internet stands before anything is created on it; the others come
+with the first template that asks for them. A collision is told until it is mended.
 Next: :mod:`reconciler.controllers.logs`.
 """
 
@@ -12,12 +13,14 @@ from datetime import datetime
 import structlog
 
 from reconciler.controllers.freeze import Freeze
+from reconciler.core.confinement import ENFORCED, Confinement
 from reconciler.core.errors import ActionError
+from reconciler.core.isolation import Isolation
 from reconciler.core.orphans import world_epoch
-from reconciler.engine.port import NetworkSpec
 from reconciler.loop.actuator import ACTOR, Hands
 from state.kinds.report import Reconciler, ReconcilerSpec, ReconcilerStatus
 from state.kinds.resource import Condition, Conditions, ConditionType, Metadata, Truth
+from state.kinds.template import ContainerTemplate, Egress
 from state.store.errors import Fenced, StoreError
 from state.store.port import Tx
 
@@ -30,21 +33,18 @@ _log = structlog.get_logger(__name__)
 class Report:
     """One a reconciler process, while it leads."""
 
-    def __init__(
-        self, hands: Hands, freeze: Freeze, network: NetworkSpec, now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, hands: Hands, freeze: Freeze, now: Callable[[], datetime]) -> None:
         self._hands = hands
         self._freeze = freeze
-        self._network = network
         self._now = now
         self._network_message = ""
         self._renewal = asyncio.Event()
-        self.network_was_tried = asyncio.Event()  # what is created needs it, and waits no longer than this
+        self.networks_were_tried = asyncio.Event()  # what is created needs one, and waits no longer than this
 
     async def run(self) -> None:
-        """Keep the network and tell, for ever. Raises Fenced."""
+        """Keep the networks and tell, for ever. Raises Fenced."""
         while True:
-            await self.ensure_network()
+            await self.keep_networks()
             self._renewal.clear()
             await self.tell()
             with contextlib.suppress(TimeoutError):
@@ -55,17 +55,13 @@ class Report:
         """Something that is told has changed."""
         self._renewal.set()
 
-    async def ensure_network(self) -> None:
-        """Make the network if it is missing; what stands in its way is told."""
-        message = ""
-        try:
-            await self._hands.engine.ensure_network(self._network)
-        except ActionError as error:
-            message = str(error)
-        if message and message != self._network_message:
-            _log.error("network.unusable", why=message)
-        self._network_message = message
-        self.network_was_tried.set()
+    async def keep_networks(self) -> None:
+        """Make those that are missing of the ones that are asked for; what stands in their way is told."""
+        asked = {one.spec.security.egress for one in self._hands.cache.all(ContainerTemplate)}
+        refused = {egress for egress, _ in self._hands.site.ceiling.egress_refused}
+        zones = [one for one in Egress if one is Egress.INTERNET or one in asked - refused]
+        self._network_message = await self._hands.networks.keep(zones)
+        self.networks_were_tried.set()
 
     async def tell_at_last(self) -> None:
         """Put on record what holds, however long the store is silent. Raises Fenced."""
@@ -112,10 +108,12 @@ class Report:
 
     def _conditions(self) -> tuple[Condition, ...]:
         unknown, frozen, now = self._hands.observer.unknown, self._freeze.finding, self._now()
+        limits = () if unknown else (_limits_enforced(self._hands.engine.capabilities.confinement, now),)
         return (
+            *limits,
             _engine_reachable(unknown, now),
-            _degraded(self._network_message, now),
-            _isolated(self._hands.engine.capabilities.isolates_peers, now),
+            _degraded(self._network_message, self._hands.disk.full, now),
+            _isolated(self._hands.fence.isolation, now),
             _destruction_frozen(frozen, now),
         )
 
@@ -127,9 +125,16 @@ def _engine_reachable(unknown: str, now: datetime) -> Condition:
     )
 
 
-def _degraded(network_message: str, now: datetime) -> Condition:
+def _limits_enforced(found: Confinement, now: datetime) -> Condition:
+    truth = Truth.TRUE if found.reason == ENFORCED else Truth.FALSE
+    return _condition(ConditionType.LIMITS_ENFORCED, truth, found.reason, found.message, now)
+
+
+def _degraded(network_message: str, disk_message: str, now: datetime) -> Condition:
     if network_message:
         return _condition(ConditionType.DEGRADED, Truth.TRUE, "NetworkUnusable", network_message, now)
+    if disk_message:
+        return _condition(ConditionType.DEGRADED, Truth.TRUE, "DiskFull", disk_message, now)
     return _condition(ConditionType.DEGRADED, Truth.FALSE, "AsExpected", "", now)
 
 
@@ -139,11 +144,9 @@ def _destruction_frozen(reason: str, now: datetime) -> Condition:
     return _condition(ConditionType.DESTRUCTION_FROZEN, Truth.FALSE, "StoreIsCurrent", "", now)
 
 
-def _isolated(isolates_peers: bool, now: datetime) -> Condition:
-    if isolates_peers:
-        return _condition(ConditionType.ISOLATED, Truth.TRUE, "PeersApart", "", now)
-    message = "this engine lets containers of one network reach each other; fence them, or use Docker"
-    return _condition(ConditionType.ISOLATED, Truth.FALSE, "PeersReachable", message, now)
+def _isolated(isolation: Isolation, now: datetime) -> Condition:
+    truth = Truth.TRUE if isolation.is_fenced else Truth.FALSE
+    return _condition(ConditionType.ISOLATED, truth, isolation.reason, isolation.message, now)
 
 
 def _condition(of: ConditionType, truth: Truth, reason: str, message: str, now: datetime) -> Condition:

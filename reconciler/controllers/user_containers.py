@@ -14,6 +14,7 @@ import structlog
 
 from reconciler.controllers.freeze import Freeze
 from reconciler.core.actions import Action, Create, FetchImage, Remove, Retire, Start
+from reconciler.core.ceiling import disk_bytes_max
 from reconciler.core.conditions import conditions_of
 from reconciler.core.container import ContainerState
 from reconciler.core.effective import Wanted, wanted_of
@@ -122,8 +123,12 @@ class UserContainers:
             demand=cache.get(Demand, name),
             watched_since=self._began_at,
             inputs=inputs,
+            headers=cache.headers_of(owner),
             requests=cache.requests_of(name),
             destruction_frozen=self._freeze.reason,
+            not_isolated=hands.fence.isolation.message if hands.site.requires_isolation else "",
+            disk_full=hands.disk.full,
+            disk=hands.disk.use(home.name) if home is not None else None,
             prober_suspect=self._prober.is_suspect(),
             # What rests of this very user makes room for what comes.
             capacity_left=hands.site.ceiling.containers_max - cache.count(Incarnation) + len(quarantined),
@@ -151,6 +156,19 @@ class UserContainers:
             return False
         decided = self.decide(world)
         return decided.action is None and not self._is_news(world, decided) and not self._has_unnoted(world)
+
+    def disk_limits(self) -> dict[str, int]:
+        """How many bytes the data of whoever has a container may take, by Home; no limit is left out."""
+        cache, limits = self._hands.cache, dict[str, int]()
+        for owner in cache.all(UserContainer):
+            home, template = cache.home_of(owner.uid), cache.get(ContainerTemplate, owner.spec.template)
+            if home is None or cache.incarnations_of(home.name)[0] is None:
+                continue
+            wanted = self._wanted_of(owner, template, cache.inputs_of(owner))
+            limit = disk_bytes_max(wanted.spec, self._hands.site.ceiling) if wanted is not None else 0
+            if limit:
+                limits[home.name] = limit
+        return limits
 
     async def _act(self, world: World, decided: Plan, *, urgent: bool) -> Turn:
         action, owner = decided.action, world.user_container
@@ -280,7 +298,7 @@ class UserContainers:
         known = self._wanted.get(owner.name)
         if known is not None and known[0] == versions:
             return known[1]
-        wanted = wanted_of(template, owner, inputs)
+        wanted = wanted_of(template, owner, inputs, self._hands.site.egress_proxy)
         self._wanted[owner.name] = (versions, wanted)
         return wanted
 

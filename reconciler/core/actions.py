@@ -20,6 +20,7 @@ RetireReason = Literal[
     "Deleted",
     "Stopped",
     "Slept",
+    "OverDiskLimit",
     "Restarted",
     "SpecChanged",
     "OOMKilled",
@@ -82,6 +83,24 @@ class Route:
     incarnation: Incarnation
     host: str
     port: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileText:
+    """A file below a data directory, whole."""
+
+    path: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFiles:
+    """Have the template's files say in the Home what its user's calls said last. The container runs on."""
+
+    home: Home
+    files: tuple[FileText, ...]
+    hash: str  # of all that is written then
+    headers_generation: int  # of what they were made of
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +196,7 @@ Action = (
     | Start
     | Adopt
     | Route
+    | WriteFiles
     | Unroute
     | Retire
     | Remove

@@ -50,6 +50,17 @@ class AddressPool:
                 return 0
 
 
+def own_addresses(subnet: IPv4Network) -> tuple[IPv4Address, ...]:
+    """What no container is given, for what the operator attaches to a network; the engine has the first."""
+    return tuple(subnet[index] for index in range(2, 1 + NETWORK_ADDRESSES_RESERVED))
+
+
+def widen(setting: str) -> str:
+    """What helps where no address is left."""
+    like = {"CONTAINER_PORT_RANGE": "21000-28999", "CONTAINER_SUBNET_PREFIX": "10.211.0.0/16"}
+    return f"set {setting} to a wider one, like {like[setting]}, or remove some containers"
+
+
 def pick_address(pool: AddressPool, is_free: Callable[[str], bool], preferred: str, start: int) -> str | None:
     """A free address: ``preferred`` if it is free, else the first one from index ``start`` round the pool.
 

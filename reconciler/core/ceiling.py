@@ -6,33 +6,17 @@ Functions return the reasons something is not allowed, not a bool. Next: :mod:`r
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from posixpath import normpath
 
 from reconciler.core.container import ContainerSpec
+from reconciler.core.image_reference import image_reference
+from reconciler.core.mounts import AllowedMount, mount_refusals, target_refusal
+from state.kinds.template import Egress
 
 RUNTIME_DEFAULT = ""
 # Engines read 0 as "no limit", and what rounds to it too. Source: Docker refuses less memory than 6 MiB.
 MEMORY_BYTES_MIN = 6 << 20
 CPUS_MIN = 0.01
 PIDS_MIN = 1
-# Mounting over these would hand the workload its own loader, accounts or devices to rewrite.
-MOUNT_PATHS_REFUSED = ("/", "/usr", "/usr/local", "/run")
-MOUNT_TREES_REFUSED = (
-    "/proc",
-    "/sys",
-    "/dev",
-    "/etc",
-    "/bin",
-    "/sbin",
-    "/lib",
-    "/lib64",
-    "/usr/bin",
-    "/usr/sbin",
-    "/usr/lib",
-    "/usr/lib64",
-    "/usr/local/bin",
-    "/usr/local/lib",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +30,15 @@ class Ceiling:
     shm_bytes_max: int
     capabilities: tuple[str, ...] = ()
     runtimes: tuple[str, ...] = (RUNTIME_DEFAULT,)
+    registries: tuple[str, ...] = ()  # or paths there, in lower case; none: whatever `images` allow
+    images_pinned: bool = False  # only what names its digest
+    mounts: tuple[AllowedMount, ...] = ()
+    mounts_never: tuple[str, ...] = ()  # the engine's socket and this installation's own directories
+    disk_bytes_max: int = 0  # of a Home's data; 0: as its template says
+    retain_days_min: int = 0  # a floor rather: how long the data of deleted users are kept, whoever says less
     containers_max: int = 1000
     creates_per_minute_max: int = 120
+    egress_refused: tuple[tuple[Egress, str], ...] = ()  # what cannot be had here, and why
 
 
 def violations(spec: ContainerSpec, ceiling: Ceiling) -> tuple[str, ...]:
@@ -61,6 +52,8 @@ def _reasons(spec: ContainerSpec, ceiling: Ceiling) -> tuple[str, ...]:
             any(fnmatchcase(spec.image, glob) for glob in ceiling.images),
             f"image {spec.image} matches none of CEILING_IMAGES ({', '.join(ceiling.images)})",
         ),
+        _registry_refusal(spec.image, ceiling.registries),
+        _pin_refusal(spec.image, pinned=ceiling.images_pinned),
         _at_least("memory", spec.memory_bytes, MEMORY_BYTES_MIN),
         _at_least("cpus", spec.cpus, CPUS_MIN),
         _at_least("pids", spec.pids, PIDS_MIN),
@@ -74,22 +67,41 @@ def _reasons(spec: ContainerSpec, ceiling: Ceiling) -> tuple[str, ...]:
         ),
         _unless(spec.runtime in ceiling.runtimes, f"runtime {spec.runtime} is not in CEILING_RUNTIMES"),
         _unless(
-            not _is_refused_mount(spec.data_mount_path),
-            f"data.mountPath {spec.data_mount_path} would cover the image's own system directories",
+            not ceiling.disk_bytes_max or spec.disk_bytes <= ceiling.disk_bytes_max,
+            f"disk {spec.disk_bytes} is over CEILING_DISK ({ceiling.disk_bytes_max})",
         ),
+        *mount_refusals(spec, ceiling.mounts, ceiling.mounts_never),
+        target_refusal("data.mountPath", spec.data_mount_path),
         _unless(
             spec.user.split(":")[0].strip("0") != "", "security.user 0 (root) is never run; name another user"
         ),
+        *(why for egress, why in ceiling.egress_refused if egress is spec.egress),
     )
 
 
-def _is_refused_mount(path: str) -> bool:
-    if not path:
-        return False
-    # POSIX leaves two leading slashes to the system, and Linux takes them for one.
-    plain = "/" + normpath(path).lstrip("/")
-    trees = (f"{tree}/" for tree in MOUNT_TREES_REFUSED)
-    return plain in MOUNT_PATHS_REFUSED or any(f"{plain}/".startswith(tree) for tree in trees)
+def disk_bytes_max(spec: ContainerSpec, ceiling: Ceiling) -> int:
+    """What the Home's data may take: as its template says, or else as the ceiling does; 0: no limit."""
+    return spec.disk_bytes or ceiling.disk_bytes_max
+
+
+def _registry_refusal(image: str, registries: tuple[str, ...]) -> str:
+    if not registries:
+        return ""
+    allowed, reference = ", ".join(registries), image_reference(image)
+    if reference is None:
+        mend = f"write registry/name:tag, of one of CEILING_REGISTRIES ({allowed})"
+        return f"image {image} names no registry for certain; {mend}"
+    if any(reference.is_below(place) for place in registries):
+        return ""
+    found = f"{reference.registry}/{reference.path}"
+    return f"image {image} is {found}, of none of CEILING_REGISTRIES ({allowed})"
+
+
+def _pin_refusal(image: str, *, pinned: bool) -> str:
+    reference = image_reference(image)
+    if not pinned or (reference is not None and reference.digest):
+        return ""
+    return f"image {image} is not pinned, as CEILING_IMAGES_PINNED asks; write name@sha256:<its digest>"
 
 
 def _at_most(what: str, asked: float, most: float, setting: str) -> str:

@@ -19,11 +19,20 @@ from reconciler.core.actions import (
     Tombstone,
     Wake,
 )
-from reconciler.core.planned import Blocked, Plan, not_allowed, values_wanting
-from reconciler.core.target import is_rolled_back
+from reconciler.core.disk import is_over_disk, over_disk_message, was_over_disk
+from reconciler.core.planned import (
+    REMOVAL_UNDER_WAY,
+    Blocked,
+    Plan,
+    crash_loop,
+    halted,
+    not_allowed,
+    values_wanting,
+)
+from reconciler.core.target import is_rolled_back, target_of
 from reconciler.core.world import World, is_running
 from state.kinds.resource import MESSAGE_CHARS_MAX, Condition, Conditions, ConditionType, Truth
-from state.kinds.user_container import Power
+from state.kinds.user_container import OVER_DISK_LIMIT, Power
 
 _PROGRESS: dict[type, tuple[str, str]] = {
     ClaimHome: ("Claiming", "a home is being claimed"),
@@ -84,6 +93,8 @@ def _readiness(world: World, plan: Plan) -> tuple[Truth, str, str]:
         return Truth.FALSE, "Stopped", "power is Stopped"
     if plan.blocked is not None:
         return Truth.FALSE, plan.blocked.reason, plan.blocked.message
+    if was_over_disk(world):
+        return Truth.FALSE, OVER_DISK_LIMIT, over_disk_message(world)
     if world.is_asleep:
         return Truth.FALSE, "Asleep", _ASLEEP
     if not is_running(world.container()):
@@ -151,9 +162,14 @@ def _degraded(world: World, plan: Plan) -> Condition:
         return _condition(
             world, ConditionType.DEGRADED, Truth.TRUE, plan.blocked.reason, plan.blocked.message
         )
+    if (pacing := _pacing(world, plan)) is not None:
+        return _condition(world, ConditionType.DEGRADED, Truth.TRUE, pacing.reason, pacing.message)
     if world.wanted is not None and is_rolled_back(world, world.wanted):
         message = "the wanted spec never got ready here; the last good one runs until another is wanted"
         return _condition(world, ConditionType.DEGRADED, Truth.TRUE, "RolledBack", message)
+    if is_over_disk(world) or was_over_disk(world):
+        message = over_disk_message(world)
+        return _condition(world, ConditionType.DEGRADED, Truth.TRUE, OVER_DISK_LIMIT, message)
     refused = _refused_edit(world)
     if refused is not None:
         return _condition(world, ConditionType.DEGRADED, Truth.TRUE, refused.reason, refused.message)
@@ -161,6 +177,8 @@ def _degraded(world: World, plan: Plan) -> Condition:
         return _condition(
             world, ConditionType.DEGRADED, Truth.TRUE, world.image.failed_reason, world.image.failed_message
         )
+    if (trouble := world.user_container.status.files.trouble) and world.container() is not None:
+        return _condition(world, ConditionType.DEGRADED, Truth.TRUE, "FileUnwritten", trouble)
     if world.strays():
         names = ", ".join(one.name for one in world.strays())
         message = f"{names} also claims this user; the recorded container stays routed"
@@ -168,15 +186,25 @@ def _degraded(world: World, plan: Plan) -> Condition:
     return _condition(world, ConditionType.DEGRADED, Truth.FALSE, "AsExpected")
 
 
+def _pacing(world: World, plan: Plan) -> Blocked | None:
+    """A crash loop is one from the death on, also while the dead container is still being removed."""
+    owner = world.user_container
+    is_leaving = owner.metadata.is_deleted or owner.spec.power is Power.STOPPED or world.is_asleep
+    is_going = isinstance(plan.action, Remove | Quarantine | Release) or plan.waiting is REMOVAL_UNDER_WAY
+    if world.wanted is None or is_leaving or not is_going:
+        return None
+    return crash_loop(world, target_of(world, world.wanted))
+
+
 def _refused_edit(world: World) -> Blocked | None:
-    """Why what is wanted now could not be made, by the ceiling or for want of a value; what runs stays."""
+    """Why what is wanted now could not be made: ceiling, missing value, fence or room; what runs stays."""
     record, wanted = world.incarnation, world.wanted
     if record is None or wanted is None:
         return None
     wanting = values_wanting(world, wanted)
     if wanting is not None or record.spec.spec_hash == wanted.hash:
         return wanting
-    return not_allowed(world, wanted)
+    return not_allowed(world, wanted) or halted(world)
 
 
 def _condition(world: World, of: ConditionType, truth: Truth, reason: str, message: str = "") -> Condition:

@@ -9,9 +9,13 @@ Next: :mod:`reconciler.core.effective`, which makes a ContainerSpec of a templat
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
+
+from reconciler.core.confinement import Confinement
+from state.kinds.template import Egress
 
 LABEL_PREFIX = "mcp-gateway."
 LABEL_PROJECT = LABEL_PREFIX + "project"
@@ -23,6 +27,14 @@ LABEL_EPOCH = LABEL_PREFIX + "epoch"
 LABEL_INSTALLATION = LABEL_PREFIX + "installation"
 
 SPEC_HASH_HEX_DIGITS = 32
+
+
+class Mount(NamedTuple):
+    """A file or directory of the host's, beside the Home's own data."""
+
+    source: str
+    target: str
+    read_only: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +55,18 @@ class ContainerSpec:
     runtime: str  # "" is the engine's default
     data_mount_path: str  # "" where the workload keeps nothing
     secrets: tuple[tuple[str, str], ...] = ()  # more of the environment, sorted: name, sealed value
+    egress: Egress = Egress.INTERNET  # which of the project's networks it is in
+    mounts: tuple[Mount, ...] = ()
+    disk_bytes: int = 0  # for what it writes outside of its data, where the engine can; 0: no limit
 
 
 def spec_hash(spec: ContainerSpec) -> str:
     """A stable name for what a ContainerSpec says."""
     said = asdict(spec)
-    if not spec.secrets:  # there were none once: what was made then is not to be replaced
-        del said["secrets"]
+    # What has a default was not there once: what was made then is not to be replaced.
+    for one in fields(spec):
+        if said[one.name] == one.default:
+            del said[one.name]
     text = json.dumps(said, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:SPEC_HASH_HEX_DIGITS]
 
@@ -98,7 +115,7 @@ def identity_of(labels: Mapping[str, str]) -> Identity | None:
 class Placement:
     """Where one incarnation goes: its name, address and data, which the spec deliberately lacks.
 
-    ``address`` is ``"10.211.7.9"`` (a fixed address on the project's network), ``"127.0.0.1:21007"`` (a
+    ``address`` is ``"10.211.7.9"`` (a fixed address on its zone's network), ``"127.0.0.1:21007"`` (a
     published loopback port) or ``""`` (the engine chooses). ``data_path`` is the host directory to mount,
     ``""`` for none; engines without host paths keep a volume named ``<container_name>-data`` instead.
     """
@@ -144,6 +161,8 @@ class Capabilities:
     synchronous_remove: bool  # after remove() returns the name is free
     reports_oom: bool
     isolates_peers: bool  # containers of the project's network cannot reach each other
+    reaches_addresses: bool  # from here, containers are reached at their own addresses; else at ports alone
+    confinement: Confinement = Confinement()
 
 
 @dataclass(frozen=True, slots=True)

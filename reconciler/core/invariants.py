@@ -16,6 +16,7 @@ from reconciler.core.actions import (
     Create,
     End,
     FetchImage,
+    FileText,
     Forget,
     Intend,
     Quarantine,
@@ -28,15 +29,18 @@ from reconciler.core.actions import (
     Tombstone,
     Unroute,
     Wake,
+    WriteFiles,
 )
 from reconciler.core.ceiling import violations
 from reconciler.core.container import ContainerSpec, ContainerState, ObservedContainer
+from reconciler.core.effective import proxy_env
 from reconciler.core.target import spec_of
 from reconciler.core.world import World
 from state.kinds.app import END_AFTER_S_MIN, app_of
 from state.kinds.home import Home
 from state.kinds.incarnation import Incarnation, IncarnationState
 from state.kinds.request import Verb
+from state.kinds.template import Egress
 from state.kinds.user_container import Power
 
 
@@ -49,6 +53,7 @@ def _breaches(world: World, action: Action) -> Iterator[str]:
     if world.engine.containers is None:
         yield "no plan is made on an engine that does not answer"
         return
+    yield from _making(world, action)
     match action:
         case ClaimHome():
             yield from _claim(world)
@@ -69,9 +74,11 @@ def _breaches(world: World, action: Action) -> Iterator[str]:
             yield from _adopt(world, home, container)
         case Route(incarnation, host, port):
             yield from _route(world, incarnation, host, port)
+        case WriteFiles(home, files, _, _):
+            yield from _write_files(world, home, files)
         case Retire(incarnation, reason, container):
             yield from _retire(world, incarnation, container)
-            if reason == "Slept" and not world.is_asleep:
+            if reason in ("Slept", "OverDiskLimit") and not world.is_asleep:
                 yield "nobody is put to sleep unasked"
         case Remove(_, container, behind_barrier):
             yield from _remove(world, container, behind_barrier=behind_barrier)
@@ -93,6 +100,13 @@ def _breaches(world: World, action: Action) -> Iterator[str]:
             return
         case _:
             assert_never(action)
+
+
+def _making(world: World, action: Action) -> Iterator[str]:
+    if world.not_isolated and isinstance(action, Intend | Create | Start):
+        yield f"nothing is made or started outside of a fence: {world.not_isolated}"
+    if world.disk_full and isinstance(action, Intend | Create):
+        yield f"nothing is made while the disk is full: {world.disk_full}"
 
 
 def _claim(world: World) -> Iterator[str]:
@@ -120,13 +134,17 @@ def _birth(world: World, home: Home) -> Iterator[str]:
 
 
 def _environment(world: World, spec: ContainerSpec) -> Iterator[str]:
-    """Of what users filled in, nothing gets in under a name that the template does not leave to them."""
+    """Of what users filled in, nothing gets in under a name that the template does not leave to them; and
+    the way out is the template's."""
     template, good = world.template, world.home.status.last_good if world.home is not None else None
     if good is not None and spec_of(good) == spec:
         return  # it was judged when it was made, by the template of that time
     declared = {one.name for one in template.spec.inputs} if template is not None else set()
     overrides = world.user_container.spec.overrides.env
-    operators = {**(template.spec.env if template is not None else {}), **overrides}
+    proxy = proxy_env(world.site.egress_proxy) if spec.egress is Egress.PROXY else {}
+    operators = {**proxy, **(template.spec.env if template is not None else {}), **overrides}
+    if template is not None and spec.egress is not template.spec.security.egress:
+        yield "nobody has another way out than their template's"
     for name, value in spec.env:
         if operators.get(name) != value and (name in overrides or name not in declared):
             yield f"{name} is not of an operator's choosing, nor left to the user"
@@ -144,6 +162,12 @@ def _supersedes(home: Home, supersedes: tuple[Incarnation, ...]) -> Iterator[str
 def _create(world: World, incarnation: Incarnation) -> Iterator[str]:
     if incarnation.status.state is not IncarnationState.INTENDED:
         yield "a container is created once per incarnation"
+    if world.home is None or incarnation.spec.home != world.home.name:
+        yield "a container is made for its own home"
+    elif world.home.status.tombstoned_at is not None:
+        yield "tombstoned data is attached to nobody"
+    if incarnation.spec.container_name != world.container_name:
+        yield "a container is named after its home, and like nobody else's"
     if any(_claims_owner(world, one) for one in world.engine.containers or ()):
         yield "at most one live container per user container"
     yield from _owned(world, incarnation)
@@ -177,21 +201,38 @@ def _route(world: World, incarnation: Incarnation, host: str, port: int) -> Iter
         yield "requests go only to what answered its probe"
 
 
+def _write_files(world: World, home: Home, files: tuple[FileText, ...]) -> Iterator[str]:
+    if home.spec.owner is None or home.spec.owner.uid != world.user_container.uid:
+        yield "a home serves its owner alone"
+    if home.status.tombstoned_at is not None or world.user_container.metadata.is_deleted:
+        yield "nothing is written for whoever is gone"
+    declared = {one.path for one in world.template.spec.files} if world.template is not None else set()
+    if not {one.path for one in files} <= declared:
+        yield "only files that the template declares are written"
+    if any(".." in one.path.split("/") or one.path.startswith("/") for one in files):
+        yield "nothing is written outside the data directory"
+
+
 def _retire(world: World, incarnation: Incarnation, container: ObservedContainer | None) -> Iterator[str]:
     yield from _owned(world, incarnation)
     if container is not None and not world.is_ours(container.identity):
         yield "a foreign container is never retired"
     running = container is not None and container.state is ContainerState.RUNNING
+    if running and (world.not_isolated or world.disk_full) and not _is_meant_to_end(world):
+        yield "what runs is not ended for the sake of what may not be made"
     if running and world.prober_suspect and _is_health_matter(world):
         yield "nothing is restarted on the word of a suspect prober"
 
 
 def _is_health_matter(world: World) -> bool:
     wanted, record = world.wanted, world.incarnation
-    owner = world.user_container
-    is_meant = world.is_asleep or owner.metadata.is_deleted or owner.spec.power is Power.STOPPED
-    is_asked = is_meant or bool(world.requests)
+    is_asked = _is_meant_to_end(world) or bool(world.requests)
     return not is_asked and wanted is not None and record is not None and record.spec.spec_hash == wanted.hash
+
+
+def _is_meant_to_end(world: World) -> bool:
+    owner = world.user_container
+    return world.is_asleep or owner.metadata.is_deleted or owner.spec.power is Power.STOPPED
 
 
 def _remove(world: World, container: ObservedContainer, *, behind_barrier: bool) -> Iterator[str]:
@@ -219,12 +260,19 @@ def _release(incarnation: Incarnation) -> Iterator[str]:
 
 
 def _sleep(world: World) -> Iterator[str]:
-    if not any(one.spec.verb is Verb.SLEEP for one in world.requests):
+    if not any(one.spec.verb is Verb.SLEEP for one in world.requests) and not _has_too_much_data(world):
         yield "nobody is put to sleep unasked"
     if world.user_container.spec.power is not Power.AUTO:
         yield "nobody is put to sleep against an operator's word"
     if world.destruction_frozen and any(_claims_owner(world, one) for one in world.engine.containers or ()):
         yield f"nothing is ended while destruction is frozen: {world.destruction_frozen}"
+
+
+def _has_too_much_data(world: World) -> bool:
+    if world.disk is None or world.wanted is None:
+        return False
+    most = world.wanted.spec.disk_bytes or world.site.ceiling.disk_bytes_max
+    return most > 0 and (world.disk.bytes_used > most or world.disk.beyond != "")
 
 
 def _wake(world: World) -> Iterator[str]:
@@ -264,6 +312,8 @@ def _tombstone(world: World, home: Home, retain_until: datetime) -> Iterator[str
     data = world.template.spec.data if world.template is not None else None
     if is_kept and data is not None and retain_until < world.now + timedelta(days=data.retain_days):
         yield "data is kept for as long as its template says"
+    if is_kept and retain_until < world.now + timedelta(days=world.site.ceiling.retain_days_min):
+        yield "data is kept for as long as the reconciler's own settings say, whatever a template does"
     if not world.user_container.metadata.is_deleted:
         yield "only a deleted user's data is put aside"
     if any(_claims_owner(world, one) for one in world.engine.containers or ()):

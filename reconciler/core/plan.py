@@ -10,31 +10,46 @@ from dataclasses import replace
 from datetime import datetime
 
 from reconciler.core.actions import Action, End, Release, Retire, Sleep, Unroute
+from reconciler.core.disk import grace_until, is_over_disk
+from reconciler.core.files import plan_files
 from reconciler.core.one_time import ends_at
 from reconciler.core.plan_birth import plan_birth, plan_claim
 from reconciler.core.plan_end import plan_deletion, plan_removal, plan_stopped
 from reconciler.core.plan_life import plan_life
 from reconciler.core.plan_sleep import plan_sleep
-from reconciler.core.planned import Blocked, Plan, template_missing
-from reconciler.core.world import World
+from reconciler.core.planned import Blocked, Plan, halted, template_missing
+from reconciler.core.world import World, is_running
 from state.kinds.incarnation import IncarnationState
 from state.kinds.user_container import Power
+
+# Why what runs is ended only so that another one takes its place.
+_FOR_ANOTHER = ("Restarted", "SpecChanged", "Unhealthy", "NeverReady")
 
 
 def plan(world: World) -> Plan:
     """What to do next for one UserContainer.
 
     While nothing may be removed, no container is retired, nor anybody put to sleep who has one: it could not
-    be replaced either. Whoever asked for that is served on meanwhile.
+    be replaced either. While nothing may be made, none is retired for the sake of another one. Whoever asked
+    for that is served on meanwhile.
     """
     decided = _plan(world)
-    if not world.destruction_frozen or not _ends_a_container(world, decided.action):
+    held = _held(world, decided.action)
+    if held is None:
         return decided
-    frozen = Blocked("DestructionFrozen", world.destruction_frozen)
     if not world.requests:
-        return Plan(blocked=frozen)
+        return Plan(blocked=held)
     meanwhile = plan(replace(world, requests=()))
-    return meanwhile if meanwhile.action is not None else replace(meanwhile, blocked=frozen)
+    return meanwhile if meanwhile.action is not None else replace(meanwhile, blocked=held)
+
+
+def _held(world: World, action: Action | None) -> Blocked | None:
+    """Why a container that is there may not be ended now."""
+    if world.destruction_frozen and _ends_a_container(world, action):
+        return Blocked("DestructionFrozen", world.destruction_frozen)
+    if isinstance(action, Retire) and action.reason in _FOR_ANOTHER and is_running(action.container):
+        return halted(world)
+    return None
 
 
 def _plan(world: World) -> Plan:
@@ -58,7 +73,10 @@ def _plan_kept(world: World) -> Plan:
     if world.user_container.spec.power is Power.STOPPED:
         return plan_stopped(world)
     asleep = plan_sleep(world)
-    return asleep if asleep is not None else _plan_running(world)
+    if asleep is not None:
+        return asleep
+    due = grace_until(world) if is_over_disk(world) else None
+    return _plan_running(world) if due is None else _looking_again(_plan_running(world), due)
 
 
 def _plan_running(world: World) -> Plan:
@@ -72,7 +90,10 @@ def _plan_running(world: World) -> Plan:
     if decided.action is None and world.quarantined:
         # It got another address than its predecessor had: that one is freed in a quiet moment.
         return Plan(Release(world.quarantined[0]))
-    return decided
+    files = plan_files(world) if decided.action is None else None
+    if files is None or files.action is not None:
+        return files or decided
+    return _looking_again(decided, files.look_again_at) if files.look_again_at is not None else decided
 
 
 def _looking_again(decided: Plan, at: datetime) -> Plan:
@@ -85,7 +106,7 @@ def _ends_a_container(world: World, action: Action | None) -> bool:
         case Retire(container=container):
             return container is not None
         case Sleep():
-            return world.container() is not None
+            return world.container() is not None or bool(world.strays())
         case _:
             return False
 

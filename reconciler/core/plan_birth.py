@@ -10,6 +10,8 @@ from reconciler.core.planned import (
     REMOVAL_UNDER_WAY,
     Blocked,
     Plan,
+    crash_loop,
+    halted,
     name_taken,
     not_allowed,
     template_missing,
@@ -45,15 +47,13 @@ def plan_birth(world: World, home: Home, wanted: Wanted) -> Plan:
 
 
 def _birth_blocked(world: World, target: Wanted) -> Plan | None:
-    refused = not_allowed(world, target) or values_wanting(world, target)
+    refused = not_allowed(world, target) or values_wanting(world, target) or halted(world)
     if refused is not None:
         return Plan(blocked=refused)
     if world.strays():
         return Plan(blocked=two_containers(world))
-    status = world.user_container.status
-    restart_after, is_known_to_crash = status.restart_after, status.spec_hash == target.hash
-    if restart_after is not None and restart_after > world.now and is_known_to_crash and not world.requests:
-        return Plan(blocked=Blocked("CrashLoop", _crash_message(world)), look_again_at=restart_after)
+    if (pacing := crash_loop(world, target)) is not None:
+        return Plan(blocked=pacing, look_again_at=world.user_container.status.restart_after)
     if world.capacity_left <= 0:
         message = "as many containers as CEILING_CONTAINERS allows are there; raise it, or remove some"
         return Plan(blocked=Blocked("CapacityReached", message))
@@ -69,7 +69,8 @@ def _plan_found(world: World, home: Home, container: ObservedContainer, target: 
         return Plan(waiting=REMOVAL_UNDER_WAY)
     # A number that was given here and has no record any more was retired: there is no way back from that.
     is_new_to_us = identity.number > home.status.last_incarnation
-    if is_new_to_us and (identity.spec_hash == target.hash or world.destruction_frozen):
+    is_kept = bool(world.destruction_frozen) or (halted(world) is not None and is_running(container))
+    if is_new_to_us and (identity.spec_hash == target.hash or is_kept):
         return Plan(Adopt(home, container, None))
     return unless_frozen(world, Remove(None, container, behind_barrier=is_running(container)))
 
@@ -81,7 +82,7 @@ def plan_intended(
         return Plan(Adopt(home, container, incarnation))
     if incarnation.spec.spec_hash != target.hash:
         return Plan(Retire(incarnation, "SpecChanged", None))
-    blocked = not_allowed(world, target) or values_wanting(world, target)
+    blocked = not_allowed(world, target) or values_wanting(world, target) or halted(world)
     if blocked is None and world.strays():
         blocked = two_containers(world)
     if blocked is not None:
@@ -107,13 +108,3 @@ def plan_image(world: World, target: Wanted) -> Plan:
         blocked = Blocked(world.image.failed_reason, world.image.failed_message)
         return Plan(blocked=blocked, look_again_at=retry_at)
     return Plan(FetchImage(target))
-
-
-def _crash_message(world: World) -> str:
-    status = world.user_container.status
-    last = status.last_termination
-    why = last.reason if last is not None else "Error"
-    if why == "OOMKilled" and world.wanted is not None:
-        why += f" (limit {world.wanted.spec.memory_bytes >> 20} MiB)"
-    until = "" if status.restart_after is None else f"{status.restart_after:%H:%M:%S UTC}"
-    return f"ended with {why}, {status.restart_count} times by now; the next start waits until {until}"

@@ -94,4 +94,4 @@ def _retention(world: World, home: Home) -> timedelta:
     template = world.template
     if template is None or template.spec.data is None:
         return timedelta(days=RETAIN_DAYS_DEFAULT)
-    return timedelta(days=template.spec.data.retain_days)
+    return timedelta(days=max(template.spec.data.retain_days, world.site.ceiling.retain_days_min))

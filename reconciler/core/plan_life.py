@@ -11,7 +11,15 @@ from reconciler.core.container import ContainerState, ObservedContainer
 from reconciler.core.effective import Wanted
 from reconciler.core.plan_birth import plan_image, plan_intended
 from reconciler.core.plan_health import plan_health
-from reconciler.core.planned import Blocked, Plan, is_recorded, name_taken, not_allowed, values_wanting
+from reconciler.core.planned import (
+    Blocked,
+    Plan,
+    halted,
+    is_recorded,
+    name_taken,
+    not_allowed,
+    values_wanting,
+)
 from reconciler.core.target import failed_hash, target_of
 from reconciler.core.world import World
 from state.kinds.home import Home
@@ -78,7 +86,8 @@ def _plan_existing(
             return replaced
     match container.state:
         case ContainerState.CREATED:
-            return Plan(Start(incarnation, container.id))
+            blocked = halted(world)
+            return Plan(blocked=blocked) if blocked is not None else Plan(Start(incarnation, container.id))
         case ContainerState.EXITED if world.destruction_frozen:
             return _plan_restart_as_is(world, incarnation, container)
         case ContainerState.EXITED:
@@ -106,8 +115,8 @@ def _plan_replacement(
         return None
     if not_allowed(world, target) is not None or values_wanting(world, target) is not None:
         return None
-    if world.destruction_frozen:
-        return None  # the old one could not be removed, and serves meanwhile
+    if world.destruction_frozen or halted(world) is not None:
+        return None  # the old one could not be removed, or the new one not made: it serves meanwhile
     if not world.image.present:
         plan = plan_image(world, target)
         return plan if plan.action is not None else None
@@ -118,6 +127,9 @@ def _plan_restart_as_is(world: World, incarnation: Incarnation, container: Obser
     """What has ended may not be removed now, so it is started again itself, once in a while."""
     if world.user_container.status.endpoint is not None:
         return Plan(Unroute("Ended"))
+    blocked = halted(world)
+    if blocked is not None:
+        return Plan(blocked=blocked)
     ended_at = container.finished_at
     if ended_at is not None and ended_at <= world.now < ended_at + FROZEN_RESTART_AFTER:
         waiting = Blocked("DestructionFrozen", f"it ended, and starts again soon: {world.destruction_frozen}")
@@ -135,7 +147,7 @@ def _plan_death(world: World, incarnation: Incarnation, container: ObservedConta
 
 
 def death_reason(container: ObservedContainer) -> RetireReason:
-    """Why a container ended. Source: LAB: podman reports a memory kill as exit 137 alone."""
+    """Why a container ended. Source: tried, Podman 4.3 tells a kill for memory by exit code 137 alone."""
     if container.oom_killed:
         return "OOMKilled"
     return "Completed" if container.exit_code == 0 else "Error"

@@ -37,6 +37,7 @@ class Plan:
     look_again_at: datetime | None = None
 
 
+EXIT_KILLED = 128 + 9  # by SIGKILL, as shells count
 NOTHING = Plan()
 # Its event, or the next list, brings us back.
 REMOVAL_UNDER_WAY = Blocked("Removing", "the engine is removing the container")
@@ -50,6 +51,36 @@ def is_recorded(world: World, container: ObservedContainer, incarnation: Incarna
 def not_allowed(world: World, wanted: Wanted | None) -> Blocked | None:
     reasons = violations(wanted.spec, world.site.ceiling) if wanted is not None else ()
     return Blocked("NotAllowed", "; ".join(reasons)) if reasons else None
+
+
+def halted(world: World) -> Blocked | None:
+    """What stands against making or starting anything just now; what runs is left alone."""
+    if world.not_isolated:
+        return Blocked("NotIsolated", world.not_isolated)
+    return Blocked("DiskFull", world.disk_full) if world.disk_full else None
+
+
+def crash_loop(world: World, target: Wanted) -> Blocked | None:
+    """What died by itself more than once waits longer each time, unless somebody asks, or wants another."""
+    status = world.user_container.status
+    if status.restart_after is None or status.restart_after <= world.now or world.requests:
+        return None
+    if status.spec_hash != target.hash:
+        return None
+    until = f"{status.restart_after:%H:%M:%S UTC}"
+    said = f"ended with {_how_it_died(world, target)}, {status.restart_count} times by now"
+    return Blocked("CrashLoop", f"{said}; the next start waits until {until}")
+
+
+def _how_it_died(world: World, target: Wanted) -> str:
+    last, limit = world.user_container.status.last_termination, f"{target.spec.memory_bytes >> 20} MiB"
+    if last is None:
+        return "Error"
+    if last.reason == "OOMKilled":
+        return f"OOMKilled (limit {limit})"
+    if last.exit_code == EXIT_KILLED:  # not every engine says whether it was for memory
+        return f"{last.reason} (exit code {EXIT_KILLED}: killed, maybe for memory; its limit is {limit})"
+    return last.reason
 
 
 def values_wanting(world: World, wanted: Wanted) -> Blocked | None:

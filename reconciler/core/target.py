@@ -6,9 +6,10 @@ Next: :mod:`reconciler.core.plan`.
 from dataclasses import asdict
 from typing import Any
 
-from reconciler.core.container import ContainerSpec, spec_hash
+from reconciler.core.container import ContainerSpec, Mount, spec_hash
 from reconciler.core.effective import Wanted
 from reconciler.core.world import World
+from state.kinds.template import Egress
 
 # A spec that crashes this often without once getting ready is taken for broken, not for unlucky.
 CRASHES_BEFORE_FAILED = 3
@@ -58,6 +59,8 @@ def spec_of(record: dict[str, Any]) -> ContainerSpec:
             "env": tuple((name, value) for name, value in record["env"]),
             "cap_add": tuple(record["cap_add"]),
             "secrets": tuple((name, sealed) for name, sealed in record.get("secrets", ())),
+            "egress": Egress(record.get("egress", Egress.INTERNET)),
+            "mounts": tuple(Mount(*one) for one in record.get("mounts", ())),
         }
     )
 

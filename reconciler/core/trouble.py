@@ -9,7 +9,7 @@ Next: :mod:`reconciler.loop.queue`.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from reconciler.core.actions import Release, Retire, Start
+from reconciler.core.actions import Release, Retire, Start, WriteFiles
 from reconciler.core.backoff import pace_after_death
 from reconciler.core.errors import ActionError, TerminalError, TransientError
 from reconciler.core.planned import Blocked, Plan
@@ -57,8 +57,8 @@ def tempered(plan: Plan, trouble: Trouble | None, generation: int, now: datetime
         return plan
     if trouble.retry_at <= now or (trouble.is_terminal and trouble.generation != generation):
         return plan
-    if isinstance(plan.action, Release):
-        return Plan(look_again_at=trouble.retry_at)  # housekeeping: nobody's container is worse for it
+    if isinstance(plan.action, Release | WriteFiles):
+        return Plan(look_again_at=trouble.retry_at)  # the container itself is no worse for it
     return Plan(blocked=Blocked(trouble.reason, trouble.message), look_again_at=trouble.retry_at)
 
 

@@ -17,6 +17,7 @@ from state.kinds.incarnation import Incarnation, IncarnationNames
 from state.kinds.request import Request
 from state.kinds.template import ContainerTemplate
 from state.kinds.user_container import UserContainer
+from state.kinds.user_headers import UserHeaders
 from state.kinds.user_inputs import UserInputs
 
 
@@ -60,12 +61,22 @@ class EngineView:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskUse:
+    """What a Home's data takes, as the last measurement found it."""
+
+    bytes_used: int  # counted no further than the limit
+    beyond: str = ""  # what there is too much of to be counted, "" if it was
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """What is the same for every pass: whose reconciler this is and what it may do."""
 
     project: str
     ceiling: Ceiling
     key_id: str = ""  # of the key that users' secrets have to be sealed with
+    egress_proxy: str = ""  # the URL of the one way out of the proxy zone
+    requires_isolation: bool = False  # nothing is made or started outside of a fence
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +97,12 @@ class World:
     demand: Demand | None = None  # what gateways saw of their use; None: nothing yet
     watched_since: datetime | None = None  # when this process began to look; None: long ago
     inputs: UserInputs | None = None  # what the user filled in
+    headers: UserHeaders | None = None  # what the user's calls said last
     requests: tuple[Request, ...] = ()  # pending ones, oldest first
     destruction_frozen: str = ""  # why nothing may be removed, "" if it may
+    not_isolated: str = ""  # why nothing may be made or started, "" if it may
+    disk_full: str = ""  # likewise, for want of room
+    disk: DiskUse | None = None  # None: nobody has measured it
     prober_suspect: bool = False  # so many fail at once that the prober is the likelier culprit
     capacity_left: int = 1  # containers that the ceiling still allows
 

@@ -17,7 +17,7 @@ _BRIDGE_SUFFIXES = {Egress.INTERNET: "", Egress.PROXY: "-p", Egress.NONE: "-c"}
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """One network of the project's. From a zone that is not the internet's, the engine itself routes nowhere."""
+    """One network of the project's. Out of all but the internet's, the engine itself routes nowhere."""
 
     egress: Egress
     network: str

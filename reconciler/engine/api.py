@@ -48,11 +48,16 @@ class Api:
         answer = await self._own_words()
         spoken = str(answer["ApiVersion"])
         if _numbers(spoken) < API_VERSION_MIN:
-            raise too_old(self._door, spoken)
+            raise too_old(self._door, str(answer.get("Version", "?")), spoken)
         oldest = _numbers(str(answer.get("MinAPIVersion") or "0"))
         self._client.docker.api_version = dotted(max(API_VERSION_MIN, oldest))
         self._is_agreed = True
         return answer
+
+    async def info(self) -> Json:
+        """What the engine says of its machine, its storage and its runtimes."""
+        await self._agree()
+        return json_object(await self._client.read("info"))
 
     async def containers(self, label: str) -> list[Json]:
         """Containers in any state that carry ``key=value``."""

@@ -7,10 +7,11 @@ Next: :mod:`reconciler.engine.podman`.
 import asyncio
 import builtins
 import math
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
+from reconciler.core.confinement import Confinement
 from reconciler.core.container import (
     Capabilities,
     ContainerSpec,
@@ -23,11 +24,20 @@ from reconciler.core.container import (
 from reconciler.core.errors import TransientError
 from reconciler.engine import faults
 from reconciler.engine.api import Api
+from reconciler.engine.cgroups import confinement
 from reconciler.engine.client import Json
 from reconciler.engine.door import Door, EngineKind, wrong_kind
 from reconciler.engine.faults import Refused, refusals_as
 from reconciler.engine.finished import FinishedContainers
-from reconciler.engine.hardening import DOCKER_LOGS, DOCKER_NETWORK, host_config, loopback_port
+from reconciler.engine.fitness import check_architecture, check_runtime, limits_layers, silenced_labels
+from reconciler.engine.hardening import (
+    DOCKER_LOGS,
+    DOCKER_NETWORK,
+    DOCKER_PROXY_NETWORK,
+    host_config,
+    loopback_port,
+    sysctls,
+)
 from reconciler.engine.networks import check_own, check_room, host_routes, network_body, own_network
 from reconciler.engine.port import SUBSCRIBED, Addressing, NetworkSpec
 from reconciler.engine.translate import (
@@ -39,7 +49,9 @@ from reconciler.engine.translate import (
     observed_from_list,
     project_label,
 )
-from state.kinds.template import Pull
+from state.kinds.template import Egress, Pull
+
+DESKTOP = "Docker Desktop"
 
 
 class DockerEngine:
@@ -48,24 +60,41 @@ class DockerEngine:
     kind = EngineKind.DOCKER
     logs_config: Json = DOCKER_LOGS
 
-    def __init__(self, api: Api, door: Door, project: str, network: str, addressing: Addressing) -> None:
+    def __init__(
+        self,
+        api: Api,
+        door: Door,
+        project: str,
+        networks: Mapping[Egress, str],
+        addressing: Addressing,
+        emulated: Sequence[str] = (),
+    ) -> None:
         self._api = api
         self._door = door
         self._project = project
-        self._network = network
+        self._networks = networks
         self._addressing = addressing
+        self._emulated = emulated
+        self._is_in_a_machine = False  # of its own, as version() tells
+        self._confinement = Confinement()  # likewise
+        self._version: Json = {}
+        self._limits_layers: bool | None = None  # None: it was not asked yet
         self._finished = FinishedContainers()
 
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
-            pause=True,
+            pause=self._confinement.can_freeze,
             checkpoint=False,
             fixed_address=True,
             host_paths=True,
             synchronous_remove=True,
             reports_oom=True,
             isolates_peers=True,
+            reaches_addresses=self._door.is_here
+            and not self._is_in_a_machine
+            and not self._confinement.is_rootless,  # its networks are in a namespace of the user's
+            confinement=self._confinement,
         )
 
     async def version(self) -> str:
@@ -73,6 +102,11 @@ class DockerEngine:
         found = _kind_of(answer)
         if found is not self.kind:
             raise wrong_kind(self._door, found)
+        self._is_in_a_machine = DESKTOP in str((answer.get("Platform") or {}).get("Name", ""))
+        if answer != self._version:  # another engine, or the first answer of this one
+            with refusals_as(faults.read_fault):
+                self._confinement = confinement(await self._api.info())
+            self._version = answer
         return f"{self.kind} {str(answer.get('Version', '?')).partition('+')[0]}"
 
     async def ensure_network(self, network: NetworkSpec) -> None:
@@ -88,7 +122,7 @@ class DockerEngine:
     async def list(self) -> list[ObservedContainer]:
         with refusals_as(faults.read_fault):
             items = await self._api.containers(project_label(self._project))
-        listed = [observed_from_list(item, self._project, self._network) for item in items]
+        listed = [observed_from_list(item, self._project, self._networks.values()) for item in items]
         return await self._completed(listed, items)
 
     async def inspect(self, container_name: str) -> ObservedContainer | None:
@@ -100,24 +134,36 @@ class DockerEngine:
             if refused.status == 404:
                 return None
             raise faults.read_fault(refused) from None
-        seen = observed_from_inspect(item, self._project, self._network)
+        seen = observed_from_inspect(item, self._project, self._networks.values())
         # An engine also finds ids and their beginnings by this path; only the exact name is meant.
         return seen if seen.name == container_name else None
 
     async def ensure_image(self, reference: str, pull: Pull) -> None:
-        if pull is not Pull.ALWAYS and await self._stands(await self._image_name(reference)):
-            return
-        if pull is Pull.NEVER:
+        standing = None
+        if pull is not Pull.ALWAYS:
+            standing = await self._image(await self._image_name(reference))
+        if standing is None and pull is Pull.NEVER:
             raise TransientError("ImageMissing", f"{reference} is not on this machine: build or pull it")
-        with refusals_as(lambda refused: faults.pull_fault(refused, reference)):
-            await self._api.pull(reference)
+        if standing is None:
+            with refusals_as(lambda refused: faults.pull_fault(refused, reference)):
+                await self._api.pull(reference)
+            standing = await self._image(await self._image_name(reference))
+        with refusals_as(faults.read_fault):
+            check_architecture(reference, standing or {}, await self._api.version(), self._emulated)
 
     async def create(self, spec: ContainerSpec, placement: Placement, identity: Identity) -> str:
-        image = await self._image_name(spec.image)
-        body = self._body(replace(spec, image=image), placement, identity)
+        name = await self._image_name(spec.image)
         try:
+            if spec.runtime:
+                check_runtime(spec.runtime, *self._runtimes(await self._api.info()))
+            silenced = silenced_labels(await self._api.image(name))
+            layer_bytes = spec.disk_bytes if spec.disk_bytes and await self._may_limit_layers() else 0
+            body = self._body(replace(spec, image=name), placement, identity, layer_bytes)
+            body = {**body, "Labels": silenced | body["Labels"]}
             return await self._api.create_container(placement.container_name, body)
         except Refused as refused:
+            if refused.says(faults.LAYER_UNLIMITED):
+                self._limits_layers = False
             raise faults.create_fault(refused) from None
 
     async def start(self, container_id: str) -> None:
@@ -169,7 +215,8 @@ class DockerEngine:
     # What Podman does otherwise.
 
     async def _create_network(self, network: NetworkSpec) -> None:
-        await self._api.create_network(network_body(network, DOCKER_NETWORK))
+        options = DOCKER_PROXY_NETWORK if network.egress is Egress.PROXY else DOCKER_NETWORK
+        await self._api.create_network(network_body(network, options))
 
     def _subscribe(self, label: str) -> AsyncGenerator[Json | None, None]:
         return self._api.events(label)
@@ -177,6 +224,10 @@ class DockerEngine:
     async def _image_name(self, reference: str) -> str:
         """What the engine calls it locally."""
         return reference
+
+    def _runtimes(self, info: Json) -> tuple[Collection[str], str]:
+        """Those that a container may name, and how one more gets among them."""
+        return info.get("Runtimes") or {}, "add it to the engine's daemon.json"
 
     # What is the same.
 
@@ -199,26 +250,38 @@ class DockerEngine:
             self._finished.put(mark, seen)
         return seen
 
-    async def _stands(self, image: str) -> bool:
+    async def _image(self, name: str) -> Json | None:
         try:
-            await self._api.image(image)
+            return await self._api.image(name)
         except Refused as refused:
             if refused.status == 404:
-                return False
+                return None
             raise faults.read_fault(refused) from None
-        return True
 
-    def _body(self, spec: ContainerSpec, placement: Placement, identity: Identity) -> Json:
-        address = placement.address
+    async def _may_limit_layers(self) -> bool:
+        if self._limits_layers is None:
+            self._limits_layers = limits_layers(await self._api.info())
+        return self._limits_layers
+
+    def _body(self, spec: ContainerSpec, placement: Placement, identity: Identity, layer_bytes: int) -> Json:
+        address, network = placement.address, self._networks[spec.egress]
         published: str | None = None
         networking: Json = {}
         if is_published(address):
             published = loopback_port(address)
         elif address:
-            networking = {"EndpointsConfig": {self._network: {"IPAMConfig": {"IPv4Address": address}}}}
+            networking = {"EndpointsConfig": {network: {"IPAMConfig": {"IPv4Address": address}}}}
         elif self._addressing is Addressing.PUBLISH:
             published = ""
-        config = host_config(spec, placement, self._network, published, self.logs_config)
+        config = host_config(
+            spec,
+            placement,
+            network,
+            published,
+            self.logs_config,
+            sysctls(is_here=self._door.is_here),
+            layer_bytes,
+        )
         return container_body(spec, placement, identity, config, networking)
 
 

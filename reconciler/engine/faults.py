@@ -8,9 +8,11 @@ Source: texts seen from Docker 20.10 and 26.1, Podman 4.3 and 5.4; moby ``daemon
 containers/podman ``libpod/define/errors.go``.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from reconciler.core.addresses import widen
 from reconciler.core.errors import (
     ActionError,
     NameConflictError,
@@ -39,7 +41,9 @@ ADDRESSES_EXHAUSTED = (
 )
 IMAGE_MISSING = ("no such image", "image not known")
 DATA_PATH_MISSING = ("bind source path does not exist",)
+DATA_PATH_FORBIDDEN = ("making volume mountpoint", "creating mount source path", "mount config for type")
 DISK_FULL = ("no space left on device",)
+LAYER_UNLIMITED = ("--storage-opt is supported only for",)
 REMOVAL_UNDER_WAY = ("removal of container", "is already being removed")
 CANNOT_RUN = (
     "oci runtime create failed",
@@ -56,7 +60,11 @@ BAD_REFERENCE = ("invalid reference format", "invalid image reference")
 NETWORK_EXISTS = ("network already exists", "already exists")
 NETWORK_IN_USE = ("has active endpoints", "network is being used", "has associated containers")
 SUBNET_TAKEN = ("pool overlaps", "is already used on the host", "subnet is already used")
-NETWORK_MISSING = ("network not found", "unable to find network", "network_missing")
+BRIDGE_TAKEN = ("networks have same bridge name", "bridge name")
+NETWORK_MISSING = re.compile(
+    r"network (\S+ )?not found|unable to find network|network_missing", re.IGNORECASE
+)
+PORTS_EXHAUSTED = ("all ports are allocated",)
 
 
 class Refused(Exception):
@@ -104,13 +112,22 @@ def create_fault(refused: Refused) -> ActionError:
         return TransientError("ImageMissing", f"{refused.text}: pull or build it")
     if refused.says(DATA_PATH_MISSING):
         return TransientError("DataPathMissing", refused.text)
+    if refused.says(DATA_PATH_FORBIDDEN):
+        text = f"{refused.text}: a rootless engine has to be its user's who runs the reconciler"
+        return TransientError("DataPathForbidden", text)
+    if NETWORK_MISSING.search(refused.text):
+        return _network_missing(refused)
+    if refused.says(LAYER_UNLIMITED):  # nothing was made, and from now on it is not asked for
+        return TransientError("LayerUnlimited", refused.text, retry_after_s=0.0)
     return _shared_fault(refused) or TerminalError("SpecRefused", f"the engine refuses: {refused.text}")
 
 
 def start_fault(refused: Refused) -> ActionError | None:
     if refused.status == 304:
         return None
-    if refused.status == 404 and not refused.says(NETWORK_MISSING):
+    if NETWORK_MISSING.search(refused.text):
+        return _network_missing(refused)
+    if refused.status == 404:
         return TransientError("ContainerMissing", refused.text)
     if refused.says(CANNOT_RUN):
         return TerminalError("StartFailed", f"it cannot run: {refused.text}")
@@ -147,6 +164,9 @@ def network_fault(refused: Refused, network: NetworkSpec) -> ActionError | None:
         return TransientError("NetworkExists", refused.text, retry_after_s=0.0)
     if refused.says(SUBNET_TAKEN):
         return subnet_collision(network, refused.text)
+    if refused.says(BRIDGE_TAKEN):
+        mend = "set CONTAINER_PROJECT_NAME to another name, or remove that network"
+        return TerminalError("BridgeNameTaken", f"{refused.text}: {mend}")
     return _shared_fault(refused) or TerminalError("NetworkRefused", f"the engine refuses: {refused.text}")
 
 
@@ -158,12 +178,17 @@ def remove_network_fault(refused: Refused) -> ActionError | None:
     return _shared_fault(refused) or TransientError("RemoveRefused", refused.text)
 
 
+def _network_missing(refused: Refused) -> TransientError:
+    return TransientError("NetworkMissing", f"{refused.text}: somebody removed it, and it is made again")
+
+
 def _shared_fault(refused: Refused) -> ActionError | None:
     """What may befall any mutation; None when it is a plain refusal that the operation must name."""
     if refused.says(ADDRESS_IN_USE):
         return TransientError("AddressInUse", refused.text)
     if refused.says(ADDRESSES_EXHAUSTED):
-        return TransientError("AddressesExhausted", refused.text)
+        setting = "CONTAINER_PORT_RANGE" if refused.says(PORTS_EXHAUSTED) else "CONTAINER_SUBNET_PREFIX"
+        return TransientError("AddressesExhausted", f"{refused.text}: {widen(setting)}")
     if refused.says(DISK_FULL):
         return OutcomeUnknownError("DiskFull", refused.text)
     if refused.is_unclear:

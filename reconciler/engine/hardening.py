@@ -8,9 +8,10 @@ Source: CIS Docker Benchmark 1.6, section 5; https://docs.docker.com/reference/a
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from reconciler.core.container import ContainerSpec, Placement
+from reconciler.core.container import ContainerSpec, Mount, Placement
 from reconciler.core.errors import TerminalError
 
 NANOS_PER_CPU = 1_000_000_000
@@ -18,6 +19,7 @@ TMP_BYTES_MAX = 64 << 20  # counted against the memory limit like any other page
 LOG_FILE_MEGABYTES_MAX = 10
 LOG_FILES_MAX = 3
 LOOPBACK = "127.0.0.1"
+IPV6_SETTINGS = Path("/proc/sys/net/ipv6")
 
 Json = Mapping[str, Any]
 
@@ -30,15 +32,28 @@ DOCKER_NETWORK: Json = {
     "com.docker.network.bridge.enable_icc": "false",
     "com.docker.network.bridge.host_binding_ipv4": LOOPBACK,
 }
+# The operator's proxy is a neighbour, too, and that of everybody: here the fence alone keeps peers apart.
+DOCKER_PROXY_NETWORK: Json = {**DOCKER_NETWORK, "com.docker.network.bridge.enable_icc": "true"}
 # Podman's bridges of different networks do not reach each other; within one it cannot part containers.
 PODMAN_NETWORK: Json = {"isolate": "true"}
 PODMAN_LOGS: Json = {"Type": "k8s-file", "Config": {"max-size": f"{LOG_FILE_MEGABYTES_MAX}m"}}
 
 
+# Networks and fence speak of IPv4 alone: no other way out, and none to a neighbour on the same bridge.
+IPV6_OFF: Json = {"net.ipv6.conf.all.disable_ipv6": "1"}
+
+
 def host_config(
-    spec: ContainerSpec, placement: Placement, network: str, published: str | None, logs: Json
+    spec: ContainerSpec,
+    placement: Placement,
+    network: str,
+    published: str | None,
+    logs: Json,
+    sysctls: Json,
+    layer_bytes: int = 0,
 ) -> dict[str, Any]:
-    """``published`` is the loopback port to bind, "" for any, None for none."""
+    """``published`` is the loopback port to bind, "" for any, None for none. ``layer_bytes`` is for what is
+    written outside of mounts, 0 for no limit."""
     config: dict[str, Any] = {
         "NetworkMode": network,
         "CapDrop": ["ALL"],
@@ -54,16 +69,25 @@ def host_config(
         "RestartPolicy": {"Name": "no"},  # the reconciler restarts, with backoff and on record
         "Init": True,  # reaps zombies and passes signals on to a program that is not made to be PID 1
         "LogConfig": logs,
+        "Sysctls": dict(sysctls),
         "DnsSearch": ["."],  # the host's search domains are nobody's business inside
         "Mounts": _mounts(spec, placement),
     }
     if spec.read_only_root:
         config["Tmpfs"] = {"/tmp": f"rw,nosuid,nodev,mode=1777,size={TMP_BYTES_MAX}"}  # noqa: S108 — inside
+    if layer_bytes:
+        config["StorageOpt"] = {"size": str(layer_bytes)}
     if spec.runtime:
         config["Runtime"] = spec.runtime
     if published is not None:
         config["PortBindings"] = {f"{spec.port}/tcp": [{"HostIp": LOOPBACK, "HostPort": published}]}
     return config
+
+
+def sysctls(*, is_here: bool) -> Json:
+    """What is set in every container's network. A kernel without IPv6 has nothing to switch off, and no
+    container starts that sets what is not there; of another machine's the usual is believed."""
+    return IPV6_OFF if not is_here or IPV6_SETTINGS.exists() else {}
 
 
 def loopback_port(address: str) -> str:
@@ -78,6 +102,18 @@ def loopback_port(address: str) -> str:
 
 def _mounts(spec: ContainerSpec, placement: Placement) -> list[dict[str, Any]]:
     # Mounts and not Binds: a missing host directory is then an error, and never made by the engine as root.
-    if not spec.data_mount_path or not placement.data_path:
-        return []
-    return [{"Type": "bind", "Source": placement.data_path, "Target": spec.data_mount_path}]
+    mounts = [_of_the_host(one) for one in spec.mounts]
+    if spec.data_mount_path and placement.data_path:
+        mounts.append({"Type": "bind", "Source": placement.data_path, "Target": spec.data_mount_path})
+    return mounts
+
+
+def _of_the_host(one: Mount) -> dict[str, Any]:
+    """What else is mounted below the source stays out: an engine's read-only does not reach in there."""
+    return {
+        "Type": "bind",
+        "Source": one.source,
+        "Target": one.target,
+        "ReadOnly": one.read_only,
+        "BindOptions": {"NonRecursive": True, "Propagation": "rprivate"},
+    }

@@ -124,7 +124,7 @@ class MemoryEngine:
             own = own_network(self.machine.networks, network)
             if own is None:
                 return
-            if self.machine.containers(self._project):
+            if self.machine.is_in_use(self._project, network.egress):
                 raise TransientError("NetworkInUse", f"network {network.name} has containers in it")
             self.machine.networks.remove(own)
 

@@ -25,6 +25,7 @@ from reconciler.core.container import (
 from reconciler.core.errors import NameConflictError, TerminalError, TransientError
 from reconciler.engine.memory_addresses import MemoryAddresses
 from reconciler.engine.memory_profile import Profile, Workload, laptop_like
+from state.kinds.template import Egress
 
 EVENTS_WAITING_MAX = 256  # per listener; a slower one misses some, as with Docker
 WELL_BEHAVED = Workload()
@@ -86,6 +87,11 @@ class Machine:
 
     def containers(self, project: str) -> list[ObservedContainer]:
         return list(self._shown[project].values())
+
+    def is_in_use(self, project: str, egress: Egress) -> bool:
+        """Whether one of the project's containers is in that zone."""
+        boxes = (self._boxes[name] for name in self._shown[project])
+        return any(box.spec is not None and box.spec.egress is egress for box in boxes)
 
     def named(self, name: str) -> Box | None:
         return self._boxes.get(name)

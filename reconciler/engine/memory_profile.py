@@ -41,6 +41,7 @@ def laptop_like(call_s: float = 0.0, start_s: float = 0.0) -> Profile:
         synchronous_remove=True,
         reports_oom=True,
         isolates_peers=True,
+        reaches_addresses=True,
     )
     return Profile(capabilities, call_s=call_s, start_s=start_s)
 
@@ -58,5 +59,6 @@ def cluster_like(call_s: float = 0.0, start_s: float = 0.0, removal_s: float = 1
         synchronous_remove=False,
         reports_oom=True,
         isolates_peers=True,
+        reaches_addresses=True,
     )
     return Profile(capabilities, call_s=call_s, start_s=start_s, removal_s=removal_s)

@@ -1,4 +1,6 @@
-"""The project's own network: is it there, is it ours, and what stands in its way.
+"""The project's own networks: is one there, is it ours, and what stands in its way.
+
+Subnets are always said to the engine, so that none comes out of its default pools, however few those are.
 
 Pure but for reading the host's routes. Next: :mod:`reconciler.engine.docker`.
 """
@@ -13,6 +15,7 @@ from reconciler.core.errors import TerminalError
 from reconciler.engine.port import NetworkSpec
 
 ROUTES_FILE = Path("/proc/net/route")
+DOCKER_BRIDGE_NAME = "com.docker.network.bridge.name"
 
 Json = Mapping[str, Any]
 
@@ -24,15 +27,25 @@ def own_network(standing: Sequence[Json], network: NetworkSpec) -> Json | None:
 
 
 def check_own(found: Json, network: NetworkSpec) -> None:
-    """Raise TerminalError if our network has another subnet than the settings now ask for."""
-    if not network.subnet or IPv4Network(network.subnet) in _subnets(found):
-        return
-    has = ", ".join(map(str, _subnets(found))) or "none"
-    raise TerminalError(
-        "SubnetChanged",
-        f"network {network.name} has subnet {has}, CONTAINER_SUBNET_PREFIX asks for {network.subnet}: "
-        f"set it back, or remove the network when nothing runs in it (network rm {network.name})",
-    )
+    """Raise TerminalError if our network has another subnet than the settings now ask for, or lets out
+    what should stay in."""
+    if network.subnet and IPv4Network(network.subnet) not in _subnets(found):
+        has = ", ".join(map(str, _subnets(found))) or "none"
+        raise TerminalError(
+            "SubnetChanged",
+            f"network {network.name} has subnet {has}, CONTAINER_SUBNET_PREFIX asks for {network.subnet}: "
+            f"set it back, or {_removed(network)}",
+        )
+    if network.is_internal and not found.get("Internal"):
+        raise TerminalError(
+            "NetworkOpen",
+            f"network {network.name} is not internal, so egress {network.egress} would not hold: "
+            f"make it internal, or {_removed(network)}",
+        )
+
+
+def _removed(network: NetworkSpec) -> str:
+    return f"remove the network when nothing runs in it (network rm {network.name})"
 
 
 def check_room(standing: Sequence[Json], routes: Sequence[IPv4Network], network: NetworkSpec) -> None:
@@ -58,9 +71,13 @@ def _check_subnet(standing: Sequence[Json], routes: Sequence[IPv4Network], netwo
 
 
 def subnet_collision(network: NetworkSpec, other: str) -> TerminalError:
+    whose, mend = "", "a free subnet, like 10.211.7 for 10.211.7.0/24"
+    if network.is_internal:
+        whose = f" (of egress {network.egress}, beside CONTAINER_SUBNET_PREFIX)"
+        mend = "a subnet that is free with the two behind it, like 10.211.7 for 10.211.7.0/24"
     return TerminalError(
         "SubnetCollision",
-        f"subnet {network.subnet} overlaps {other}: set CONTAINER_SUBNET_PREFIX to a free /24",
+        f"subnet {network.subnet}{whose} overlaps {other}: set CONTAINER_SUBNET_PREFIX to {mend}",
     )
 
 
@@ -69,8 +86,9 @@ def network_body(network: NetworkSpec, options: Json) -> dict[str, Any]:
         "Name": network.name,
         "CheckDuplicate": True,
         "Driver": "bridge",
+        "Internal": network.is_internal,
         "Labels": {LABEL_PROJECT: network.project},
-        "Options": dict(options),
+        "Options": {**options, **({DOCKER_BRIDGE_NAME: network.bridge} if network.bridge else {})},
     }
     if network.subnet:
         body["IPAM"] = {"Driver": "default", "Config": [{"Subnet": network.subnet}]}
@@ -82,12 +100,17 @@ def libpod_network_body(network: NetworkSpec, options: Json) -> dict[str, Any]:
     body: dict[str, Any] = {
         "name": network.name,
         "driver": "bridge",
+        "internal": network.is_internal,
         "labels": {LABEL_PROJECT: network.project},
         "options": dict(options),
         "dns_enabled": False,
     }
+    if network.bridge:
+        body["network_interface"] = network.bridge
     if network.subnet:
-        body["subnets"] = [{"subnet": network.subnet}]
+        # Left to itself, Podman gives an internal network no address of the host's: nothing would get in.
+        gateway = str(IPv4Network(network.subnet)[1])
+        body["subnets"] = [{"subnet": network.subnet, "gateway": gateway}]
     return body
 
 

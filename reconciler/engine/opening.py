@@ -3,20 +3,19 @@
 Opening asks the engine nothing, so it succeeds while the engine is down: ``version()`` tells.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from reconciler.engine.api import Api
 from reconciler.engine.client import Deadlines
 from reconciler.engine.docker import DockerEngine
 from reconciler.engine.door import Door, EngineKind
+from reconciler.engine.machine import Machine
 from reconciler.engine.podman import PodmanEngine
 from reconciler.engine.port import Addressing, Engine
-
-DEFAULT_URLS = {
-    EngineKind.DOCKER: "unix:///var/run/docker.sock",
-    EngineKind.PODMAN: "unix:///run/podman/podman.sock",
-}
+from reconciler.engine.sockets import usual_socket
+from state.kinds.template import Egress
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,25 +25,42 @@ class EngineSettings:
     kind: EngineKind
     socket: str
     project: str
-    network: str  # the project network's name
+    networks: Mapping[Egress, str]  # the name of each of the project's networks
     addressing: Addressing
     deadlines: Deadlines = field(default_factory=Deadlines)
+    emulated: tuple[str, ...] = ()  # architectures that the engine's machine runs beside its own
 
 
 async def open_engine(settings: EngineSettings) -> Engine:
     """An adapter for that socket, bound to the running loop. Raises TerminalError for an unusable address."""
-    door = Door(settings.kind, _url(settings.kind, settings.socket))
+    door = await find_door(settings.kind, settings.socket)
     api = Api(door, settings.deadlines)
+    adapter: type[DockerEngine]
     match settings.kind:
         case EngineKind.DOCKER:
-            return DockerEngine(api, door, settings.project, settings.network, settings.addressing)
+            adapter = DockerEngine
         case EngineKind.PODMAN:
-            return PodmanEngine(api, door, settings.project, settings.network, settings.addressing)
+            adapter = PodmanEngine
         case _:
             assert_never(settings.kind)
+    return adapter(
+        api, door, settings.project, settings.networks, settings.addressing, emulated=settings.emulated
+    )
 
 
-def _url(kind: EngineKind, socket: str) -> str:
+async def answering_url(settings: EngineSettings) -> str:
+    """Where the engine answers that the settings mean. Raises what version() raises: the line to show."""
+    door = await find_door(settings.kind, settings.socket)
+    engine = await open_engine(replace(settings, socket=door.url))
+    try:
+        await engine.version()
+    finally:
+        await engine.close()
+    return door.url
+
+
+async def find_door(kind: EngineKind, socket: str) -> Door:
+    """Where the settings say; else at one of the usual sockets."""
     if not socket:
-        return DEFAULT_URLS[kind]
-    return f"unix://{socket}" if socket.startswith("/") else socket
+        socket = str(await usual_socket(kind, Machine.this()))
+    return Door(kind, f"unix://{socket}" if socket.startswith("/") else socket)

@@ -9,7 +9,7 @@ Source: seen on 4.3 and 5.4; https://docs.podman.io/en/latest/_static/api.html
 """
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from dataclasses import replace
 
 from reconciler.core.container import Capabilities, ContainerState, ObservedContainer
@@ -78,7 +78,11 @@ class PodmanEngine(DockerEngine):
         if _names_a_registry(reference):
             return reference
         local = LOCAL_PREFIX + reference
-        return local if await self._stands(local) else reference
+        return local if await self._image(local) is not None else reference
+
+    def _runtimes(self, info: Json) -> tuple[Collection[str], str]:
+        """Docker's API chooses none here: whatever it names, the service's own runs. Source: tried, 4.3."""
+        return {str(info.get("DefaultRuntime"))}, "make it the runtime of the service's containers.conf"
 
     async def _located(self, one: ObservedContainer) -> ObservedContainer:
         """With its endpoint: only inspect() knows an address that Podman chose."""

@@ -9,7 +9,7 @@ clean-up on its own account. Next: :mod:`reconciler.engine.docker`.
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 from reconciler.core.container import (
     Capabilities,
@@ -19,7 +19,8 @@ from reconciler.core.container import (
     ObservedContainer,
     Placement,
 )
-from state.kinds.template import Pull
+from reconciler.core.zones import Zone
+from state.kinds.template import Egress, Pull
 
 CALL_TIMEOUT_S = 30.0  # one engine call, but for pulls
 PULL_TIMEOUT_S = 600.0
@@ -37,11 +38,22 @@ class Addressing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NetworkSpec:
-    """The project's own network. ``subnet`` is a CIDR, or empty where the engine may choose."""
+    """One of the project's own networks. ``subnet`` is a CIDR, or empty where the engine may choose."""
 
     name: str
     project: str
     subnet: str
+    egress: Egress = Egress.INTERNET
+    bridge: str = ""  # what the host's interface is called; empty where the engine may choose
+
+    @classmethod
+    def of(cls, zone: Zone, project: str) -> Self:
+        return cls(zone.network, project, str(zone.subnet), zone.egress, zone.bridge)
+
+    @property
+    def is_internal(self) -> bool:
+        """Whether the engine itself lets nothing out of it, and publishes nothing of it."""
+        return self.egress is not Egress.INTERNET
 
 
 class Engine(Protocol):
@@ -56,9 +68,10 @@ class Engine(Protocol):
         ...
 
     async def ensure_network(self, network: NetworkSpec) -> None:
-        """Make the project's network unless it stands. Raises TerminalError, naming the other and the
-        setting: NetworkNameTaken (a foreign network has its name), SubnetCollision, SubnetChanged (ours
-        stands with another subnet)."""
+        """Make this network of the project's unless it stands, whoever of ours made it and whatever its
+        bridge is called. Raises TerminalError, naming the other and the setting: NetworkNameTaken (a foreign
+        network has its name), SubnetCollision, SubnetChanged (ours stands with another subnet),
+        NetworkOpen (it should be internal, and is not)."""
         ...
 
     async def list(self) -> list[ObservedContainer]:
@@ -72,23 +85,26 @@ class Engine(Protocol):
 
     async def ensure_image(self, reference: str, pull: Pull) -> None:
         """Have the image locally. Raises TransientError ImagePullFailed, DiskFull or ImageMissing (for
-        Pull.NEVER: somebody may build it), TerminalError ImagePullFailed for what is no reference."""
+        Pull.NEVER: somebody may build it), TerminalError ImagePullFailed for what is no reference, or
+        ImageArchitecture for what is made for another processor."""
         ...
 
     async def create(self, spec: ContainerSpec, placement: Placement, identity: Identity) -> str:
         """Create, hardened (cap-drop ALL plus the spec's, no-new-privileges, limits, init, log limits, the
-        project's network, no restart policy), and return the engine's id.
+        network of its zone, no IPv6, no restart policy), and return the engine's id.
 
         Raises NameConflictError; TransientError AddressInUse (the address or port is taken by somebody
-        else), AddressesExhausted, ImageMissing, DataPathMissing; TerminalError SpecRefused for a spec the
-        engine refuses; OutcomeUnknownError, with reason DiskFull where the engine says so.
+        else), AddressesExhausted, NetworkMissing, ImageMissing, DataPathMissing, LayerUnlimited (the next
+        one goes without that limit); TerminalError SpecRefused for a spec the engine refuses, RuntimeMissing;
+        OutcomeUnknownError, with reason DiskFull where the engine says so.
         """
         ...
 
     async def start(self, container_id: str) -> None:
         """Start it; already running is success. Raises TerminalError StartFailed for what cannot run,
-        TransientError AddressInUse or ContainerMissing, OutcomeUnknownError. Where an init starts first, a
-        missing command is for the init to find: such a container starts, and ends with 126 or 127."""
+        TransientError AddressInUse, AddressesExhausted, NetworkMissing or ContainerMissing,
+        OutcomeUnknownError. Where an init starts first, a missing command is for the init to find: such a
+        container starts, and ends with 126 or 127."""
         ...
 
     async def stop(self, container_id: str, grace_s: float) -> None:
@@ -117,7 +133,7 @@ class Engine(Protocol):
         ...
 
     async def remove_network(self, network: NetworkSpec) -> None:
-        """Remove the project's network if it is ours; absent or foreign is success. Raises TransientError
+        """Remove that network if it is ours; absent or foreign is success. Raises TransientError
         NetworkInUse while a container is in it."""
         ...
 

@@ -6,7 +6,7 @@ workload's port and the address that was asked for. Asks nothing of anybody.
 Next: :mod:`reconciler.engine.hardening`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -83,7 +83,7 @@ def container_body(
     return body
 
 
-def observed_from_list(item: Json, project: str, network: str) -> ObservedContainer:
+def observed_from_list(item: Json, project: str, own_networks: Iterable[str]) -> ObservedContainer:
     """One entry of ``GET /containers/json``: complete but for how an exited container ended."""
     labels: Json = item.get("Labels") or {}
     state = container_state(item.get("State"))
@@ -93,7 +93,7 @@ def observed_from_list(item: Json, project: str, network: str) -> ObservedContai
         for port in item.get("Ports") or ()
         if port.get("PublicPort")
     }
-    host, port = endpoint(state, labels, published, address_on(networks, network))
+    host, port = endpoint(state, labels, published, address_on(networks, own_networks))
     return ObservedContainer(
         id=item["Id"],
         name=(item.get("Names") or [""])[0].removeprefix("/"),
@@ -133,7 +133,7 @@ def exit_mark(item: Json) -> str:
     return str(item.get("Status") or "").partition(")")[0] or f"{item.get('ExitCode')} {item.get('ExitedAt')}"
 
 
-def observed_from_inspect(item: Json, project: str, network: str) -> ObservedContainer:
+def observed_from_inspect(item: Json, project: str, own_networks: Iterable[str]) -> ObservedContainer:
     """The answer of ``GET /containers/{id}/json``."""
     labels: Json = (item.get("Config") or {}).get("Labels") or {}
     shown: Json = item.get("State") or {}
@@ -144,7 +144,7 @@ def observed_from_inspect(item: Json, project: str, network: str) -> ObservedCon
         for key, bindings in (settings.get("Ports") or {}).items()
         if bindings and bindings[0].get("HostPort")
     }
-    host, port = endpoint(state, labels, published, address_on(settings.get("Networks") or {}, network))
+    host, port = endpoint(state, labels, published, address_on(settings.get("Networks") or {}, own_networks))
     has_ended = state is ContainerState.EXITED
     return ObservedContainer(
         id=item["Id"],
@@ -197,8 +197,10 @@ def endpoint(
     return "", 0
 
 
-def address_on(networks: Json, network: str) -> str:
-    return str((networks.get(network) or {}).get("IPAddress") or "")
+def address_on(networks: Json, own_networks: Iterable[str]) -> str:
+    """The container's address on the one of the project's networks that it is in; "" where it is in none."""
+    addresses = (str((networks.get(name) or {}).get("IPAddress") or "") for name in own_networks)
+    return next(filter(None, addresses), "")
 
 
 def is_published(address: str) -> bool:

@@ -7,7 +7,7 @@ Next: :mod:`reconciler.controllers.user_containers`, which plans what is carried
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar, assert_never
@@ -34,8 +34,9 @@ from reconciler.core.actions import (
     Tombstone,
     Unroute,
     Wake,
+    WriteFiles,
 )
-from reconciler.core.addresses import AddressPool, is_of, pick_address
+from reconciler.core.addresses import AddressPool, is_of, pick_address, widen
 from reconciler.core.container import ObservedContainer, Placement
 from reconciler.core.errors import ActionError, NameConflictError, TerminalError, TransientError
 from reconciler.core.log_text import readable_tail
@@ -46,15 +47,21 @@ from reconciler.engine.port import Engine
 from reconciler.loop import records
 from reconciler.loop.cache import Cache
 from reconciler.loop.directories import Claim, Directories
-from reconciler.loop.gate import CreationRate, StartGate
+from reconciler.loop.disk import Disk
+from reconciler.loop.fence import Fence
+from reconciler.loop.gate import CreationRate, Creations, StartGate
+from reconciler.loop.home_files import files_at_birth, write_files_now
 from reconciler.loop.images import Images
 from reconciler.loop.leader import Leader
+from reconciler.loop.mounts import resolved
+from reconciler.loop.networks import Networks
 from reconciler.loop.observer import Observer
 from reconciler.loop.records import Written
 from reconciler.loop.unsealing import unsealed
 from state.kinds.home import HOSTNAME_BYTES, Home, Owner, hostname
 from state.kinds.incarnation import Incarnation
 from state.kinds.resource import Key
+from state.kinds.template import Egress
 from state.kinds.user_container import LOG_TAIL_CHARS_MAX, UserContainer
 from state.sealing import PrivateKey
 from state.store.errors import AlreadyExists, BarrierTimeout, Conflict, NotFound, StoreError
@@ -89,13 +96,17 @@ class Hands:
     gate: StartGate
     rate: CreationRate
     site: Site
-    pool: AddressPool
+    pools: Mapping[Egress, AddressPool]
+    networks: Networks
+    fence: Fence
+    disk: Disk
     key: PrivateKey  # opens users' secrets
     clock: Callable[[], float]
     random_bytes: Callable[[int], bytes] = secrets.token_bytes
     avoided: dict[str, float] = field(default_factory=dict)  # address → until, taken by somebody else
-    next_address: int | None = None  # where the search for a free one begins
+    next_address: dict[Egress, int] = field(default_factory=dict)  # where the search for a free one begins
     intending_count: int = 0  # intents under way to the store
+    creations: Creations = field(default_factory=Creations)
 
 
 class Actuator:
@@ -138,6 +149,8 @@ class Actuator:
                 await self._adopt(world, action)
             case Route():
                 await self._route(world, action)
+            case WriteFiles():
+                await write_files_now(self._hands.directories, world, action, self._write)
             case Unroute():
                 await self._write(lambda tx: records.unroute(tx, owner))
             case Retire():
@@ -177,7 +190,7 @@ class Actuator:
     async def _intend(self, owner: UserContainer, action: Intend) -> None:
         hands = self._hands
         own = {one.spec.address for one in action.supersedes}
-        address = self._pick(action.home, own)
+        address = self._pick(action.home, own, action.wanted.spec.egress)
         self._refuse_one_too_many(action)
         hands.rate.spend()
         epoch, project = hands.leader.epoch, hands.site.project
@@ -190,6 +203,7 @@ class Actuator:
             )
         finally:
             hands.intending_count -= 1
+        hands.creations.intended(action.home.name, action.home.status.last_incarnation + 1)
         for one in superseded:
             hands.cache.drop(Key(kind=Incarnation.kind, name=one.name))
 
@@ -202,8 +216,9 @@ class Actuator:
             message = f"{there} of CEILING_CONTAINERS ({most}) containers are there or on their way"
             raise TransientError("CapacityReached", message)
 
-    def _pick(self, home: Home, own: set[str]) -> str:
-        hands = self._hands
+    def _pick(self, home: Home, own: set[str], egress: Egress) -> str:
+        """The Home's own address if its zone has it and it is free, else another one of the zone's."""
+        hands, pool = self._hands, self._hands.pools[egress]
         now = hands.clock()
         hands.avoided = {address: until for address, until in hands.avoided.items() if until > now}
         taken = hands.cache.taken_addresses
@@ -211,20 +226,20 @@ class Actuator:
         def is_free(address: str) -> bool:
             return (address not in taken or address in own) and address not in hands.avoided
 
-        if hands.next_address is None:
-            hands.next_address = self._after_the_newest()
-        address = pick_address(hands.pool, is_free, home.status.address, hands.next_address)
+        if egress not in hands.next_address:
+            hands.next_address[egress] = self._after_the_newest(pool)
+        address = pick_address(pool, is_free, home.status.address, hands.next_address[egress])
         if address is None:
-            setting = "CONTAINER_PORT_RANGE" if hands.pool.kind == "publish" else "CONTAINER_SUBNET_PREFIX"
-            message = f"all {len(hands.pool)} addresses are taken; widen {setting}, or remove some containers"
+            setting = "CONTAINER_PORT_RANGE" if pool.kind == "publish" else "CONTAINER_SUBNET_PREFIX"
+            message = f"all {len(pool)} addresses are taken: {widen(setting)}"
             raise TransientError("AddressesExhausted", message, retry_after_s=15.0)
         if address != home.status.address:  # the next one begins behind it: many may pick at the same time
-            hands.next_address = hands.pool.after(address)
+            hands.next_address[egress] = pool.after(address)
         return address
 
-    def _after_the_newest(self) -> int:
+    def _after_the_newest(self, pool: AddressPool) -> int:
         """Behind the newest Home's address: what was freed before this process began goes on resting."""
-        pool, homes = self._hands.pool, self._hands.cache.all(Home)
+        homes = self._hands.cache.all(Home)
         placed = [home for home in homes if home.status.address and is_of(pool, home.status.address)]
         if not placed:
             return 0
@@ -238,12 +253,20 @@ class Actuator:
         # The claim is written for whoever keeps no data, too: it gives the Home back when the store is lost.
         claim = _claim_of(home, home.spec.owner, world)
         spec = unsealed(action.spec, world, hands.key)
+        spec = replace(spec, mounts=await resolved(spec.mounts, hands.site.ceiling))
+        await hands.networks.ensure(spec.egress)
         hands.leader.require()  # the wait for a turn may have been long: a successor may have buried the Home
         data_path = await hands.directories.prepare(claim, action.spec.user)
+        files = await files_at_birth(hands.directories, world, home, action.spec.user)
         mounted = data_path if action.spec.data_mount_path else ""
         placement = Placement(incarnation.spec.container_name, incarnation.spec.address, mounted)
         hands.leader.require()
+        self._require_fence()
+        hands.creations.begin(
+            incarnation, hands.observer.count, hands.site.ceiling.containers_max, hands.rate
+        )
         try:
+            self._refuse_foreign_address(incarnation)
             container_id = await hands.engine.create(spec, placement, action.identity)
         except NameConflictError as conflict:
             await self._look_into_conflict(placement.container_name, conflict)
@@ -251,13 +274,33 @@ class Actuator:
         except ActionError as error:
             if error.reason == "ImageMissing" and world.wanted is not None:
                 hands.images.forget(action.spec.image, world.wanted.pull)
+            if error.reason == "NetworkMissing":
+                hands.networks.doubt()
             await self._give_up_address(world.user_container, incarnation, error)
             if await self._is_spec_given_up(world, incarnation, error):
                 return
             raise
+        finally:
+            hands.creations.end()
         await hands.observer.look(placement.container_name)
-        await self._write(lambda tx: (records.mark(tx, incarnation, container_id, started_at=None),))
+        await self._write(
+            lambda tx: (records.mark(tx, incarnation, container_id, started_at=None), *files(tx))
+        )
         _log.info("container.created", container=placement.container_name, incarnation=incarnation.name)
+
+    def _refuse_foreign_address(self, incarnation: Incarnation) -> None:
+        """An intent is the store's word, which somebody else may have written; or the settings named another
+        pool by then. The incarnation starts over.
+        """
+        address = incarnation.spec.address
+        if address and not any(is_of(pool, address) for pool in self._hands.pools.values()):
+            raise TransientError("AddressInUse", f"{address} is none of this installation's addresses")
+
+    def _require_fence(self) -> None:
+        """What was planned may have waited long, and the fence may be gone since. Raises TransientError."""
+        isolation = self._hands.fence.isolation
+        if self._hands.site.requires_isolation and isolation.message:
+            raise TransientError("NotIsolated", isolation.message)
 
     async def _look_into_conflict(self, name: str, conflict: NameConflictError) -> None:
         """Somebody has the name. What can be seen, the next pass judges; a phantom is removed by name."""
@@ -297,9 +340,12 @@ class Actuator:
     async def _start(self, world: World, action: Start) -> None:
         hands, incarnation = self._hands, action.incarnation
         hands.leader.require()
+        self._require_fence()
         try:
             await hands.engine.start(action.container_id)
         except ActionError as error:
+            if error.reason == "NetworkMissing":
+                hands.networks.doubt()
             await self._give_up_address(world.user_container, incarnation, error)
             if await self._is_spec_given_up(world, incarnation, error):
                 return
@@ -321,7 +367,7 @@ class Actuator:
         """The address, in the pool's own spelling, that an unrecorded container holds."""
         if container.address:
             return container.address
-        match self._hands.pool.kind:
+        match self._hands.pools[Egress.INTERNET].kind:  # the others' containers say theirs on a label
             case "publish":
                 return (
                     f"{container.endpoint_host}:{container.endpoint_port}" if container.endpoint_port else ""

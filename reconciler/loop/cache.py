@@ -18,6 +18,7 @@ from state.kinds.request import Outcome, Request
 from state.kinds.resource import Key, Resource
 from state.kinds.template import ContainerTemplate
 from state.kinds.user_container import UserContainer
+from state.kinds.user_headers import UserHeaders
 from state.kinds.user_inputs import UserInputs
 
 R = TypeVar("R", bound=Resource)
@@ -30,6 +31,7 @@ WATCHED: Final[tuple[type[Resource], ...]] = (
     Incarnation,
     Request,
     UserInputs,
+    UserHeaders,
     Demand,
     LogView,
     Reconciler,
@@ -93,6 +95,11 @@ class Cache:
         """What the user filled in; nothing of what somebody before them of the same name did."""
         inputs = self.get(UserInputs, owner.name)
         return inputs if inputs is not None and inputs.spec.user_container == owner.uid else None
+
+    def headers_of(self, owner: UserContainer) -> UserHeaders | None:
+        """What the user's calls said last, likewise."""
+        headers = self.get(UserHeaders, owner.name)
+        return headers if headers is not None and headers.spec.user_container == owner.uid else None
 
     def users_of(self, template: str) -> tuple[str, ...]:
         return tuple(self._users_by_template.get(template, ()))

@@ -10,6 +10,8 @@ import errno
 import os
 import secrets
 import shutil
+from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +19,9 @@ import pydantic
 import structlog
 from pydantic import AwareDatetime
 
+from reconciler.core.actions import FileText
 from reconciler.core.errors import TransientError
+from reconciler.loop.files import owner_of, write_files
 from state.key_file import read_or_make_key
 from state.kinds.home import Owner
 from state.kinds.resource import Shape
@@ -63,7 +67,15 @@ class Directories(Protocol):
         ...
 
     async def record(self, claim: Claim) -> None:
-        """Write the Home's claim, durably. Raises as :meth:`prepare` does."""
+        """Write the Home's claim, durably. Raises as :meth:`prepare` does, and TransientError with reason
+        ClaimContradicted for a claim that :func:`contradiction` finds to be another's."""
+        ...
+
+    async def write(self, home: str, files: Iterable[FileText], user: str) -> str:
+        """Have these files in the Home's data; what in there stands in the way of one, "" if nothing does.
+
+        Idempotent. Raises as :meth:`prepare` does.
+        """
         ...
 
     async def claims(self) -> list[Claim]:
@@ -74,8 +86,9 @@ class Directories(Protocol):
         """The Homes that have a claim, readable or not: unknown is not absent. Raises TransientError."""
         ...
 
-    async def purge(self, home: str) -> None:
-        """Delete a Home's data and claim for good; absent is success. Raises TransientError."""
+    async def purge(self, home: str, now: datetime) -> None:
+        """Delete a Home's data and claim for good; absent is success. Raises TransientError, with reason
+        RetentionNotOver where the claim itself does not say that their time is over."""
         ...
 
 
@@ -96,6 +109,12 @@ class HostDirectories:
             await asyncio.to_thread(self._record, claim)
         except OSError as error:
             raise _translated(error, self._root / claim.home) from error
+
+    async def write(self, home: str, files: Iterable[FileText], user: str) -> str:
+        try:
+            return await asyncio.to_thread(write_files, self._root / home / DATA_DIRECTORY, files, user)
+        except OSError as error:
+            raise _translated(error, self._root / home) from error
 
     async def installation(self) -> str:
         """The name of this installation: made once, kept beside the data. Raises as :meth:`prepare` does."""
@@ -120,9 +139,9 @@ class HostDirectories:
         except OSError as error:
             raise _translated(error, self._root) from error
 
-    async def purge(self, home: str) -> None:
+    async def purge(self, home: str, now: datetime) -> None:
         try:
-            await asyncio.to_thread(self._purge, home)
+            await asyncio.to_thread(self._purge, home, now)
         except OSError as error:
             raise _translated(error, self._root / home) from error
 
@@ -140,6 +159,8 @@ class HostDirectories:
         _refuse_link(seat)
         seat.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
         path, said = seat / CLAIM_FILE, claim.model_dump_json(by_alias=True).encode()
+        if path.exists():
+            refuse_contradiction(self._read(path), claim)
         if not _says(path, said):  # after a restart every claim is noted again, and few are news
             _write_durably(path, said)
 
@@ -173,10 +194,12 @@ class HostDirectories:
             return None
         return claim if claim.home == path.parent.name else None
 
-    def _purge(self, home: str) -> None:
+    def _purge(self, home: str, now: datetime) -> None:
         seat = self._root / home
         assert home and "/" not in home and home not in (".", ".."), "a home is one directory below the root"
         _refuse_link(seat)
+        if (seat / CLAIM_FILE).exists():
+            refuse_early_end(home, self._read(seat / CLAIM_FILE), now)
         # The claim goes last: what is half deleted still says whose it was.
         for entry in sorted(seat.iterdir(), key=lambda one: one.name == CLAIM_FILE) if seat.exists() else ():
             if entry.is_dir() and not entry.is_symlink():
@@ -187,6 +210,31 @@ class HostDirectories:
             seat.rmdir()
 
 
+def refuse_contradiction(standing: Claim | None, said: Claim) -> None:
+    """Whose a Home is was decided once, and that it is kept: a store that says otherwise is not believed.
+
+    ``standing`` is the claim on disk, None where it cannot be read. Raises TransientError.
+    """
+    if standing is None:
+        return
+    is_another = (standing.owner.uid, standing.owner.user) != (said.owner.uid, said.owner.user)
+    if is_another or (said.one_time and not standing.one_time):
+        what = "is another user's" if is_another else "was claimed to be kept"
+        message = f"{said.home} {what}, as its {CLAIM_FILE} says; nothing is changed on the store's word"
+        raise TransientError("ClaimContradicted", message, retry_after_s=60.0)
+
+
+def refuse_early_end(home: str, standing: Claim | None, now: datetime) -> None:
+    """Data go once the claim says so, which the reconciler alone writes; never on the store's word alone.
+
+    Raises TransientError.
+    """
+    until = standing.retain_until if standing is not None and standing.tombstoned_at is not None else None
+    if until is None or until > now:
+        message = f"{home} is kept: its {CLAIM_FILE} does not say that its time is over"
+        raise TransientError("RetentionNotOver", message, retry_after_s=60.0)
+
+
 def _refuse_link(path: Path) -> None:
     """Nobody but us makes these; a link would have us write, give away or delete something elsewhere."""
     if path.is_symlink():
@@ -195,8 +243,7 @@ def _refuse_link(path: Path) -> None:
 
 def _give_to(path: Path, user: str) -> None:
     """Also where it exists: a crash may have come in between, or the spec may name another user by now."""
-    uid, _, gid = user.partition(":")
-    owner, standing = (int(uid), int(gid or uid)), path.stat()
+    owner, standing = owner_of(user), path.stat()
     if (standing.st_uid, standing.st_gid) == owner:
         return
     try:
@@ -238,7 +285,9 @@ def _sync_directory(path: Path) -> None:
 
 def _translated(error: OSError, path: Path) -> TransientError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return TransientError("DiskFull", f"{path}: the disk is full; free some room", retry_after_s=30.0)
+        return TransientError(
+            "DiskFull", f"{path}: the disk is full; free some room where HOST_DATA_DIR is", retry_after_s=30.0
+        )
     return TransientError(
         "DataDirectoryUnusable",
         f"{path}: {error.strerror}; make HOST_DATA_DIR writable for the reconciler",

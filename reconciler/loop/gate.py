@@ -1,4 +1,4 @@
-"""How many containers may be starting at once, and how many are made in a minute.
+"""How many containers may be starting at once, how many are made in a minute, and how many there are at all.
 
 A few places are kept for urgent starts, so that somebody who waits is never behind a whole rollout.
 """
@@ -7,8 +7,10 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 from reconciler.core.errors import TransientError
+from state.kinds.incarnation import Incarnation, IncarnationNames
 
 STARTS_AT_ONCE_DEFAULT = 8
 STARTS_RESERVED_DEFAULT = 2
@@ -54,3 +56,30 @@ class CreationRate:
             message = f"{self._max} containers were made within a minute (CEILING_CREATES_PER_MINUTE)"
             raise TransientError("CreationRate", message, retry_after_s=max(wait_s, 0.1))
         self._made_at.append(now)
+
+
+@dataclass(slots=True)
+class Creations:
+    """What holds the ceiling where a container is made: an intent is the store's word, and somebody else may
+    have written it, so that the engine's own count decides, and the rate is spent for it here.
+    """
+
+    under_way_count: int = 0
+    paid: dict[str, str] = field(default_factory=dict)  # home → its incarnation that the rate was spent for
+
+    def intended(self, home: str, number: int) -> None:
+        """This process intends it, and has spent the rate."""
+        self.paid[home] = IncarnationNames.record(home, number)
+
+    def begin(self, incarnation: Incarnation, shown_count: int, count_max: int, rate: CreationRate) -> None:
+        """``shown_count`` is what the engine shows. Raises TransientError, with nothing to end then."""
+        home = incarnation.spec.home
+        if shown_count + self.under_way_count >= count_max:
+            raise TransientError("CapacityReached", f"CEILING_CONTAINERS ({count_max}) containers are there")
+        if self.paid.get(home) != incarnation.name:
+            rate.spend()
+            self.paid[home] = incarnation.name
+        self.under_way_count += 1
+
+    def end(self) -> None:
+        self.under_way_count -= 1

@@ -46,6 +46,11 @@ class Observer:
     def containers(self) -> list[ObservedContainer]:
         return list(self._by_name.values())
 
+    @property
+    def count(self) -> int:
+        """How many containers the engine showed."""
+        return len(self._by_name)
+
     def view(self, container_name: str, home: str, owner_uid: str) -> EngineView:
         """What bears the name or claims the Home or the owner; unknown while the engine is."""
         if self.unknown:

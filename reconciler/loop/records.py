@@ -22,15 +22,17 @@ from state.kinds.incarnation import (
 )
 from state.kinds.log_view import LogView
 from state.kinds.request import Outcome, Request
-from state.kinds.resource import Condition, Metadata, Resource
+from state.kinds.resource import MESSAGE_CHARS_MAX, Condition, Metadata, Resource
 from state.kinds.user_container import (
     DATA_FINALIZER,
     LOG_TAIL_CHARS_MAX,
     EndpointStatus,
+    FilesStatus,
     Termination,
     UserContainer,
     UserContainerStatus,
 )
+from state.kinds.user_headers import UserHeaders
 from state.kinds.user_inputs import UserInputs
 from state.store.errors import Conflict, NotFound
 from state.store.port import Tx
@@ -158,6 +160,17 @@ def route(tx: Tx, owner: UserContainer, action: Route, good: ContainerSpec | Non
     return (user, tx.update_status(home.replaced(status=status)))
 
 
+def files(tx: Tx, owner: UserContainer, hash_: str, headers_generation: int, trouble: str) -> Written:
+    """What was made of the template's files, or why one could not be."""
+    status = FilesStatus(
+        hash=hash_,
+        headers_generation=headers_generation,
+        written_at=tx.now,
+        trouble=trouble[:MESSAGE_CHARS_MAX],
+    )
+    return (_user_status(tx, owner, files=status),)
+
+
 def unroute(tx: Tx, owner: UserContainer) -> Written:
     return (_user_status(tx, owner, endpoint=None),)
 
@@ -234,7 +247,7 @@ def tombstone(tx: Tx, action: Tombstone) -> Written:
 def forget(tx: Tx, owner: UserContainer) -> UserContainer | None:
     """Drop the finalizer; the record goes with the last one."""
     current = _current(tx, owner)
-    for kind in (Demand, LogView, UserInputs):
+    for kind in (Demand, LogView, UserInputs, UserHeaders):
         named_alike = tx.get(kind, owner.name)
         if named_alike is not None:
             tx.delete(named_alike)

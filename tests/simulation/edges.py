@@ -4,17 +4,19 @@ What is about to be asked of the engine is judged first: who leads, and what sta
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
+from datetime import datetime
 from typing import TypeVar
 
+from reconciler.core.actions import FileText
 from reconciler.core.container import ContainerSpec, EngineEvent, Identity, Placement
 from reconciler.core.errors import TransientError
 from reconciler.engine.faulty import MUTATIONS
 from reconciler.engine.memory_machine import Machine
 from reconciler.engine.port import Engine
 from reconciler.engine.wrapped import Verb, WrappedEngine
-from reconciler.loop.directories import Claim
+from reconciler.loop.directories import Claim, refuse_contradiction, refuse_early_end
 from tests.simulation.judge import Judge
 from tests.simulation.processes import Process
 from tests.simulation.weather import Weather
@@ -40,12 +42,14 @@ class ProcessEngine(WrappedEngine):
     async def create(self, spec: ContainerSpec, placement: Placement, identity: Identity) -> str:
         if not self._process.is_dead:
             self._leads(Verb.CREATE)
+            self._judge.is_fenced(Verb.CREATE)
             self._judge.intends_create(identity.spec_hash, identity)
         return await super().create(spec, placement, identity)
 
     async def start(self, container_id: str) -> None:
         if not self._process.is_dead:
             self._leads(Verb.START)
+            self._judge.is_fenced(Verb.START)
             self._judge.intends_start(self._machine.box(container_id))
         await super().start(container_id)
 
@@ -82,6 +86,7 @@ class Disk:
 
     def __init__(self) -> None:
         self.seats: dict[str, Claim | None] = {}
+        self.files: dict[str, dict[str, bytes]] = {}  # home → what was written into its data, by path
 
     @staticmethod
     def path(home: str) -> str:
@@ -105,6 +110,10 @@ class ProcessDirectories:
         await self.record(claim)
         return self._disk.path(claim.home)
 
+    async def write(self, home: str, files: Iterable[FileText], user: str) -> str:
+        del user
+        return await self._process.through(lambda: self._put(home, files))
+
     async def record(self, claim: Claim) -> None:
         await self._process.through(lambda: self._make(claim.home))
         await self._process.through(lambda: self._write(claim))
@@ -115,8 +124,8 @@ class ProcessDirectories:
     async def claimed(self) -> set[str]:
         return {claim.home for claim in await self.claims()}
 
-    async def purge(self, home: str) -> None:
-        await self._process.through(lambda: self._purge(home))
+    async def purge(self, home: str, now: datetime) -> None:
+        await self._process.through(lambda: self._purge(home, now))
 
     async def _make(self, home: str) -> None:
         await asyncio.sleep(0)
@@ -128,16 +137,28 @@ class ProcessDirectories:
         await asyncio.sleep(0)
         if self._weather.is_disk_full:
             raise TransientError("DiskFull", "the disk is full", retry_after_s=30.0)
+        refuse_contradiction(self._disk.seats.get(claim.home), claim)
         self._disk.seats[claim.home] = claim
+
+    async def _put(self, home: str, files: Iterable[FileText]) -> str:
+        await asyncio.sleep(0)
+        if self._weather.is_disk_full:
+            raise TransientError("DiskFull", "the disk is full", retry_after_s=30.0)
+        self._judge.written(home)
+        self._disk.files.setdefault(home, {}).update({one.path: one.content for one in files})
+        return ""
 
     async def _read(self) -> list[Claim]:
         await asyncio.sleep(0)
         return [claim for claim in self._disk.seats.values() if claim is not None]
 
-    async def _purge(self, home: str) -> None:
+    async def _purge(self, home: str, now: datetime) -> None:
         await asyncio.sleep(0)
+        if home in self._disk.seats:
+            refuse_early_end(home, self._disk.seats[home], now)
         self._judge.purged(home)
         self._disk.seats.pop(home, None)
+        self._disk.files.pop(home, None)
         self._machine.volumes.pop(self._disk.path(home), None)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.core.container import ContainerSpec, ContainerState, Identity, Placement
 from reconciler.engine.memory_machine import REACHABLE, Box, Machine
+from reconciler.loop.fence import LOOK_PERIOD_S
 from state.kinds.home import Home
 from state.kinds.incarnation import Incarnation, IncarnationState
 from state.kinds.user_container import UserContainer
@@ -16,6 +17,7 @@ from tests.simulation.history import History
 
 if TYPE_CHECKING:
     from tests.simulation.gateways import GatewayWorker
+    from tests.simulation.weather import Weather
 
 PROJECT = "sim"
 LIVE = (IncarnationState.INTENDED, IncarnationState.CREATED, IncarnationState.STARTED)
@@ -36,6 +38,7 @@ class Judge:
         self.mutations_count = 0
         self.starts: list[tuple[float, str]] = []
         self.machine: Machine | None = None
+        self.weather: Weather | None = None
 
     # --- before a process asks the engine -------------------------------------------------------------
 
@@ -45,6 +48,13 @@ class Judge:
         if leader.epoch != epoch or leader.expires_s <= self._now_s():
             self._history.breach(f"{who} asks for {what} with epoch {epoch}, the leader's is {leader.epoch}")
         self.mutations_count += 1
+
+    def is_fenced(self, what: str) -> None:
+        """Nothing is made or started once it could be known that the fence is gone."""
+        assert self.weather is not None, "the judge has weather to look at"
+        since_s = self.weather.unfenced_since_s
+        if since_s is not None and self._now_s() - since_s > LOOK_PERIOD_S:
+            self._history.breach(f"a {what}, {self._now_s() - since_s:.0f} s after the fence was gone")
 
     def intends_create(self, spec_hash: str, identity: Identity) -> None:
         """Fault 15: a create has its intent on record."""
@@ -119,6 +129,12 @@ class Judge:
             self._history.breach(
                 f"the data of {home} is deleted {retain_until - self.machine.now()} too soon"
             )
+
+    def written(self, home: str) -> None:
+        """Nothing is written into data that were put aside."""
+        record = self._rows.get(Home, home)
+        if record is None or record.status.tombstoned_at is not None:
+            self._history.breach(f"something is written into the data of {home}, which nobody lives in")
 
     # --- what it looks at -----------------------------------------------------------------------------
 

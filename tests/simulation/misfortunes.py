@@ -52,6 +52,7 @@ class Misfortunes:
             (2, self.the_engine_restarts),
             (8, self.the_weather_turns),
             (3, self.images_vanish),
+            (3, self.the_fence_goes),
             (6, self.a_reconciler_is_killed),
             (4, self.a_reconciler_is_doomed),
             (2, self.another_reconciler_comes_or_goes),
@@ -206,6 +207,12 @@ class Misfortunes:
         self._note("every image is gone")
         machine.images = set()
         await self._spell(lambda: setattr(machine, "images", None))
+
+    async def the_fence_goes(self) -> None:
+        weather = self._town.weather
+        self._note("the fence is gone")
+        weather.unfenced_since_s = self._town.loop.time()
+        await self._spell(lambda: setattr(weather, "unfenced_since_s", None))
 
     # --- processes ------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ import asyncio
 
 from reconciler.core.container import ContainerState
 from reconciler.core.effective import wanted_of
+from reconciler.core.files import files_of
 from state.kinds.app import App, app_of
 from state.kinds.demand import Demand
 from state.kinds.home import Home
@@ -12,6 +13,7 @@ from state.kinds.request import Outcome, Request
 from state.kinds.resource import ConditionType
 from state.kinds.template import ContainerTemplate
 from state.kinds.user_container import Power, UserContainer
+from state.kinds.user_headers import UserHeaders
 from state.kinds.user_inputs import UserInputs
 from tests.simulation.judge import PROJECT
 from tests.simulation.town import Town
@@ -88,6 +90,13 @@ def _running(town: Town, user: UserContainer, home: Home | None) -> list[str]:
     inputs = next((one for one in town.all(UserInputs) if one.spec.user_container == user.uid), None)
     if shown.identity is not None and shown.identity.spec_hash != wanted_of(template, user, inputs).hash:
         return [f"{user.name} does not run what is wanted: {told(user)}"]
+    headers = next((one for one in town.all(UserHeaders) if one.spec.user_container == user.uid), None)
+    files, there = files_of(template, home, headers), town.disk.files.get(home.name, {})
+    is_told = user.status.files.headers_generation == files.headers_generation
+    if template.spec.files and not (
+        is_told and all(there.get(one.path) == one.content for one in files.texts)
+    ):
+        return [f"{user.name} does not have the files that are wanted: {told(user)}"]
     ready = user.status.condition(ConditionType.READY)
     return [] if ready is not None and ready.is_true else [f"{user.name} is not ready: {told(user)}"]
 

@@ -7,6 +7,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from ipaddress import IPv4Network
 from typing import TypeVar
 
 import structlog
@@ -15,12 +16,14 @@ from reconciler.core.addresses import AddressPool
 from reconciler.core.ceiling import Ceiling
 from reconciler.core.container import ContainerSpec
 from reconciler.core.world import Site
+from reconciler.core.zones import Zone, zones
 from reconciler.engine.faulty import DeafEngine
 from reconciler.engine.memory import MemoryEngine
 from reconciler.engine.memory_profile import Profile, Workload, cluster_like, laptop_like
 from reconciler.engine.port import NetworkSpec
 from reconciler.loop.gate import StartGate
 from reconciler.operator import Operator, Surroundings
+from state.fence import FenceReport, boot_id
 from state.kinds.resource import Resource
 from state.sealing import PrivateKey
 from state.store.memory import MemoryBackend
@@ -52,6 +55,7 @@ BEHAVIOURS = {
     "cannot run": Workload(can_run=False),
     "ignores SIGTERM": Workload(startup_s=0.1, stops_s=1e9),
 }
+ZONES = zones(PROJECT, IPv4Network("10.211.7.0/24"))
 CEILING = Ceiling(
     images=("demo:*",),
     memory_bytes_max=1 << 40,
@@ -81,6 +85,7 @@ class Town:
         self.judge = Judge(self.history, self.rows, loop.time)
         self.machine = JudgedMachine(loop.now, profile=PROFILES[profile](), workload_of=behaviour)
         self.machine.judge, self.judge.machine = self.judge, self.machine
+        self.judge.weather = self.weather
         self.judge.keeps_addresses = self.machine.profile.capabilities.fixed_address
         self._uids = iter(range(1, 1_000_000))
         self.store = RowStore(self.backend, now=loop.now, new_uid=self._uid)
@@ -140,12 +145,13 @@ class Town:
             engine=ProcessEngine(engine, process, self.judge, self.machine, epoch),
             directories=ProcessDirectories(self.disk, process, self.judge, self.machine, self.weather),
             ask=ProcessAsk(process, self.machine, self.weather),
-            site=Site(PROJECT, CEILING),
-            pool=self.pool,
-            network=NetworkSpec(name=PROJECT, project=PROJECT, subnet="10.211.7.0/24"),
+            site=Site(PROJECT, CEILING, requires_isolation=True),
+            pools={egress: self._pool_of(zone) for egress, zone in ZONES.items()},
+            networks={egress: NetworkSpec.of(zone, PROJECT) for egress, zone in ZONES.items()},
             gate=StartGate(4, 1),
             holder=process.name,
             key=KEY,
+            read_fence=lambda: self._fence(process),
             now=self.loop.now,
             lease_clock=self.loop.time,
             jitter=self.draw.random,
@@ -153,6 +159,21 @@ class Town:
         operator = Operator(around)
         operator.hands.random_bytes = self.draw.randbytes
         return operator
+
+    def _pool_of(self, zone: Zone) -> AddressPool:
+        if self.pool.kind == "engine" or not zone.is_internal:
+            return self.pool
+        return AddressPool("network", subnet=str(zone.subnet))
+
+    async def _fence(self, process: Process) -> FenceReport | None:
+        """What the fence says of itself, kept by somebody who never dies."""
+        process.gate()
+        if self.weather.unfenced_since_s is not None:
+            return None
+        subnets = tuple(zone.subnet for zone in ZONES.values())
+        return FenceReport(
+            boot_id=boot_id(), subnets=subnets, trusted=(), kept=True, written_at=self.loop.now()
+        )
 
     def _store_of(self, process: Process) -> ProcessStore:
         return ProcessStore(self.backend, process, self.weather, self._uid, self.loop.now)

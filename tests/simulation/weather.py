@@ -28,12 +28,14 @@ class Weather:
     is_store_locked: bool = False
     loses_commits: float = 0.0  # the share of the store's answers that are lost after the commit
     probes_fail: bool = False  # the way from the prober to every container is cut
+    unfenced_since_s: float | None = None  # when somebody took the fence away
     phantoms: int = 0  # so many removals are needed until the engine lets go of a name it holds for nobody
     late: set["asyncio.Task[None]"] = field(default_factory=set)
 
     def clear(self) -> None:
         self.slow_s = self.errs = self.hangs = self.lands_late = self.loses_commits = 0.0
         self.is_deaf = self.is_disk_full = self.is_store_locked = self.probes_fail = False
+        self.unfenced_since_s = None
 
     def strikes(self, share: float) -> bool:
         return share > 0 and self.draw.random() < share

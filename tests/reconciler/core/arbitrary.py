@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from reconciler.core.container import ContainerState, Identity, ObservedContainer
-from reconciler.core.world import Health, ImageView
+from reconciler.core.world import DiskUse, Health, ImageView
 from state.kinds.incarnation import Incarnation, IncarnationState
 from state.kinds.request import Verb
 from state.kinds.user_container import EndpointStatus, Power
@@ -35,7 +35,9 @@ TEMPLATES: list[dict[str, Any]] = [
     {},
     {"image": "evil:1"},
     {"data": {"mountPath": "/data", "retainDays": 0}},
+    {"data": {"mountPath": "/data"}, "files": [{"path": "a.json", "contents": [{"content": "{session}"}]}]},
     {"rollout": {"onFailure": "Pause"}},
+    {"resources": {"disk": "1Mi"}},
     {"inputs": [{"name": "A", "title": "A", "required": True}, {"name": "B", "title": "B", "secret": True}]},
 ]
 VALUES: list[dict[str, str]] = [
@@ -148,6 +150,9 @@ def scenes(draw: st.DrawFn) -> Scene:
     scene = replace(scene, containers=draw(engines()), image=draw(images), health=draw(healths(scene.live)))
     return scene.but(
         destruction_frozen="the store looks old" if draw(seldom) else "",
+        not_isolated="there is no fence" if draw(seldom) else "",
+        disk_full="there is no room" if draw(seldom) else "",
+        disk=DiskUse(draw(st.sampled_from([0, 2 << 20]))) if draw(st.booleans()) else None,
         prober_suspect=draw(seldom),
         capacity_left=0 if draw(seldom) else 1,
     )

@@ -100,6 +100,24 @@ SAID: dict[str, tuple[Scene, ConditionType, str, str]] = {
     "everything is as wanted": (alive(), PROGRESSING, "False", "Settled"),
     "everything is as expected": (alive(), DEGRADED, "False", "AsExpected"),
     "a crash loop is trouble": (LOOPING, DEGRADED, "True", "CrashLoop"),
+    "it is one already while what died is being removed": (
+        LOOPING.recorded(IncarnationState.REMOVING).showing(ContainerState.EXITED),
+        DEGRADED,
+        "True",
+        "CrashLoop",
+    ),
+    "also by an engine that takes its time": (
+        LOOPING.recorded(IncarnationState.REMOVING).showing(ContainerState.REMOVING),
+        DEGRADED,
+        "True",
+        "CrashLoop",
+    ),
+    "it is none of who is stopped meanwhile": (
+        LOOPING.recorded(IncarnationState.REMOVING).showing(ContainerState.EXITED).powered(Power.STOPPED),
+        DEGRADED,
+        "False",
+        "AsExpected",
+    ),
     "a name that somebody else has is trouble": (
         Scene().seated().beside(shown(identity=None)),
         DEGRADED,
@@ -145,6 +163,14 @@ def test_how_the_last_container_ended_is_told_while_there_is_none() -> None:
 def test_a_crash_loop_is_told_with_its_count_and_its_end() -> None:
     assert told(LOOPING, DEGRADED).message == (
         "ended with OOMKilled (limit 1024 MiB), 3 times by now; the next start waits until 12:00:20 UTC"
+    )
+
+
+@pytest.mark.fault(6)
+def test_a_kill_that_no_engine_explains_is_told_with_the_limit_of_memory() -> None:
+    killed = LOOPING.told(last_termination=Termination(reason="Error", exit_code=137, at=ago(9)))
+    assert told(killed, DEGRADED).message.startswith(
+        "ended with Error (exit code 137: killed, maybe for memory; its limit is 1024 MiB), 3 times by now"
     )
 
 

@@ -51,11 +51,52 @@ def test_a_user_may_override(overrides: dict[str, Any], says: dict[str, Any]) ->
     assert {name: getattr(spec, name) for name in says} == says
 
 
+PROXY = "http://10.211.8.2:3128"
+BY_PROXY: dict[str, Any] = {**FULL, "security": {**FULL["security"], "egress": "Proxy"}}
+
+
+def test_what_may_go_to_the_proxy_alone_is_told_of_it_in_every_spelling() -> None:
+    env = dict(wanted_of(template(**BY_PROXY), alice(), None, PROXY).spec.env)
+    assert {name.upper() for name in env if name not in FULL["env"]} == {
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+    }
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
+        assert env[name] == PROXY
+    assert "localhost" in env["NO_PROXY"].split(",")
+    assert env["no_proxy"] == env["NO_PROXY"]
+
+
+def test_a_template_may_name_its_own_exceptions_from_the_proxy() -> None:
+    own = {**BY_PROXY, "env": {"NO_PROXY": "db.example"}}
+    assert dict(wanted_of(template(**own), alice(), None, PROXY).spec.env)["NO_PROXY"] == "db.example"
+
+
+@pytest.mark.parametrize("egress", ["Internet", "None"])
+def test_nobody_else_hears_of_the_proxy(egress: str) -> None:
+    spec = wanted_of(template(security={"egress": egress}), alice(), None, PROXY).spec
+    assert (spec.egress, spec.env) == (egress, ())
+
+
+def test_another_proxy_means_another_container_for_those_who_have_to_use_it() -> None:
+    def hash_with(proxy: str) -> str:
+        return wanted_of(template(**BY_PROXY), alice(), None, proxy).hash
+
+    assert hash_with(PROXY) != hash_with("http://10.211.8.3:3128")
+
+
+def test_what_was_made_before_there_were_zones_is_not_replaced() -> None:
+    """The hash of a template that says nothing of them, as it was then."""
+    assert wanted_of(template(), alice()).hash == "0a778961c25891a8a42e214c3a715227"
+
+
 SAME_CONTAINER: dict[str, dict[str, Any]] = {
     "probes": {"probes": {"liveness": {"periodSeconds": 99}}},
     "routes": {"routes": [{"path": "/x"}]},
     "retention": {"data": {"mountPath": "/data", "retainDays": 1}},
     "the pull policy": {"pull": "Always"},
+    "the internet, which is what there was": {"security": {**FULL["security"], "egress": "Internet"}},
     "the order of variables": {"env": {"A": "1", "B": "1"}},
 }
 
@@ -75,6 +116,7 @@ NEW_CONTAINER: dict[str, dict[str, Any]] = {
     "a limit": {"resources": {"memory": "1Gi", "cpus": 1, "pids": 101, "shm": "64Mi"}},
     "a mount": {"data": {"mountPath": "/other"}},
     "a user": {"security": {"user": "1002", "capAdd": ["SYS_NICE", "KILL"], "readOnlyRoot": True}},
+    "another way out": {"security": {**FULL["security"], "egress": "None"}},
     "a capability": {"security": {"user": "1001", "capAdd": ["KILL"], "readOnlyRoot": True}},
     "a runtime": {
         "security": {"user": "1001", "capAdd": ["SYS_NICE", "KILL"], "readOnlyRoot": True, "runtime": "runsc"}

@@ -318,6 +318,11 @@ BREACHES: dict[str, tuple[Scene, Action, str]] = {
         Wake(("r-0",)),
         "nobody is woken unasked",
     ),
+    "another way out than the template's": (
+        SEATED,
+        Intend(home(), want(security={"egress": "None"}), ()),
+        "nobody has another way out than their template's",
+    ),
     "an incarnation for who sleeps": (
         SEATED.asleep(),
         Intend(home(), WANT, ()),

@@ -40,6 +40,14 @@ BIRTH = {
         "blocked: NotAllowed",
     ),
     "a home without a container gets an incarnation": (Scene().seated(), "Intend"),
+    "so does one whose container has a proxy alone": (
+        Scene().templated(security={"egress": "Proxy"}).seated(),
+        "Intend",
+    ),
+    "so does one whose container has no way out": (
+        Scene().templated(security={"egress": "None"}).seated(),
+        "Intend",
+    ),
     "an image that is not there is fetched before anything is begun": (
         Scene().seated().imaged(),
         "FetchImage",

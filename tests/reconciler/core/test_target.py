@@ -109,9 +109,20 @@ def test_a_last_good_spec_that_the_ceiling_refuses_by_now_is_not_run() -> None:
 
 def test_a_spec_on_record_survives_the_store() -> None:
     spec = wanted_of(
-        template(command=["a"], env={"A": "1"}, security={"capAdd": ["KILL"]}, data={"mountPath": "/d"}),
+        template(
+            command=["a"],
+            env={"A": "1"},
+            security={"capAdd": ["KILL"], "egress": "None"},
+            data={"mountPath": "/d"},
+        ),
         alice(),
     ).spec
     record = orjson.loads(orjson.dumps(as_record(spec)))
     assert record == as_record(spec), "a spec that is on record already is not written again"
+    assert spec_of(record) == spec
+
+
+def test_a_spec_that_was_put_on_record_before_there_were_zones_is_the_internets() -> None:
+    spec = wanted_of(template(), alice()).spec
+    record = {name: value for name, value in as_record(spec).items() if name != "egress"}
     assert spec_of(record) == spec

@@ -50,7 +50,7 @@ CEILING = Ceiling(
     images=("demo:*",), memory_bytes_max=4 << 30, cpus_max=4, pids_max=4096, shm_bytes_max=1 << 30
 )
 KEY_ID = "0123456789abcdef"
-SITE = Site(PROJECT, CEILING, KEY_ID)
+SITE = Site(PROJECT, CEILING, KEY_ID, egress_proxy="http://10.211.8.2:3128")
 
 
 def ago(seconds: float) -> datetime:
@@ -146,7 +146,9 @@ class Scene:
 
     @property
     def wanted(self) -> Wanted | None:
-        return wanted_of(self.template, self.owner, self.inputs) if self.template is not None else None
+        if self.template is None:
+            return None
+        return wanted_of(self.template, self.owner, self.inputs, SITE.egress_proxy)
 
     @property
     def hash(self) -> str:

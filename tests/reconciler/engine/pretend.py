@@ -2,12 +2,15 @@
 
 import itertools
 from datetime import UTC, datetime
+from ipaddress import IPv4Network
 
 from reconciler.core.container import ContainerSpec
+from reconciler.core.zones import zones
 from reconciler.engine.memory import MemoryEngine
 from reconciler.engine.memory_machine import Machine
 from reconciler.engine.memory_profile import Profile, Workload
 from reconciler.engine.port import NetworkSpec
+from state.kinds.template import Egress
 from tests.reconciler.engine.rig import MOUNT, PORT, Program
 
 WORKLOADS = {
@@ -32,7 +35,9 @@ class PretendRig:
         self.machine.images = {"test:1"}
         self.engine = MemoryEngine(self.machine, project)
         self.other_engine = MemoryEngine(self.machine, self.other_project)
-        self.network = NetworkSpec(project, project, "10.211.7.0/24")
+        self.zones = zones(project, IPv4Network("10.211.7.0/24"))
+        self.networks = {egress: NetworkSpec.of(zone, project) for egress, zone in self.zones.items()}
+        self.network = self.networks[Egress.INTERNET]
         self._hosts = itertools.count(20)
 
     def spec(self, program: Program = Program.SERVE) -> ContainerSpec:
@@ -52,8 +57,10 @@ class PretendRig:
             data_mount_path=MOUNT,
         )
 
-    def address(self) -> str:
-        return f"10.211.7.{next(self._hosts)}" if self.machine.profile.capabilities.fixed_address else ""
+    def address(self, egress: Egress = Egress.INTERNET) -> str:
+        if not self.machine.profile.capabilities.fixed_address:
+            return ""
+        return str(self.zones[egress].subnet[next(self._hosts)])
 
     def data_path(self, home: str) -> str:
         return f"/homes/{home}" if self.machine.profile.capabilities.host_paths else ""

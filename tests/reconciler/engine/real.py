@@ -2,23 +2,28 @@
 
 import asyncio
 import contextlib
+import hashlib
 import io
+import json
 import random
 import socket
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import aiodocker
 
 from reconciler.core.container import ContainerSpec
+from reconciler.core.zones import zones
 from reconciler.engine.api import LIBPOD
 from reconciler.engine.client import Deadlines
 from reconciler.engine.door import EngineKind
 from reconciler.engine.opening import EngineSettings, open_engine
 from reconciler.engine.port import Addressing, Engine, NetworkSpec
+from state.kinds.template import Egress
 from tests.engines import RealEngine
 from tests.reconciler.engine.proxy import EngineProxy
 from tests.reconciler.engine.rig import MOUNT, PORT, Program, until
@@ -46,7 +51,9 @@ class RealRig:
         self.other_project = f"{project}x"
         self.addressing = addressing
         self.proxy = EngineProxy(engine.url.removeprefix("unix://"), folder / "engine.sock")
-        self.network = NetworkSpec(project, project, free_subnet())
+        self.zones = zones(project, IPv4Network(free_subnet()))
+        self.networks = {egress: NetworkSpec.of(zone, project) for egress, zone in self.zones.items()}
+        self.network = self.networks[Egress.INTERNET]
         self.hand: aiodocker.Docker
         self.engine: Engine
         self.other_engine: Engine
@@ -67,12 +74,14 @@ class RealRig:
         self.proxy.mend()
         for engine in (self.engine, self.other_engine):
             for one in await engine.list():
-                await engine.remove(one.id)
+                if ("containers", one.id) not in self._foreign:
+                    await engine.remove(one.id)
             await engine.close()
         for path in reversed([f"{kind}/{name}" for kind, name in self._foreign]):
             await self._delete(path)
-        with contextlib.suppress(aiodocker.DockerError):
-            await self._delete(f"networks/{self.project}")
+        for network in self.networks.values():
+            with contextlib.suppress(aiodocker.DockerError):
+                await self._delete(f"networks/{network.name}")
         await self.hand.close()
         await self.proxy.stop()
         for sock in self._taken:
@@ -105,11 +114,11 @@ class RealRig:
             data_mount_path=MOUNT,
         )
 
-    def address(self) -> str:
-        if self.addressing is Addressing.PUBLISH:
+    def address(self, egress: Egress = Egress.INTERNET) -> str:
+        if self.addressing is Addressing.PUBLISH and egress is Egress.INTERNET:
             return f"127.0.0.1:{free_port()}"
         self._host += 1
-        return f"{self.network.subnet.rpartition('.')[0]}.{self._host}"
+        return str(self.zones[egress].subnet[self._host])
 
     def data_path(self, home: str) -> str:
         path = self._folder / home
@@ -132,9 +141,9 @@ class RealRig:
     async def remove_by_hand(self, name: str) -> None:
         await self.hand.containers.container(name).delete(force=True)
 
-    async def put_foreign(self, name: str) -> str:
+    async def put_foreign(self, name: str, image: str = "") -> str:
         config: dict[str, Any] = {
-            "Image": self.local_image,
+            "Image": image or self.local_image,
             "Cmd": list(self._command(Program.SERVE)),
             "Labels": {FOREIGN_LABEL: self.project},
             "HostConfig": {"NetworkMode": "none"},
@@ -143,6 +152,18 @@ class RealRig:
         self._foreign.append(("containers", container.id))
         await container.start()
         return container.id
+
+    async def put_on_two_networks(self, name: str, program: str, network: str, address: str) -> None:
+        """An operator's own program, on the engine's default network and at that address on ``network``."""
+        config: dict[str, Any] = {"Image": self.local_image, "Cmd": ["python3", "-c", program]}
+        container = await self.hand.containers.create(config, name=name)
+        self._foreign.append(("containers", container.id))
+        await container.start()
+        await self.hand._query_json(
+            f"networks/{network}/connect",
+            method="POST",
+            data={"Container": container.id, "EndpointConfig": {"IPAMConfig": {"IPv4Address": address}}},
+        )
 
     async def put_foreign_network(self, name: str, subnet: str) -> None:
         await self.hand.networks.create(
@@ -215,14 +236,39 @@ class RealRig:
         shown = await self.hand._query_json(f"{LIBPOD}/containers/{name}/json", versioned_api=False)
         return str(shown["HostConfig"]["LogConfig"]["Size"])
 
+    async def log_file(self, name: str) -> Path:
+        """Where the engine keeps its log; older parts are beside it, under longer names."""
+        if self.machine.name == "docker":
+            return Path((await self.raw(name))["LogPath"])
+        shown = await self.hand._query_json(f"{LIBPOD}/containers/{name}/json", versioned_api=False)
+        return Path(shown["HostConfig"]["LogConfig"]["Path"])
+
     def _command(self, program: Program) -> tuple[str, ...]:
         if program is Program.MISSING:
             return ("/no/such/command",)
         return ("python3", "-c", PROGRAMS[program])
 
     async def build(self, image: str, dockerfile: str) -> None:
-        with _tar("Dockerfile", dockerfile.encode()) as context:
+        with _tar(("Dockerfile", dockerfile.encode())) as context:
             await self.hand.images.build(fileobj=context, encoding="identity", tag=self.local_name(image))
+
+    async def put_image(self, dockerfile: str) -> str:
+        """An image of the test's own, built on the contract's; its name."""
+        image = self._own_image()
+        await self.build(image, f"FROM {self.local_image}\n{dockerfile}\n")
+        return image
+
+    async def put_image_for(self, architecture: str) -> str:
+        """An image of the test's own, with nothing in it, that says which processor it is for; its name."""
+        image = self._own_image()
+        with image_archive(self.local_name(image), architecture) as archive:
+            await self.hand.images.import_image(archive)
+        return image
+
+    def _own_image(self) -> str:
+        image = f"{self.project}-image-{len(self._foreign)}:1"
+        self._foreign.append(("images", self.local_name(image)))
+        return image
 
     def local_name(self, image: str) -> str:
         return image if self.machine.name == "docker" else f"localhost/{image}"
@@ -233,15 +279,18 @@ class RealRig:
         except aiodocker.DockerError:
             await self.build(self.image, f"FROM {self.local_name(self.machine.image)}\nENTRYPOINT []\n")
 
-    async def adapter(self, project: str, deadlines: Deadlines | None = None) -> Engine:
+    async def adapter(
+        self, project: str, deadlines: Deadlines | None = None, emulated: tuple[str, ...] = ()
+    ) -> Engine:
         return await open_engine(
             EngineSettings(
                 kind=EngineKind(self.machine.name),
                 socket=str(self.proxy.path),
                 project=project,
-                network=self.network.name,
+                networks={egress: one.name for egress, one in self.networks.items()},
                 addressing=self.addressing,
                 deadlines=deadlines or Deadlines(),
+                emulated=emulated,
             )
         )
 
@@ -279,11 +328,33 @@ async def _status_line(host: str, port: int) -> bytes:
 
 
 @contextlib.contextmanager
-def _tar(name: str, content: bytes) -> Iterator[BinaryIO]:
+def image_archive(name: str, architecture: str) -> Iterator[BinaryIO]:
+    """What `docker save` writes. Source: moby, image/spec/v1.2.md."""
+    with _tar(("empty", name.encode())) as layer:
+        content = layer.read()
+    config = json.dumps(
+        {
+            "architecture": architecture,
+            "os": "linux",
+            "config": {"Cmd": ["/empty"]},
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(content).hexdigest()}"]},
+            "history": [{"created": "2026-01-01T00:00:00Z"}],
+        }
+    ).encode()
+    config_name = f"{hashlib.sha256(config).hexdigest()}.json"
+    manifest = [{"Config": config_name, "RepoTags": [name], "Layers": ["layer.tar"]}]
+    files = (config_name, config), ("layer.tar", content), ("manifest.json", json.dumps(manifest).encode())
+    with _tar(*files) as archive:
+        yield archive
+
+
+@contextlib.contextmanager
+def _tar(*files: tuple[str, bytes]) -> Iterator[BinaryIO]:
     with tempfile.TemporaryFile() as file:
         with tarfile.open(fileobj=file, mode="w") as archive:
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
+            for name, content in files:
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
         file.seek(0)
         yield file

@@ -6,13 +6,14 @@ and ``pretend.py`` are the two kinds of rig.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
 from reconciler.core.container import ContainerSpec, Identity, ObservedContainer, Placement, spec_hash
 from reconciler.engine.port import Engine, NetworkSpec
+from state.kinds.template import Egress
 
 PATIENCE_S = 30.0
 POLL_S = 0.02
@@ -57,11 +58,16 @@ class Rig(Protocol):
         ...
 
     @property
-    def network(self) -> NetworkSpec: ...
+    def network(self) -> NetworkSpec:
+        """Of the internet's zone."""
+        ...
+
+    @property
+    def networks(self) -> Mapping[Egress, NetworkSpec]: ...
 
     def spec(self, program: Program = Program.SERVE) -> ContainerSpec: ...
-    def address(self) -> str:
-        """A free one, different at every call."""
+    def address(self, egress: Egress = Egress.INTERNET) -> str:
+        """A free one of the zone, different at every call."""
         ...
 
     def data_path(self, home: str) -> str: ...
@@ -87,7 +93,7 @@ def seat(rig: Rig, program: Program = Program.SERVE, home: str = HOME, **changes
     spec = replace(rig.spec(program), **changes)  # type: ignore[arg-type]  # test-side convenience
     return Seat(
         spec,
-        Placement(f"{rig.project}-{home}", rig.address(), rig.data_path(home)),
+        Placement(f"{rig.project}-{home}", rig.address(spec.egress), rig.data_path(home)),
         Identity(rig.project, home, f"uid-{home[:4]}", 1, spec_hash(spec), 7),
     )
 

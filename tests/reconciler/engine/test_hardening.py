@@ -1,16 +1,36 @@
 """What a workload may not do, asked from inside it and of the engine."""
 
 import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from reconciler.core.container import Mount
 from reconciler.core.errors import TerminalError
+from reconciler.engine.hardening import LOG_FILE_MEGABYTES_MAX, LOG_FILES_MAX
 from tests.reconciler.engine.real import RealRig
-from tests.reconciler.engine.rig import HOME, MOUNT, OTHER_HOME, PORT, answering, seat, shown, started
+from tests.reconciler.engine.rig import HOME, MOUNT, OTHER_HOME, PORT, answering, seat, shown, started, until
 
 pytestmark = pytest.mark.engine
 
+MIB = 1 << 20
+LOG_BYTES_MAX = (LOG_FILE_MEGABYTES_MAX * LOG_FILES_MAX + 1) * MIB  # a file ends with a whole line
+# What engines make for every container. Source: OCI runtime specification, "Default Devices".
+DEVICES_OF_EVERY_CONTAINER = {
+    *("null", "zero", "full", "random", "urandom", "tty", "console", "ptmx", "pts"),
+    *("fd", "stdin", "stdout", "stderr", "core", "shm", "mqueue"),
+}
+FLOOD = f"""
+import time
+for _ in range(1120):
+    print(("x" * 1023 + "\\n") * 64, end="", flush=True)
+open("{MOUNT}/flood", "w").write("over")
+time.sleep(1e6)
+"""
 NO_CAPABILITIES = "0000000000000000"
 NET_RAW_ONLY = "0000000000002000"
 
@@ -60,6 +80,57 @@ async def test_a_read_only_root_is_one_but_for_tmp_and_data(engine_rig: RealRig)
     await started(engine_rig, one)
     script = f"for d in / /etc /usr {MOUNT} /tmp; do touch $d/x 2>/dev/null && echo $d; done"
     assert (await engine_rig.inside(one.name, script)).split() == [MOUNT, "/tmp"]
+
+
+async def test_no_namespace_is_the_hosts(engine_rig: RealRig) -> None:
+    """But for users', which an engine of root's shares, and cgroups', which version 1 does."""
+    one = seat(engine_rig)
+    await started(engine_rig, one)
+    for kind in ("pid", "mnt", "net", "ipc", "uts"):
+        inside = (await engine_rig.inside(one.name, f"readlink /proc/self/ns/{kind}")).strip()
+        assert inside.startswith(f"{kind}:["), inside
+        assert inside != str(Path(f"/proc/self/ns/{kind}").readlink())
+
+
+async def test_no_device_of_the_host_is_there(engine_rig: RealRig) -> None:
+    one = seat(engine_rig)
+    await started(engine_rig, one)
+    there = set((await engine_rig.inside(one.name, "ls /dev")).split())
+    assert there <= DEVICES_OF_EVERY_CONTAINER, there - DEVICES_OF_EVERY_CONTAINER
+    told = (await engine_rig.raw(one.name))["HostConfig"]
+    assert not told["Devices"]
+    assert not told.get("DeviceCgroupRules")
+    made = await engine_rig.inside(one.name, f"mknod {MOUNT}/disk b 259 0 && echo made", user="0")
+    assert "made" not in made
+
+
+async def test_a_mount_is_what_was_allowed_and_no_more(engine_rig: RealRig, tmp_path: Path) -> None:
+    source, kept = tmp_path / "source", tmp_path / "kept"
+    for folder in (source / "below", kept):
+        folder.mkdir(parents=True)
+        folder.chmod(0o777)
+    (source / "file").write_text("of-the-host\n")
+    (source / "below").chmod(0o777)
+    mounts = (Mount(str(source), "/source", True), Mount(str(kept), "/kept", False))
+    one = seat(engine_rig, mounts=mounts)
+    with _a_file_system_at(source / "below"):
+        await started(engine_rig, one)
+        script = "cat /source/file; for d in /source /source/below /kept; do touch $d/x 2>&- && echo $d; done"
+        assert (await engine_rig.inside(one.name, script)).split() == ["of-the-host", "/kept"]
+        assert not list((source / "below").iterdir()), "a file system in a source is not reached through it"
+
+
+async def test_a_log_that_is_flooded_stays_in_its_bounds(engine_rig: RealRig) -> None:
+    one = seat(engine_rig, command=("python3", "-c", FLOOD), cpus=2.0)
+    await started(engine_rig, one)
+
+    async def is_over() -> bool:
+        return "over" in await engine_rig.inside(one.name, f"cat {MOUNT}/flood 2>&-")
+
+    await until(is_over, "the flood is over")
+    log = await engine_rig.log_file(one.name)
+    on_disk = sum(part.stat().st_size for part in log.parent.glob(f"{log.name}*"))
+    assert MIB < on_disk <= LOG_BYTES_MAX, "of 70 MiB that were printed"
 
 
 async def test_the_engine_was_told_all_of_it(real_rig: RealRig) -> None:
@@ -121,6 +192,15 @@ async def test_peers_reach_each_other_only_where_the_engine_says_so(engine_rig: 
     reached = "200" in await engine_rig.inside(one.name, f'python3 -c "{ask}" 2>&1 | tail -1')
     assert await engine_rig.answers(target, PORT), "the host reaches it"
     assert reached is not engine_rig.engine.capabilities.isolates_peers
+
+
+@contextmanager
+def _a_file_system_at(folder: Path) -> Iterator[None]:
+    subprocess.run(("mount", "-t", "tmpfs", "-o", "size=1m,mode=0777", "tmpfs", folder), check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(("umount", "--lazy", folder), check=True)
 
 
 def _own_address() -> str:

@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import stat
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,16 @@ OTHER = "b" * 26
 USER = "1234:5678"
 
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
 def claim(home: str = HOME, user: str = "github:1") -> Claim:
     return Claim(home=home, template="demo", owner=Owner(user_container="alice", uid="uid-1", user=user))
+
+
+def ended(home: str = HOME, until: datetime = NOW) -> Claim:
+    """A claim whose data may go at ``until``."""
+    return claim(home).model_copy(update={"tombstoned_at": NOW, "retain_until": until})
 
 
 @pytest.fixture
@@ -186,8 +194,9 @@ async def test_a_purge_leaves_nothing_and_may_come_twice(root: Path, directories
     deep.mkdir(parents=True)
     (deep / "file").write_text("x")
     await directories.prepare(claim(OTHER), USER)
-    await directories.purge(HOME)
-    await directories.purge(HOME)
+    await directories.record(ended())
+    await directories.purge(HOME, NOW)
+    await directories.purge(HOME, NOW)
     assert [one.name for one in root.iterdir()] == [OTHER]
     assert await directories.claims() == [claim(OTHER)]
 
@@ -202,7 +211,8 @@ async def test_a_link_inside_data_is_never_followed_out(
     (mounted / "link").symlink_to(outside)
     (mounted / "file").symlink_to(outside / "precious")
     (mounted / "up").symlink_to("../../..")
-    await directories.purge(HOME)
+    await directories.record(ended())
+    await directories.purge(HOME, NOW)
     assert (outside / "precious").read_text() == "x"
     assert not (root / HOME).exists()
 
@@ -219,7 +229,7 @@ async def test_a_link_in_the_place_of_a_home_is_not_followed(
         await directories.prepare(claim(), USER)
     assert refused.value.reason == "DataDirectoryUnusable"
     with pytest.raises(TransientError):
-        await directories.purge(HOME)
+        await directories.purge(HOME, NOW)
     assert [one.name for one in outside.iterdir()] == ["precious"]
 
 
@@ -233,27 +243,75 @@ async def test_a_link_in_the_place_of_data_is_not_followed(
     with pytest.raises(TransientError) as refused:
         await directories.prepare(claim(), USER)
     assert refused.value.reason == "DataDirectoryUnusable"
-    await directories.purge(HOME)
+    await directories.record(ended())
+    await directories.purge(HOME, NOW)
     assert outside.is_dir()
 
 
 @pytest.mark.parametrize("home", ["", ".", "..", "../x", "a/b"])
 async def test_only_a_directory_of_the_root_is_purged(directories: HostDirectories, home: str) -> None:
     with pytest.raises(AssertionError):
-        await directories.purge(home)
+        await directories.purge(home, NOW)
 
 
 async def test_what_is_half_deleted_still_says_whose_it_was(
     root: Path, directories: HostDirectories, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await directories.prepare(claim(), USER)
+    await directories.prepare(ended(), USER)
 
     def refuse(*_: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr("shutil.rmtree", refuse)
     with pytest.raises(TransientError):
-        await directories.purge(HOME)
+        await directories.purge(HOME, NOW)
+    assert await directories.claims() == [ended()]
+
+
+UNENDED = {
+    "not put aside": claim(),
+    "put aside for longer": ended(until=NOW + timedelta(days=1)),
+    "put aside without a time": claim().model_copy(update={"tombstoned_at": NOW}),
+}
+
+
+@pytest.mark.parametrize("name", UNENDED)
+async def test_data_whose_claim_says_no_end_is_not_deleted_on_the_stores_word(
+    root: Path, directories: HostDirectories, name: str
+) -> None:
+    mounted = Path(await directories.prepare(UNENDED[name], USER))
+    (mounted / "precious").write_text("x")
+    with pytest.raises(TransientError) as refused:
+        await directories.purge(HOME, NOW)
+    assert refused.value.reason == "RetentionNotOver"
+    assert (mounted / "precious").read_text() == "x"
+
+
+async def test_data_whose_claim_cannot_be_read_is_not_deleted(
+    root: Path, directories: HostDirectories
+) -> None:
+    await directories.prepare(ended(), USER)
+    (root / HOME / "claim.json").write_text("{")
+    with pytest.raises(TransientError):
+        await directories.purge(HOME, NOW)
+    assert (root / HOME / "data").is_dir()
+
+
+CONTRADICTIONS = {
+    "another user": {"owner": Owner(user_container="alice", uid="uid-1", user="github:2")},
+    "another seat": {"owner": Owner(user_container="bob", uid="uid-2", user="github:1")},
+    "a one-time user": {"one_time": True},
+}
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+async def test_whose_a_home_is_and_that_it_is_kept_never_changes(
+    root: Path, directories: HostDirectories, name: str
+) -> None:
+    await directories.prepare(claim(), USER)
+    with pytest.raises(TransientError) as refused:
+        await directories.prepare(claim().model_copy(update=CONTRADICTIONS[name]), USER)
+    assert refused.value.reason == "ClaimContradicted"
     assert await directories.claims() == [claim()]
 
 

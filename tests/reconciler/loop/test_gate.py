@@ -1,11 +1,13 @@
-"""How many start at once, and how many are made in a minute."""
+"""How many start at once, how many are made in a minute, and how many there are at all."""
 
 import asyncio
 
 import pytest
 
 from reconciler.core.errors import TransientError
-from reconciler.loop.gate import CreationRate, StartGate
+from reconciler.loop.gate import CreationRate, Creations, StartGate
+from state.kinds.incarnation import Incarnation, IncarnationNames, IncarnationSpec, IncarnationStatus
+from state.kinds.resource import Metadata
 from tests.virtual_time import clock_s
 
 
@@ -89,3 +91,47 @@ async def test_a_minute_has_room_for_so_many_creations() -> None:
         rate.spend()
     await asyncio.sleep(10)
     rate.spend()
+
+
+def intent(home: str = "a" * 26, number: int = 1) -> Incarnation:
+    spec = IncarnationSpec(
+        home=home,
+        user_container="uid",
+        number=number,
+        spec_hash="",
+        container_name="",
+        port=8080,
+        epoch=1,
+    )
+    name = IncarnationNames.record(home, number)
+    return Incarnation(metadata=Metadata(name=name), spec=spec, status=IncarnationStatus())
+
+
+def test_an_intent_that_nobody_here_wrote_spends_the_rate_once() -> None:
+    rate, creations = CreationRate(2, lambda: 0.0), Creations()
+    for _ in range(3):  # it is tried again and again
+        creations.begin(intent(), 0, 10, rate)
+        creations.end()
+    creations.begin(intent("b" * 26), 1, 10, rate)
+    creations.end()
+    with pytest.raises(TransientError) as refused:
+        creations.begin(intent("c" * 26), 2, 10, rate)
+    assert refused.value.reason == "CreationRate"
+
+
+def test_an_intent_of_our_own_has_spent_it() -> None:
+    rate, creations = CreationRate(1, lambda: 0.0), Creations()
+    rate.spend()
+    creations.intended("a" * 26, 1)
+    creations.begin(intent(), 0, 10, rate)
+
+
+def test_what_the_engine_shows_and_what_is_under_way_fill_the_ceiling() -> None:
+    rate, creations = CreationRate(100, lambda: 0.0), Creations()
+    creations.begin(intent("a" * 26), 8, 10, rate)
+    creations.begin(intent("b" * 26), 8, 10, rate)
+    with pytest.raises(TransientError) as refused:
+        creations.begin(intent("c" * 26), 8, 10, rate)
+    assert refused.value.reason == "CapacityReached"
+    creations.end()
+    creations.begin(intent("c" * 26), 8, 10, rate)

@@ -1,0 +1,87 @@
+"""Reads the fence's report, again and again: it may go, or grow old, at any time.
+
+Decides nothing: :mod:`reconciler.core.isolation` says what a report is worth. Next:
+:mod:`reconciler.controllers.report`, which tells it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from datetime import datetime
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import structlog
+
+from reconciler.core.isolation import BEYOND_FENCES, NOT_LOOKED_YET, Isolation, isolation_of, unfenced
+from state.fence import FenceReport, FenceUnreadable, boot_id, read_fence
+
+LOOK_PERIOD_S = 15.0
+READ_S_MAX = 5.0  # a file system that hangs tells nothing, which is as good as no report
+
+ReadFence = Callable[[], Awaitable[FenceReport | None]]
+"""Raises FenceUnreadable."""
+
+_log = structlog.get_logger(__name__)
+
+
+async def no_fence() -> None:
+    """Where nobody writes a report."""
+
+
+def fence_file(path: Path) -> ReadFence:
+    """Reads the file at ``path``."""
+
+    async def read() -> FenceReport | None:
+        return await asyncio.to_thread(read_fence, path)
+
+    return read
+
+
+class Fence:
+    """What is known of the fence. ``on_change`` is called when that is something else than before."""
+
+    def __init__(
+        self,
+        read: ReadFence,
+        subnets: Collection[IPv4Network],
+        now: Callable[[], datetime],
+        *,
+        apart: bool,
+        on_change: Callable[[], None],
+        rootless: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._read = read
+        self._subnets = subnets
+        self._now = now
+        self._apart = apart
+        self._on_change = on_change
+        self._is_rootless = rootless
+        self.isolation = NOT_LOOKED_YET
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            await asyncio.sleep(LOOK_PERIOD_S)
+            await self.look()
+
+    async def look(self) -> None:
+        """Look once, in a bounded time."""
+        before, self.isolation = self.isolation, await self._look()
+        if before == self.isolation:
+            return
+        if before.is_fenced is not self.isolation.is_fenced:
+            _log.info("isolation.changed", reason=self.isolation.reason)
+        self._on_change()
+
+    async def _look(self) -> Isolation:
+        if self._is_rootless():
+            return BEYOND_FENCES
+        try:
+            async with asyncio.timeout(READ_S_MAX):
+                report = await self._read()
+        except TimeoutError:
+            why = f"the fence's report could not be read within {READ_S_MAX:.0f} s"
+            return unfenced("FenceUnreadable", why, apart=self._apart)
+        except FenceUnreadable as error:
+            return unfenced("FenceUnreadable", str(error), apart=self._apart)
+        return isolation_of(report, self._subnets, boot_id(), self._now(), apart=self._apart)

@@ -1,0 +1,184 @@
+"""How much room there is, and how much of it a Home's data takes: asked of the file system, in threads.
+
+What users keep is hostile: a tree may be endless, deep, full of links, and change while it is counted. So no
+link is followed, every directory is opened below the one that was read before, and time, entries and depth
+have limits. A file system that hangs costs one thread, and is unknown. Next: :mod:`reconciler.loop.disk`.
+"""
+
+import asyncio
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from reconciler.core.world import DiskUse
+from reconciler.loop.directories import DATA_DIRECTORY
+
+ENTRIES_MAX = 1_000_000
+DEPTH_MAX = 128  # each level holds two descriptors open
+LINKED_MAX = 100_000  # files of several names that are remembered; a further one counts with each name
+COUNT_S_MAX = 30.0
+ROOM_S_MAX = 5.0
+BLOCK_BYTES = 512  # Source: stat(2), st_blocks, whatever st_blksize says
+
+_INTO = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+T = TypeVar("T")
+
+
+class Gauge(Protocol):
+    """What can be asked of where Homes keep their data. None is an answer that did not come."""
+
+    async def free_bytes(self) -> int | None: ...
+
+    async def use(self, home: str, bytes_max: int) -> DiskUse | None:
+        """What the Home's data takes; counted no further than a little over ``bytes_max``."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class NoGauge:
+    """Where nothing can be asked: everything is unknown, and nobody is held to anything."""
+
+    async def free_bytes(self) -> int | None:
+        return None
+
+    async def use(self, home: str, bytes_max: int) -> DiskUse | None:
+        del home, bytes_max
+        return None
+
+    def close(self) -> None:
+        pass
+
+
+class HostGauge:
+    """Directories of the host, below one root. Counting and asking for room never wait for each other."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._counting = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk-use")
+        self._asking = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk-room")
+        self._closed = threading.Event()
+
+    async def free_bytes(self) -> int | None:
+        return await _within(ROOM_S_MAX, self._asking, lambda: _free_bytes(self._root))
+
+    async def use(self, home: str, bytes_max: int) -> DiskUse | None:
+        def count() -> DiskUse | None:
+            return counted(self._root / home / DATA_DIRECTORY, bytes_max, is_over=self._closed.is_set)
+
+        return await _within(COUNT_S_MAX, self._counting, count)
+
+    def close(self) -> None:
+        """What is counted just now ends at its next entry."""
+        self._closed.set()
+        for threads in (self._counting, self._asking):
+            threads.shutdown(wait=False, cancel_futures=True)
+
+
+def counted(
+    root: Path, bytes_max: int, *, entries_max: int = ENTRIES_MAX, is_over: Callable[[], bool] = lambda: False
+) -> DiskUse | None:
+    """What the tree takes on disk, a file of several names once; None if nobody can tell, or not in time."""
+    deadline = time.monotonic() + COUNT_S_MAX
+    tree = _Count(entries_max)
+    levels: list[_Level] = []
+    try:
+        levels.append(_Level.opened(str(root)))
+        while levels:
+            if is_over() or time.monotonic() > deadline:
+                return None
+            entry = next(levels[-1].entries, None)
+            if entry is None:
+                levels.pop().close()
+            elif tree.add(entry):
+                if len(levels) >= DEPTH_MAX:
+                    tree.beyond = f"more than {DEPTH_MAX} directories in each other"
+                else:
+                    levels += _Level.below(levels[-1], entry.name)
+            if tree.beyond or tree.bytes_used > bytes_max:
+                break
+    except OSError:
+        return None
+    finally:
+        for level in levels:
+            level.close()
+    return DiskUse(tree.bytes_used, tree.beyond)
+
+
+class _Count:
+    def __init__(self, entries_max: int) -> None:
+        self.bytes_used = 0
+        self.beyond = ""
+        self._entries_left = entries_max
+        self._entries_max = entries_max
+        self._linked: set[tuple[int, int]] = set()  # files of several names
+
+    def add(self, entry: "os.DirEntry[str]") -> bool:
+        """Count the entry; whether it is a directory to go into."""
+        self._entries_left -= 1
+        if self._entries_left < 0:
+            self.beyond = f"more than {self._entries_max} files and directories"
+            return False
+        try:
+            seen = entry.stat(follow_symlinks=False)
+        except OSError:  # it went away meanwhile
+            return False
+        is_directory, identity = stat.S_ISDIR(seen.st_mode), (seen.st_dev, seen.st_ino)
+        if seen.st_nlink > 1 and not is_directory:
+            if identity in self._linked:
+                return False
+            if len(self._linked) < LINKED_MAX:
+                self._linked.add(identity)
+        self.bytes_used += seen.st_blocks * BLOCK_BYTES
+        return is_directory
+
+
+class _Level:
+    """One directory that is being read."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.entries = os.scandir(descriptor)
+
+    @classmethod
+    def opened(cls, path: str, within: int | None = None) -> "_Level":
+        descriptor = os.open(path, _INTO, dir_fd=within)
+        try:
+            return cls(descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
+
+    @classmethod
+    def below(cls, level: "_Level", name: str) -> "list[_Level]":
+        """The directory of that name in it; none where it went away, or is a link by now."""
+        try:
+            return [cls.opened(name, within=level.descriptor)]
+        except OSError:
+            return []
+
+    def close(self) -> None:
+        self.entries.close()
+        os.close(self.descriptor)
+
+
+def _free_bytes(root: Path) -> int | None:
+    try:
+        room = os.statvfs(root)
+    except OSError:
+        return None
+    return room.f_bavail * room.f_frsize
+
+
+async def _within(seconds: float, threads: ThreadPoolExecutor, ask: Callable[[], T | None]) -> T | None:
+    """A thread that hangs has the next ones wait behind it, each as long as this."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await asyncio.get_running_loop().run_in_executor(threads, ask)
+    except TimeoutError:
+        return None

@@ -1,0 +1,146 @@
+"""Who takes more of the disk than they may, and what is left alone while it is full: one pass at a time."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from reconciler.core.actions import Create, Intend, Sleep
+from reconciler.core.conditions import conditions_of
+from reconciler.core.container import ContainerState
+from reconciler.core.disk import GRACE
+from reconciler.core.invariants import check
+from reconciler.core.plan import plan
+from reconciler.core.world import DiskUse
+from state.kinds.incarnation import IncarnationState
+from state.kinds.request import Verb
+from state.kinds.resource import ConditionType, Truth
+from state.kinds.user_container import OVER_DISK_LIMIT, Power, Termination
+from tests.reconciler.core.worlds import NOW, Scene, ago, alive, home, in_words
+
+LIMIT = 100 << 20
+LIMITED: dict[str, Any] = {"resources": {"disk": LIMIT}, "data": {"mountPath": "/data"}}
+TOO_MUCH = DiskUse(LIMIT + 1)
+TOO_MANY = DiskUse(1, beyond="more than 1000000 files and directories")
+FULL = {"disk_full": "less than 1024 MiB are left"}
+CREATED, INTENDED = IncarnationState.CREATED, IncarnationState.INTENDED
+
+
+def taking(use: DiskUse | None) -> Scene:
+    return alive(**LIMITED).but(disk=use)
+
+
+def put_to_sleep_before(scene: Scene, reason: str = OVER_DISK_LIMIT, *, started_seconds_ago: float) -> Scene:
+    scene = scene.told(last_termination=Termination(reason=reason, at=ago(started_seconds_ago)))
+    live = scene.live
+    assert live is not None, "what was woken is on record"
+    status = live.status.model_copy(update={"started_at": ago(started_seconds_ago)})
+    return replace(scene, live=live.replaced(status=status))
+
+
+PLANS = {
+    "who takes more than they may is put to sleep": (taking(TOO_MUCH), "Sleep"),
+    "who has more files than can be counted is, too": (taking(TOO_MANY), "Sleep"),
+    "who takes all that they may is left alone": (taking(DiskUse(LIMIT)), "nothing"),
+    "who was not measured yet is left alone": (taking(None), "nothing"),
+    "who has no limit is left alone": (alive().but(disk=TOO_MUCH), "nothing"),
+    "whom an operator wants up is only told of": (taking(TOO_MUCH).powered(Power.RUNNING), "nothing"),
+    "a restart that was asked for comes first": (taking(TOO_MUCH).asked(Verb.RESTART), "Retire(Restarted)"),
+    "who is asleep by now loses the container": (taking(TOO_MUCH).asleep(), "Retire(OverDiskLimit)"),
+    "who asks to wake is woken": (
+        Scene().templated(**LIMITED).seated().asleep().but(disk=TOO_MUCH).asked(Verb.WAKE),
+        "Wake",
+    ),
+    "who was woken has time to free some": (
+        put_to_sleep_before(taking(TOO_MUCH), started_seconds_ago=GRACE.total_seconds() - 1),
+        "nothing",
+    ),
+    "and not for ever": (
+        put_to_sleep_before(taking(TOO_MUCH), started_seconds_ago=GRACE.total_seconds()),
+        "Sleep",
+    ),
+    "ending by itself wins no time": (
+        put_to_sleep_before(taking(TOO_MUCH), "Error", started_seconds_ago=1),
+        "Sleep",
+    ),
+    "while the disk is full nobody has time": (
+        put_to_sleep_before(taking(TOO_MUCH).but(**FULL), started_seconds_ago=1),
+        "Sleep",
+    ),
+    "while nothing may be removed it waits": (
+        taking(TOO_MUCH).but(destruction_frozen="the store looks old"),
+        "blocked: DestructionFrozen",
+    ),
+    "on a full disk nobody gets a container": (Scene().seated().but(**FULL), "blocked: DiskFull"),
+    "on a full disk what was intended is not made": (
+        Scene().recorded(INTENDED).but(**FULL),
+        "blocked: DiskFull",
+    ),
+    "on a full disk what runs goes on": (alive().but(**FULL), "nothing"),
+    "on a full disk nothing is replaced": (alive().overriding(env={"A": "1"}).but(**FULL), "nothing"),
+    "on a full disk nothing is restarted": (alive().asked(Verb.RESTART).but(**FULL), "blocked: DiskFull"),
+    "on a full disk what ended is buried": (
+        Scene().recorded().showing(ContainerState.EXITED).but(**FULL),
+        "Retire(Error)",
+    ),
+    "on a full disk a user is deleted": (alive().deleted().but(**FULL), "Retire(Deleted)"),
+    "on a full disk who asks for sleep sleeps": (alive().asked(Verb.SLEEP).but(**FULL), "Sleep"),
+}
+
+
+@pytest.mark.fault(14)
+@pytest.mark.parametrize(("scene", "words"), PLANS.values(), ids=PLANS.keys())
+def test_a_pass_does_one_thing(scene: Scene, words: str) -> None:
+    decided = plan(scene.world)
+    assert in_words(decided) == words
+    assert check(scene.world, decided.action) == ()
+
+
+def test_the_end_of_the_grace_is_looked_at_when_it_comes() -> None:
+    scene = put_to_sleep_before(taking(TOO_MUCH), started_seconds_ago=60)
+    assert plan(scene.world).look_again_at == ago(60) + GRACE
+
+
+def said(scene: Scene, of: ConditionType) -> tuple[Truth, str, str]:
+    [found] = [one for one in conditions_of(scene.world, plan(scene.world)) if one.type is of]
+    return found.status, found.reason, found.message
+
+
+def test_who_sleeps_for_their_data_is_told_how_to_go_on() -> None:
+    scene = Scene().templated(**LIMITED).seated().asleep()
+    scene = scene.told(last_termination=Termination(reason=OVER_DISK_LIMIT, at=NOW))
+    for of, truth in ((ConditionType.READY, Truth.FALSE), (ConditionType.DEGRADED, Truth.TRUE)):
+        status, reason, message = said(scene, of)
+        assert (status, reason) == (truth, OVER_DISK_LIMIT)
+        assert "more than 100 MiB" in message
+        assert "10 minutes" in message
+
+
+def test_who_is_in_their_grace_is_told_until_when() -> None:
+    status, reason, message = said(
+        put_to_sleep_before(taking(TOO_MUCH), started_seconds_ago=60), ConditionType.DEGRADED
+    )
+    assert (status, reason) == (Truth.TRUE, OVER_DISK_LIMIT)
+    assert f"{ago(60) + GRACE:%H:%M:%S UTC}" in message
+
+
+def test_whom_an_operator_wants_up_is_told_of_the_limit() -> None:
+    status, reason, message = said(taking(TOO_MANY).powered(Power.RUNNING), ConditionType.DEGRADED)
+    assert (status, reason) == (Truth.TRUE, OVER_DISK_LIMIT)
+    assert "1000000 files" in message
+
+
+def test_nobody_is_put_to_sleep_for_what_they_may_take() -> None:
+    for scene in (taking(DiskUse(LIMIT)), taking(None), alive().but(disk=TOO_MUCH)):
+        assert check(scene.world, Sleep(())) == ("nobody is put to sleep unasked",)
+
+
+def test_nothing_is_made_while_the_disk_is_full() -> None:
+    empty, intended = Scene().seated().but(**FULL), Scene().recorded(INTENDED).but(**FULL)
+    create = plan(Scene().recorded(INTENDED).world).action
+    assert isinstance(create, Create)
+    wanted = empty.wanted
+    assert wanted is not None
+    for world, action in ((empty.world, Intend(home(), wanted, ())), (intended.world, create)):
+        [broken] = check(world, action)
+        assert "while the disk is full" in broken

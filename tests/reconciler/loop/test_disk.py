@@ -1,0 +1,86 @@
+"""What is known of the disk from one look to the next, and who is told."""
+
+import pytest
+
+from reconciler.core.world import DiskUse
+from reconciler.loop.disk import Disk
+
+GIB = 1 << 30
+
+
+class ScriptedGauge:
+    def __init__(self) -> None:
+        self.free: int | None = 10 * GIB
+        self.uses: dict[str, DiskUse | None] = {}
+
+    async def free_bytes(self) -> int | None:
+        return self.free
+
+    async def use(self, home: str, bytes_max: int) -> DiskUse | None:
+        return self.uses[home]
+
+    def close(self) -> None:
+        pass
+
+
+class Told:
+    def __init__(self) -> None:
+        self.gauge = ScriptedGauge()
+        self.limits: dict[str, int] = {}
+        self.rooms = 0
+        self.over: list[str] = []
+        self.disk = Disk(self.gauge, GIB, lambda: self.limits, on_room=self._on_room, on_use=self.over.append)
+
+    def _on_room(self) -> None:
+        self.rooms += 1
+
+
+@pytest.mark.fault(14)
+async def test_a_disk_that_fills_stops_what_is_made_until_there_is_room() -> None:
+    told = Told()
+    await told.disk.look()
+    assert (told.disk.full, told.rooms) == ("", 0)
+    told.gauge.free = GIB - 1
+    await told.disk.look()
+    await told.disk.look()
+    assert "CEILING_DISK_FREE_MIN" in told.disk.full
+    assert told.rooms == 1, "the same is not told twice"
+    told.gauge.free = GIB
+    await told.disk.look()
+    assert (told.disk.full, told.rooms) == ("", 2)
+
+
+async def test_a_disk_that_does_not_answer_stops_nobody() -> None:
+    told = Told()
+    told.gauge.free = None
+    await told.disk.look()
+    assert told.disk.full == ""
+
+
+async def test_who_takes_too_much_is_told_of_in_every_round() -> None:
+    told = Told()
+    told.limits = {"a": 10, "b": 10, "c": 10, "d": 10}
+    told.gauge.uses = {"a": DiskUse(10), "b": DiskUse(11), "c": DiskUse(0, "too many files"), "d": None}
+    await told.disk.measure()
+    assert told.over == ["b", "c"]
+    assert [told.disk.use(home) for home in "abcd"] == [told.gauge.uses[home] for home in "abcd"]
+    await told.disk.measure()
+    assert told.over == ["b", "c"] * 2
+
+
+async def test_what_was_known_outlives_an_answer_that_does_not_come() -> None:
+    told = Told()
+    told.limits, told.gauge.uses = {"a": 10}, {"a": DiskUse(11)}
+    await told.disk.measure()
+    told.gauge.uses = {"a": None}
+    await told.disk.measure()
+    assert told.disk.use("a") == DiskUse(11)
+
+
+async def test_who_has_no_container_any_more_is_forgotten() -> None:
+    told = Told()
+    told.limits, told.gauge.uses = {"a": 10}, {"a": DiskUse(11)}
+    await told.disk.measure()
+    told.limits = {}
+    await told.disk.measure()
+    assert told.disk.use("a") is None

@@ -1,0 +1,166 @@
+"""What data takes, counted on a real disk: every block once, no link followed, hostile trees in bounds."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from reconciler.loop import gauge
+from reconciler.loop.gauge import DEPTH_MAX, HostGauge, counted
+
+MIB = 1 << 20
+NO_LIMIT = 1 << 50
+HOME = "a" * 26
+
+
+def fill(path: Path, size_bytes: int) -> Path:
+    path.write_bytes(os.urandom(size_bytes))
+    return path
+
+
+def bytes_of(root: Path, bytes_max: int = NO_LIMIT) -> int:
+    use = counted(root, bytes_max)
+    assert use is not None
+    assert not use.beyond
+    return use.bytes_used
+
+
+def test_every_directory_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    fill(tmp_path / "x", MIB)
+    fill(tmp_path / "a" / "y", MIB)
+    fill(tmp_path / "a" / "b" / "z", MIB)
+    assert 3 * MIB <= bytes_of(tmp_path) < 4 * MIB
+
+
+def test_a_file_with_holes_takes_what_it_has(tmp_path: Path) -> None:
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(1 << 40)
+    assert bytes_of(tmp_path) < MIB
+
+
+def test_a_file_of_several_names_counts_once(tmp_path: Path) -> None:
+    fill(tmp_path / "one", MIB)
+    for number in range(20):
+        os.link(tmp_path / "one", tmp_path / f"two-{number}")
+    assert bytes_of(tmp_path) < 2 * MIB
+
+
+def test_no_link_is_followed(tmp_path: Path) -> None:
+    outside, root = tmp_path / "outside", tmp_path / "root"
+    outside.mkdir()
+    root.mkdir()
+    fill(outside / "secret", 4 * MIB)
+    (root / "directory").symlink_to(outside)
+    (root / "file").symlink_to(outside / "secret")
+    (root / "loop").symlink_to(root)
+    assert bytes_of(root) < MIB
+    assert counted(root / "directory", NO_LIMIT) is None, "nor is one in the place of the data itself"
+
+
+def test_a_directory_that_turns_into_a_link_is_not_entered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between being seen and being opened, as a workload may do at any moment."""
+    outside, root = tmp_path / "outside", tmp_path / "root"
+    outside.mkdir()
+    fill(outside / "secret", 4 * MIB)
+    (root / "a").mkdir(parents=True)
+    enter = gauge._Level.below
+
+    def swapped(level: gauge._Level, name: str) -> list[gauge._Level]:
+        (root / name).rmdir()
+        (root / name).symlink_to(outside)
+        return enter(level, name)
+
+    monkeypatch.setattr(gauge._Level, "below", swapped)
+    assert bytes_of(root) < MIB
+    assert (root / "a").is_symlink(), "it was swapped"
+
+
+def test_what_is_no_file_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert bytes_of(tmp_path) < MIB
+
+
+def test_counting_ends_a_little_over_the_limit(tmp_path: Path) -> None:
+    for number in range(50):
+        fill(tmp_path / f"{number}", 64 << 10)
+    use = counted(tmp_path, MIB)
+    assert use is not None
+    assert MIB < use.bytes_used <= MIB + (64 << 10) + 4096
+
+
+def test_more_entries_than_can_be_counted_are_too_many(tmp_path: Path) -> None:
+    for number in range(101):
+        (tmp_path / f"{number}").touch()
+    enough = counted(tmp_path, NO_LIMIT, entries_max=101)
+    assert enough is not None
+    assert not enough.beyond
+    use = counted(tmp_path, NO_LIMIT, entries_max=100)
+    assert use is not None
+    assert use.beyond == "more than 100 files and directories"
+
+
+def test_more_depth_than_can_be_counted_is_too_much(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(DEPTH_MAX + 1):  # deeper than any path can say
+        os.mkdir("d" * 200, dir_fd=descriptor)
+        below = os.open("d" * 200, os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+    os.close(descriptor)
+    before = _open_count()
+    use = counted(tmp_path, NO_LIMIT)
+    assert use is not None
+    assert f"{DEPTH_MAX} directories" in use.beyond
+    assert _open_count() == before, "every level was closed"
+
+
+def test_what_is_not_there_is_unknown(tmp_path: Path) -> None:
+    assert counted(tmp_path / "no", NO_LIMIT) is None
+
+
+def test_counting_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    assert counted(tmp_path, NO_LIMIT, is_over=lambda: True) is None
+
+
+async def test_a_home_is_measured_by_its_data_alone(tmp_path: Path) -> None:
+    data = tmp_path / HOME / "data"
+    data.mkdir(parents=True)
+    fill(tmp_path / HOME / "claim.json", 2 * MIB)
+    fill(data / "x", MIB)
+    host = HostGauge(tmp_path)
+    use, free = await host.use(HOME, NO_LIMIT), await host.free_bytes()
+    host.close()
+    assert use is not None
+    assert MIB <= use.bytes_used < 2 * MIB
+    assert free is not None
+    assert free > 0
+
+
+async def test_a_disk_that_hangs_is_unknown_and_holds_up_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mended = threading.Event()
+
+    def hangs(*_: object, **__: object) -> None:
+        mended.wait(60)
+
+    monkeypatch.setattr(gauge, "COUNT_S_MAX", 0.05)
+    monkeypatch.setattr(gauge, "counted", hangs)
+    host = HostGauge(tmp_path)
+    before = threading.active_count()
+    try:
+        assert [await host.use(HOME, NO_LIMIT) for _ in range(5)] == [None] * 5
+        assert await host.free_bytes(), "whether there is room is asked elsewhere"
+        assert threading.active_count() <= before + 2
+    finally:
+        mended.set()
+        host.close()
+
+
+def _open_count() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))

@@ -1,0 +1,102 @@
+"""Where the sources of mounts really are on a real disk, and which are refused for it."""
+
+import os
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.container import Mount
+from reconciler.core.errors import TerminalError, TransientError
+from reconciler.core.mounts import AllowedMount
+from reconciler.loop.mounts import resolved
+from tests.reconciler.core.worlds import CEILING
+
+
+class Host:
+    """A tree that may be mounted, one that may not, and homes."""
+
+    def __init__(self, root: Path) -> None:
+        self.allowed, self.elsewhere, self.homes = root / "allowed", root / "elsewhere", root / "homes"
+        for folder in (self.allowed / "models", self.elsewhere, self.homes / "alice"):
+            folder.mkdir(parents=True)
+        self.ceiling = replace(
+            CEILING, mounts=(AllowedMount(str(self.allowed)),), mounts_never=(str(self.homes),)
+        )
+
+    async def source_of(self, source: Path) -> str:
+        [one] = await resolved((Mount(str(source), "/x", True),), self.ceiling)
+        return one.source
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path.resolve())
+
+
+async def test_nothing_to_mount_asks_nobody() -> None:
+    assert await resolved((), CEILING) == ()
+
+
+async def test_a_directory_and_a_file_are_what_they_are(host: Host) -> None:
+    (host.allowed / "file").touch()
+    for source in (host.allowed / "models", host.allowed / "file"):
+        assert await host.source_of(source) == str(source)
+
+
+async def test_a_link_within_is_resolved(host: Host) -> None:
+    (host.allowed / "latest").symlink_to("models")
+    assert await host.source_of(host.allowed / "latest") == str(host.allowed / "models")
+
+
+async def test_an_allowed_path_may_itself_be_a_link(host: Host) -> None:
+    link = host.allowed.with_name("link")
+    link.symlink_to(host.allowed)
+    host.ceiling = replace(host.ceiling, mounts=(AllowedMount(str(link)),))
+    assert await host.source_of(link / "models") == str(host.allowed / "models")
+
+
+async def test_a_link_that_leads_out_is_refused(host: Host) -> None:
+    (host.allowed / "out").symlink_to(host.elsewhere)
+    with pytest.raises(TerminalError, match=r"leads elsewhere.*CEILING_MOUNTS"):
+        await host.source_of(host.allowed / "out")
+
+
+async def test_a_link_on_the_way_is_refused_as_well(host: Host) -> None:
+    (host.elsewhere / "below").mkdir()
+    (host.allowed / "out").symlink_to(host.elsewhere)
+    with pytest.raises(TerminalError, match="CEILING_MOUNTS"):
+        await host.source_of(host.allowed / "out" / "below")
+
+
+@pytest.mark.parametrize("target", ["/", "/proc", "/dev/null", "/etc/passwd"])
+async def test_a_link_to_the_host_itself_is_refused(host: Host, target: str) -> None:
+    (host.allowed / "out").symlink_to(target)
+    with pytest.raises(TerminalError) as refused:
+        await host.source_of(host.allowed / "out")
+    assert refused.value.reason == "NotAllowed"
+
+
+async def test_a_link_to_other_users_data_is_refused_even_where_its_tree_is_allowed(host: Host) -> None:
+    (host.allowed / "out").symlink_to(host.homes / "alice")
+    everything = AllowedMount(str(host.allowed.parent))
+    host.ceiling = replace(host.ceiling, mounts=(everything,))
+    with pytest.raises(TerminalError, match="no container gets to see"):
+        await host.source_of(host.allowed / "out")
+
+
+async def test_a_socket_a_pipe_and_a_device_are_refused(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(host.allowed)  # a socket's path has to be short
+    os.mkfifo("pipe")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")
+        for name in ("pipe", "socket"):
+            with pytest.raises(TerminalError, match="no directory and no plain file"):
+                await host.source_of(host.allowed / name)
+
+
+async def test_what_is_not_there_is_waited_for(host: Host) -> None:
+    with pytest.raises(TransientError, match="make it on the engine's host") as missing:
+        await host.source_of(host.allowed / "later")
+    assert missing.value.reason == "MountMissing"
