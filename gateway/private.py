@@ -1,11 +1,10 @@
-"""The private port of a worker: metrics and readiness, for this machine's operators alone.
+"""The private port of a worker: metrics, readiness, whose hosts there are; for operators and the edge alone.
 
 Never on the public socket. Next: :mod:`gateway.metrics`.
 """
 
-import contextlib
 import socket
-from collections.abc import Iterator
+from urllib.parse import parse_qs
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -15,6 +14,7 @@ from gateway.problems import send_answer
 from gateway.proxy.client import Receive, Scope, Send
 from gateway.routes.table import Table
 from gateway.server import PatientServer, listen
+from gateway.sites import Sites
 from state.setting_values import HostPort
 from state.settings import SettingsError
 
@@ -37,8 +37,8 @@ def listen_or_refuse(setting: str, bind: HostPort) -> socket.socket:
         raise SettingsError(f"{setting}={bind} cannot be listened on ({error.strerror}); {mend}") from None
 
 
-def build_private_server(table: Table, metrics: Metrics) -> uvicorn.Server:
-    """Serves `/metrics` and `/ready` until `should_exit`."""
+def build_private_server(table: Table, metrics: Metrics, sites: Sites) -> uvicorn.Server:
+    """Serves `/metrics`, `/ready` and `/may-have-certificate` until `should_exit`."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         del receive
@@ -51,10 +51,14 @@ def build_private_server(table: Table, metrics: Metrics) -> uvicorn.Server:
                 await _text(send, 200, b"OK\n")
             case "/ready":
                 await _text(send, 503, b"The routes are not read yet.\n")
+            case "/may-have-certificate" if _is_ours(table, sites, scope["query_string"]):
+                await _text(send, 200, b"OK\n")
+            case "/may-have-certificate":
+                await _text(send, 404, b"Nobody is reached by that name.\n")
             case _:
-                await _text(send, 404, b"Here are /metrics and /ready.\n")
+                await _text(send, 404, b"Here are /metrics, /ready and /may-have-certificate?domain=.\n")
 
-    return _PrivateServer(
+    return PatientServer(
         uvicorn.Config(
             app,
             lifespan="off",
@@ -71,11 +75,14 @@ def build_private_server(table: Table, metrics: Metrics) -> uvicorn.Server:
     )
 
 
-class _PrivateServer(PatientServer):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """The worker hears the signals."""
-        yield
+def _is_ours(table: Table, sites: Sites, query: bytes) -> bool:
+    """Whether the query's `domain` is a host of ours: one that somebody made up must cost no certificate.
+
+    Source: Caddy's documentation, "On-Demand TLS" (the `ask` endpoint).
+    """
+    domains = parse_qs(query.decode("ascii", "replace")).get("domain", [])
+    site = sites.find(domains[0].encode()) if len(domains) == 1 else None
+    return site is not None and (not site.home or table.seat_at_home(site.home) is not None)
 
 
 async def _text(

@@ -13,6 +13,7 @@ from gateway.auth.providers.settings import (
     ProviderSettings,
     families,
     family_place,
+    is_provider_secret,
     missing_in_family,
     provider_variables,
 )
@@ -43,6 +44,7 @@ class GatewaySettings(SharedSettings):
     gateway_bind: Listen = HostPort("127.0.0.1", 9000)
     gateway_private_bind: Listen = HostPort("127.0.0.1", 9001)
     gateway_workers: Annotated[int, Field(ge=1, le=64)] = 1
+    drain_timeout_s: Annotated[int, Field(ge=1, le=100)] = 5
     hold_timeout_s: Annotated[float, Field(ge=1, le=600)] = 60.0
     default_template: Annotated[str, Field(pattern=NAME_PATTERN, description="a template's name")] = "demo"
     oauth_providers: dict[str, ProviderSettings] = Field(default_factory=dict)
@@ -56,6 +58,10 @@ class GatewaySettings(SharedSettings):
     @classmethod
     def gathered(cls, given: Mapping[str, str]) -> dict[str, Any]:
         return {"oauth_providers": families(given)}
+
+    @classmethod
+    def is_secret(cls, variable: str) -> bool:
+        return is_provider_secret(variable) or super().is_secret(variable)
 
     @classmethod
     def place(cls, loc: tuple[str | int, ...]) -> Place:

@@ -22,7 +22,7 @@ from state.settings import EXIT_SETTINGS
 RESTART_S_MIN = 0.5
 RESTART_S_MAX = 30.0
 HEALTHY_S = 60.0  # after so long, a death is news and not the same trouble again
-STOP_S = 15.0  # for a worker to drain, before it is killed
+STOP_S = 15.0  # for a worker to stop beside draining, before it is killed
 
 _log = structlog.get_logger(__name__)
 Main = Callable[[GatewaySettings, socket.socket, int], None]
@@ -59,7 +59,7 @@ def supervise(main: Main, settings: GatewaySettings, listener: socket.socket) ->
             buried = [_bury(slot) for slot in slots]
             if EXIT_SETTINGS in buried and monotonic() - began_s < HEALTHY_S:
                 exit_code = EXIT_SETTINGS
-    _stop_all(slots)
+    _stop_all(slots, listener, STOP_S + settings.drain_timeout_s)
     return exit_code
 
 
@@ -116,12 +116,13 @@ def _bury(slot: _Slot) -> int | None:
     return exit_code
 
 
-def _stop_all(slots: list[_Slot]) -> None:
+def _stop_all(slots: list[_Slot], listener: socket.socket, timeout_s: float) -> None:
     """SIGTERM to all at once, then one limit for all of them."""
     processes = [slot.process for slot in slots if slot.process is not None]
     for process in processes:
         process.terminate()
-    deadline_s = monotonic() + STOP_S
+    listener.close()  # or whoever dialled from now on would be let in by nobody, and reset at our own end
+    deadline_s = monotonic() + timeout_s
     for process in processes:
         process.join(max(0.0, deadline_s - monotonic()))
         if process.is_alive():

@@ -49,17 +49,19 @@ from gateway.problems import Problem
 from gateway.proxy import Proxy
 from gateway.routes.table import Table
 from gateway.seats import Seats
-from gateway.server import GatewayServer, build_server
+from gateway.server import GatewayServer, ServerLimits, build_server
 from gateway.settings import GatewaySettings
 from gateway.sites import Sites
 from gateway.throttles import Throttles
 from gateway.upstream_heads import UpstreamHeads
+from gateway.user_headers import UserHeadersKeeper
 from state.store.auth import AuthDatabase
 from state.store.errors import Replaced, StoreError
 from state.store.port import Store
 
 FIRST_READ_S = 5.0  # for the routes, before requests are taken in; later ones are held instead
 LEAVE_S = 2.0
+TURNED_AWAY_S = 5  # before the end of the drain: time for who waited in vain to be told so
 SWEEP_EVERY_S = 60.0  # it also finds out whether the file is still the one that was opened
 
 _log = structlog.get_logger(__name__)
@@ -92,9 +94,13 @@ class Worker:
         self.front = self._set_up_front(settings)
         self._follower = Follower(store, self.table, self.proxy, self.lease, worker=self.name)
         self._demand = DemandWriter(store, self.table.ledger, worker=self.name)
-        self._server: GatewayServer = build_server(self.front, listener, direct=self.front.direct)
+        server_limits = ServerLimits(graceful_shutdown_s=settings.drain_timeout_s)
+        self._server: GatewayServer = build_server(
+            self.front, listener, server_limits, direct=self.front.direct
+        )
+        self._held_on_s = max(0, settings.drain_timeout_s - TURNED_AWAY_S)
         self._private_listener = private_listener
-        self._private = build_private_server(self.table, self.metrics)
+        self._private = build_private_server(self.table, self.metrics, self._desk.sites)
         self._failure: BaseException | None = None
         self._add_gauges()
 
@@ -146,7 +152,10 @@ class Worker:
         desk, cors = self._desk, Cors(settings.cors_origins)
         doorway = Doorway(self.table, desk.people, self._delivery, UpstreamHeads(desk.sites.scheme))
         callers, people, throttles = desk.callers, desk.people, desk.throttles
-        door = GatewayDoor(doorway, desk.seats, desk.sites, callers, people, desk.resources, cors, throttles)
+        headers = UserHeadersKeeper(self.table, desk.store, worker=self.name)
+        door = GatewayDoor(
+            doorway, desk.seats, desk.sites, callers, people, desk.resources, cors, throttles, headers
+        )
         return Front(
             sites=desk.sites,
             gateway=door,
@@ -182,9 +191,9 @@ class Worker:
             _log.warning("signing_keys.unread", why=str(error))
 
     def stop(self) -> None:
-        """Begin to drain; `run` returns when it is done."""
+        """Begin to drain; `run` returns when it is done. Who waits for a container waits on for a while."""
         self._desk.closing.set()
-        self._delivery.close()
+        asyncio.get_running_loop().call_later(self._held_on_s, self._delivery.close)
         self._server.should_exit = True
 
     def _background_ended(self, task: asyncio.Task[Any]) -> None:

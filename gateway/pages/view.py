@@ -12,7 +12,7 @@ from gateway.hold.reasons import worst
 from gateway.routes.match import RouteSet
 from gateway.routes.seat import Seat
 from state.kinds.resource import ConditionType
-from state.kinds.user_container import Power
+from state.kinds.user_container import OVER_DISK_LIMIT, Power
 
 # The way of a container that starts, and what the reconciler is at while it is on each part of it.
 STEPS: Final = ("Place", "Image", "Container", "Start", "Answer")
@@ -146,6 +146,14 @@ def sentence_of(seat: Seat) -> str:
     """What is going on, in the reconciler's words."""
     if seat.is_deleted:
         return "It ends, and what it kept is put aside."
+    degraded = seat.condition(ConditionType.DEGRADED)
+    if (
+        degraded is not None
+        and degraded.is_true
+        and degraded.reason == OVER_DISK_LIMIT
+        and not seat.is_stopped
+    ):
+        return f"{degraded.message[:1].upper()}{degraded.message[1:]}."
     if seat.endpoint is not None:
         return "It answers its probe and takes requests."
     if seat.is_stopped:

@@ -22,6 +22,7 @@ from uvicorn.server import ServerState
 from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS
 
 from gateway.proxy.client import EXTENSION
+from gateway.server.crowd import Wait, make_room
 from gateway.server.cycle import Cycle
 from gateway.server.head import Headers, RefusedError, RequestHead
 from gateway.server.limits import ServerLimits
@@ -50,11 +51,13 @@ class Connection(asyncio.Protocol):
         "_config",
         "_deadline",
         "_deaf",
+        "_ending",
         "_feeding",
         "_framing_bytes",
         "_head",
         "_head_open",
         "_headers",
+        "_is_known",
         "_last",
         "_length",
         "_limits",
@@ -63,6 +66,7 @@ class Connection(asyncio.Protocol):
         "_parser",
         "_queue",
         "_reading_paused",
+        "_rereading",
         "_shared_scope",
         "_stalled_at",
         "_state",
@@ -97,9 +101,12 @@ class Connection(asyncio.Protocol):
         self._length: bytes | None = None
         self._head: RequestHead | None = None
         self._head_open = False
+        self._is_known = False  # a request was answered
         self._upgrading = False
+        self._rereading = False  # the head comes once more, for the sake of its body
         self._last = False  # the client has said that it sends no further request
         self._deaf = False  # nothing that the client still sends matters
+        self._ending = False  # whatever request comes is the last
         self._framing_bytes = 0
         self._reading_paused = False
         self._unsent = b""
@@ -112,7 +119,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if len(self._state.connections) >= self._limits.connections_max:
+        if not self._is_room():
             self._deaf = True
             self._transport.abort()
             return
@@ -154,11 +161,13 @@ class Connection(asyncio.Protocol):
     # What uvicorn's server and the sweep call
 
     def shutdown(self) -> None:
-        """Take no further request; what runs may end."""
-        if not self._queue:
-            self._transport.close()
-        for cycle in self._queue:
+        """Let what runs end, listening aside, and what is on its way come: the last on its connection."""
+        self._ending = True
+        if not (self._queue or self._head_open or self._deaf):
+            self._deadline = min(self._deadline, self._loop.time() + self._limits.last_request_s)
+        for cycle in list(self._queue):
             cycle.keep_alive = False
+            cycle.end_listening()
 
     def expire(self, now: float) -> None:
         if now - self._stalled_at > self._limits.stall_s:
@@ -173,6 +182,27 @@ class Connection(asyncio.Protocol):
             self._refuse(RefusedError(408, "The rest of the request did not come in time."))
         else:
             self._transport.close()
+
+    # What `crowd.py` asks and calls
+
+    @property
+    def wait(self) -> Wait | None:
+        if self._queue:
+            return None
+        if self._deaf:
+            patience_s = self._limits.linger_s
+        elif self._is_known and not self._head_open:
+            patience_s = self._limits.keep_alive_s
+        else:
+            patience_s = self._limits.head_s
+        return Wait(self._is_known and not self._deaf, self._deadline - patience_s)
+
+    def shed(self) -> None:
+        self._state.connections.discard(self)
+        if self._deaf:
+            self._transport.abort()
+        self._deaf = True
+        self._transport.close()
 
     # What the cycle calls
 
@@ -230,6 +260,7 @@ class Connection(asyncio.Protocol):
         """Go on with the next request, or wait for one, or close."""
         assert self._queue[0] is cycle, "answers go out in order"
         self._queue.popleft()
+        self._is_known = True
         self.flush()
         self._state.total_requests += 1
         if not cycle.body_complete:
@@ -272,9 +303,13 @@ class Connection(asyncio.Protocol):
         head = self._head = self._read_head(self._parser)
         self._head_open = False
         self._last = head.is_last
-        if head.wants_websocket and self._parser.should_upgrade():
+        if not self._parser.should_upgrade():
+            self._enqueue(head)
+        elif head.wants_websocket:
             self._upgrading = True
             self._check_upgrade()
+        elif self._has_body():
+            self._rereading = True
         else:
             self._enqueue(head)
 
@@ -303,6 +338,11 @@ class Connection(asyncio.Protocol):
                 self.start(cycle)
 
     # Steps
+
+    def _is_room(self) -> bool:
+        most, standing = self._limits.connections_max, self._state.connections
+        going_count = max(1, int(most * self._limits.shed_share))
+        return len(standing) < most or make_room(standing, going_count, self._loop.time())
 
     def _parse(self, data: bytes) -> bytes:
         """Feed the parser; returns what is left after a request that asked for another protocol."""
@@ -345,6 +385,8 @@ class Connection(asyncio.Protocol):
 
     def _enqueue(self, head: RequestHead) -> None:
         cycle = Cycle(self, head, head.scope(self._length, self._app_state))
+        if self._ending:
+            cycle.keep_alive = False
         self._feeding = cycle
         self._deadline = self._loop.time() + self._limits.body_idle_s
         self._queue.append(cycle)
@@ -362,14 +404,19 @@ class Connection(asyncio.Protocol):
     def _check_upgrade(self) -> None:
         if self._queue:
             raise RefusedError(400, "A WebSocket cannot be opened behind a request that still runs.")
-        if self._length is not None or any(name == b"transfer-encoding" for name, _ in self._headers):
+        if self._has_body():
             raise RefusedError(400, "A WebSocket handshake has no body.")
         longest = max(len(self._target) + 14, *(len(name) + len(value) + 2 for name, value in self._headers))
         if longest > MAX_LINE_LENGTH or len(self._headers) > MAX_NUM_HEADERS:
             raise RefusedError(431, "A WebSocket handshake may not have a head of this size.")
 
+    def _has_body(self) -> bool:
+        return self._length is not None or any(name == b"transfer-encoding" for name, _ in self._headers)
+
     def _upgrade(self, rest: bytes) -> bytes:
         """Hand the connection to the WebSocket protocol. Any other upgrade was ignored: parse on."""
+        if self._rereading:
+            return self._reread(rest)
         if not self._upgrading:
             self._framing_bytes = 0
             return rest
@@ -391,6 +438,24 @@ class Connection(asyncio.Protocol):
             websocket.pause_writing()
         websocket.data_received(b"".join(pieces))
         return b""
+
+    def _reread(self, rest: bytes) -> bytes:
+        """The request without its upgrade, and what came behind its head.
+
+        httptools skips the body of whoever asks for an upgrade, so that it would be read as the next request.
+        """
+        assert self._head is not None
+        self._rereading = False
+        self._framing_bytes = 0
+        self._parser = httptools.HttpRequestParser(self)
+        pieces = [self._head.method, b" ", self._target, b" HTTP/1.1\r\n"]
+        for name, value in self._headers:
+            if name != b"upgrade":
+                pieces += (name, b": ", value, b"\r\n")
+        if self._length is not None:
+            pieces += (b"content-length: ", self._length, b"\r\n")
+        pieces += (b"\r\n", rest)
+        return b"".join(pieces)
 
     def _refuse(self, error: RefusedError) -> None:
         """Answer in the application's stead if nothing else is being answered, and close."""

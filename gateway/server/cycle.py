@@ -53,13 +53,14 @@ class _Head(NamedTuple):
     length: bytes | None
     is_dated: bool
     is_closing: bool
+    is_events: bool
 
 
 def _encoded(status: int, headers: list[tuple[bytes, bytes]]) -> _Head:
     """Raises RuntimeError for a header that would be two."""
     pieces = [_STATUS_LINES[status]]
     length: bytes | None = None
-    is_dated = is_closing = False
+    is_dated = is_closing = is_events = False
     for name, value in headers:
         pieces += (name, b": ", value, b"\r\n")
         if name == b"content-length":
@@ -68,9 +69,11 @@ def _encoded(status: int, headers: list[tuple[bytes, bytes]]) -> _Head:
             is_dated = True
         elif name == b"connection":
             is_closing = is_closing or b"close" in value.lower()
+        elif name == b"content-type":
+            is_events = value.lower().startswith(b"text/event-stream")
     lines = b"".join(pieces)
     _check_lines(lines, 1 + len(headers))
-    return _Head(status, headers, lines, length, is_dated, is_closing)
+    return _Head(status, headers, lines, length, is_dated, is_closing, is_events)
 
 
 _STATUS_LINES = {status: _status_line(status) for status in range(200, 1000)}
@@ -107,6 +110,7 @@ class Cycle:
         "_event",
         "_http10",
         "_left_bytes",
+        "_listening",
         "_unframed",
         "_wire",
         "answer_began",
@@ -140,6 +144,7 @@ class Cycle:
         self._chunked = False
         self._unframed = False
         self._left_bytes = 0
+        self._listening = False
         self.answer_began = False
         self.answer_complete = False
 
@@ -225,6 +230,17 @@ class Cycle:
         """End the connection so that the client sees that the answer is not whole."""
         self._wire.cut(reset=self._unframed)
 
+    def end_listening(self) -> None:
+        """End what would go on until its client goes: whole as far as it came, so that the client asks again.
+
+        Source: HTML, section 9.2 (a client reconnects at the end, and drops an event that is not whole).
+        """
+        if self._listening and not self.gone and not self.answer_complete:
+            if self._chunked:
+                self._write(b"0\r\n\r\n")
+            self.answer_complete = True
+            self._wire.cut(reset=False)
+
     # The same without waiting: for a request that is here as a whole
 
     @property
@@ -267,6 +283,7 @@ class Cycle:
         self._continue_expected = False
         self.answer_began = True
         own = self._frame(status, head.length)
+        self._listening = head.is_events and self.scope["method"] == "GET" and head.length is None
         if head.is_closing:
             self.keep_alive = False
         elif not self.keep_alive:

@@ -9,15 +9,15 @@ import asyncio
 import gc
 import resource
 import socket
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import uvicorn
 
 from gateway.server.connection import Connection, Given
 from gateway.server.cycle import Cycle
-from gateway.server.limits import ServerLimits
+from gateway.server.limits import FILES_UNLIMITED, ServerLimits
 from gateway.server.websocket import GatewayWebSocket
 
 # A peer that vanished is noticed after about two minutes, also when nothing is being sent (tcp(7)).
@@ -29,6 +29,7 @@ _KEEP_ALIVE_OPTIONS = (
     (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", 120_000),
 )
 
+CLOSED_S = 0.02  # for the loop to let go of a listener that it closes
 _DATE_S = 1.0  # the Date header's resolution. Source: RFC 9110 section 5.6.7
 
 # Requests leave no cycles behind; the default of 700 would look at all that is in flight many times a second.
@@ -86,6 +87,11 @@ class PatientServer(uvicorn.Server):
         else:
             self._ending.clear()
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Whoever runs it hears the signals: there is more to stop than this server."""
+        yield
+
     async def main_loop(self) -> None:
         while not await self.on_tick(0):
             with suppress(TimeoutError):
@@ -101,6 +107,7 @@ class GatewayServer(PatientServer):
         limits: ServerLimits,
         direct: Callable[[Cycle], bool] | None,
     ) -> None:
+        limits = limits.within(raise_file_limit())
         super().__init__(_config(app, limits, direct))
         self._listener = listener
         self._limits = limits
@@ -111,7 +118,6 @@ class GatewayServer(PatientServer):
         for level, name, value in _KEEP_ALIVE_OPTIONS:  # inherited by accepted sockets
             if hasattr(socket, name) and self._listener.family != socket.AF_UNIX:
                 self._listener.setsockopt(level, getattr(socket, name), value)
-        raise_file_limit()
         await super().serve(sockets or [self._listener])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -123,6 +129,7 @@ class GatewayServer(PatientServer):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         try:
+            await self._take_the_last()
             await super().shutdown(sockets)
         finally:
             self._cut_the_rest()
@@ -130,6 +137,31 @@ class GatewayServer(PatientServer):
                 self._sweep.cancel()
             gc.unfreeze()
             gc.set_threshold(*self._collected_after)
+
+    async def _take_the_last(self) -> None:
+        """Close the listener and accept whoever is through: a close resets who waits, request and all."""
+        last = self._listener.dup()
+        last.setblocking(False)
+        for server in self.servers:
+            server.close()
+        self._listener.close()
+        await asyncio.sleep(CLOSED_S)  # from now on, `last` is all that is left of it
+        accepted: list[socket.socket] = []
+        with suppress(BlockingIOError):
+            while len(accepted) < self._limits.backlog:
+                accepted.append(last.accept()[0])
+        last.close()
+        loop = asyncio.get_running_loop()
+        for one in accepted:
+            with suppress(OSError):  # it has gone already
+                await loop.connect_accepted_socket(self._protocol, one)
+
+    def _protocol(self) -> asyncio.Protocol:
+        """As uvicorn makes one for a connection that it accepts."""
+        connection: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn itself does
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return connection
 
     def _cut_the_rest(self) -> None:
         """uvicorn has cancelled the tasks that were left; a request that has none is still being answered."""
@@ -149,11 +181,12 @@ class GatewayServer(PatientServer):
         self._sweep_later()
 
 
-def raise_file_limit() -> None:
-    """Every stream takes two descriptors, and the usual soft limit is 1024."""
+def raise_file_limit() -> int:
+    """Every stream takes two descriptors, and the usual soft limit is 1024. How many there may be now."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard != resource.RLIM_INFINITY else FILES_UNLIMITED
 
 
 def _config(

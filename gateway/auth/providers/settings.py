@@ -123,6 +123,12 @@ def provider_variables() -> tuple[str, ...]:
     return tuple(variable(name, part) for name, parts in _PARTS.items() for part in parts)
 
 
+def is_provider_secret(name: str) -> bool:
+    """Whether the variable ``name`` is the secret of some provider."""
+    match = _MEMBER.fullmatch(name)
+    return match is not None and match["part"] == "CLIENT_SECRET"
+
+
 def variable(name: str, part: str) -> str:
     return f"{STEM}_{name}_{part}".upper().replace("-", "_")
 
