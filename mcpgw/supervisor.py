@@ -24,10 +24,11 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One of the processes: its name, and the words after the Python interpreter."""
+    """One of the processes: its name, the words after Python's own, and how long it may take to stop."""
 
     name: str
     words: Sequence[str]
+    stop_s_max: float = STOP_S_MAX
 
 
 def _end_with_parent() -> None:
@@ -87,12 +88,14 @@ class Supervisor:
         await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         if not ended.done():
-            await self._end(process, ended)
+            await self._end(process, ended, part.stop_s_max)
         return await ended
 
-    async def _end(self, process: asyncio.subprocess.Process, ended: "asyncio.Task[int]") -> None:
+    async def _end(
+        self, process: asyncio.subprocess.Process, ended: "asyncio.Task[int]", stop_s_max: float
+    ) -> None:
         process.terminate()
-        done, _ = await asyncio.wait({ended}, timeout=STOP_S_MAX)
+        done, _ = await asyncio.wait({ended}, timeout=stop_s_max)
         if not done:
             process.kill()
 

@@ -15,10 +15,20 @@ from pathlib import Path
 from gateway.auth.local import LOCAL_APP, LOCAL_USER_ID, mint_sign_in_link
 from gateway.main import AUTH_FILE
 from gateway.settings import GatewaySettings
+from mcpgw.bootstrap.errors import BootstrapError
+from mcpgw.bootstrap.nftables import ensure_nft
+from mcpgw.bootstrap.progress import say
 from mcpgw.bootstrap.ready import make_ready
 from mcpgw.choices import write_choices
+from mcpgw.fence.errors import FenceError
+from mcpgw.fence.keeping import Fence, keep
+from mcpgw.fence.nft import may_not
 from mcpgw.snippet import client_settings, shell_snippet
-from mcpgw.supervisor import Part, Supervisor
+from mcpgw.supervisor import STOP_S_MAX, Part, Supervisor
+from reconciler.core.errors import OutcomeUnknownError
+from reconciler.engine.door import EngineKind
+from reconciler.engine.opening import answering_url
+from reconciler.main import engine_settings
 from reconciler.settings import ReconcilerSettings
 from state.kinds.app import App, AppSpec, key_sha256, mint_key
 from state.kinds.resource import Metadata
@@ -31,6 +41,7 @@ from state.store.port import Tx
 
 READY_S_MAX = 60.0
 READY_POLL_S = 0.1
+DEMO_TEMPLATE = "demo"  # manifests/demo.yaml
 KEY_FILE = "local-app.key"
 KEY_FILE_MODE = 0o600
 WATCHED_BY_DEV = ("gateway", "reconciler", "state", "mcpgw")
@@ -72,18 +83,15 @@ def dev() -> int:
 
 
 def _prepare(env_file: Path) -> _Plan:
-    """Settings, an engine that answers, and the demo's image where the settings name no other."""
+    """Settings, an engine that answers, and the demo's image where people get it and none is named."""
     settings = load_settings(ReconcilerSettings, env_file=env_file)
-    wants_demo = "container_image" not in settings.model_fields_set
-    socket, address = (
-        ("DOCKER_HOST", settings.docker_host)
-        if settings.container_engine == "docker"
-        else ("PODMAN_SOCKET_PATH", settings.podman_socket_path)
-    )
+    people_get = load_settings(GatewaySettings, env_file=env_file).default_template
+    wants_demo = people_get == DEMO_TEMPLATE and "demo_image" not in settings.model_fields_set
+    address = asyncio.run(_answering_engine(settings))
     ready = make_ready(settings.container_engine, address, with_demo_image=wants_demo)
-    environment = {socket: ready.engine.url}
+    environment = {EngineKind(settings.container_engine).setting: ready.engine.url}
     if ready.demo_image is not None:
-        environment["CONTAINER_IMAGE"] = ready.demo_image
+        environment["DEMO_IMAGE"] = ready.demo_image
     together = {**os.environ, **environment}
     return _Plan(
         load_settings(GatewaySettings, together, env_file),
@@ -92,19 +100,57 @@ def _prepare(env_file: Path) -> _Plan:
     )
 
 
+async def _answering_engine(settings: ReconcilerSettings) -> str:
+    """Where it answers; "" where none does and one may be started. Whatever else is wrong is raised."""
+    try:
+        return await answering_url(engine_settings(settings))
+    except OutcomeUnknownError as error:
+        if settings.engine_address or error.reason != "EngineUnreachable" or sys.platform != "linux":
+            raise
+        return ""
+
+
 async def _up(plan: _Plan) -> int:
     state_dir = usable_directory("STATE_DIR", plan.gateway.state_dir, mode=FOLDER_MODE)
     write_choices(state_dir, plan.environment)
     key = _local_key(state_dir / KEY_FILE)
     await _let_in(plan, key)
-    parts = [Part(name, ("-m", "mcpgw", name)) for name in ("reconciler", "gateway")]
+    gateway_stop_s = STOP_S_MAX + plan.gateway.drain_timeout_s
+    parts = [
+        Part("reconciler", ("-m", "mcpgw", "reconciler")),
+        Part("gateway", ("-m", "mcpgw", "gateway"), gateway_stop_s),
+    ]
     supervisor = Supervisor(parts, plan.environment)
+    fence = Fence(plan.reconciler)
+    is_fenced = await asyncio.to_thread(_fence, fence, plan.environment)  # before anything runs in it
     running = asyncio.create_task(supervisor.run())
-    welcome = asyncio.create_task(_welcome(plan, key))
+    beside = [asyncio.create_task(_welcome(plan, key))]
+    if is_fenced:
+        beside.append(asyncio.create_task(keep(fence, say)))
     code = await running
-    welcome.cancel()
-    await asyncio.gather(welcome, return_exceptions=True)
+    for task in beside:
+        task.cancel()
+    await asyncio.gather(*beside, return_exceptions=True)
     return code
+
+
+def _fence(fence: Fence, environment: Mapping[str, str]) -> bool:
+    """Write the fence where this process may; otherwise one line says so, unless somebody else did."""
+    elsewhere = [url for url in environment.values() if url.startswith(("tcp://", "http://", "https://"))]
+    try:
+        if reason := may_not("write"):
+            raise FenceError(reason)
+        if elsewhere:
+            raise FenceError(
+                f"cannot write the fence: the engine is at {elsewhere[0]}; run `mcpgw fence` there"
+            )
+        ensure_nft()
+        fence.mend()
+    except (FenceError, BootstrapError) as error:
+        if not fence.is_reported():
+            say(f"{error}; until then containers may reach the host and private networks")
+        return False
+    return True
 
 
 def _local_key(path: Path) -> str:

@@ -4,7 +4,7 @@ import os
 import re
 import stat
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,9 @@ from pydantic import SecretStr
 
 from gateway.auth.providers.settings import GitHubSettings, OidcSettings
 from gateway.settings import GatewaySettings
+from reconciler.core.mounts import AllowedMount
 from reconciler.settings import EPHEMERAL_FIRST_DEFAULT, ReconcilerSettings, ephemeral_first
-from state.setting_values import ExtraOrigin, HostPort, PortRange
+from state.setting_values import ExtraOrigin, HostPort, PortRange, ProxyUrl
 from state.settings import (
     SettingsError,
     SharedSettings,
@@ -77,11 +78,29 @@ class Read:
 READ = [
     Read("three octets are a /24", "CONTAINER_SUBNET_PREFIX", "10.77.1", IPv4Network("10.77.1.0/24")),
     Read("a CIDR is itself", "CONTAINER_SUBNET_PREFIX", "172.20.0.0/16", IPv4Network("172.20.0.0/16")),
+    Read("a proxy", "EGRESS_PROXY", "http://10.211.8.2:3128/", ProxyUrl(IPv4Address("10.211.8.2"), 3128)),
+    Read(
+        "addresses",
+        "FENCE_TRUSTED",
+        "10.211.7.2, 10.211.7.4,192.168.1.9",
+        (IPv4Address("10.211.7.2"), IPv4Address("10.211.7.4"), IPv4Address("192.168.1.9")),
+    ),
+    Read("what is required", "REQUIRE_ISOLATION", "true", True),
     Read("a bind", "RECONCILER_PRIVATE_BIND", "0.0.0.0:80", HostPort("0.0.0.0", 80)),
     Read("a bind of IPv6", "RECONCILER_PRIVATE_BIND", "[::1]:80", HostPort("::1", 80)),
     Read("ports", "CONTAINER_PORT_RANGE", "22000 - 22999", PortRange(22000, 22999)),
     Read("a list", "CEILING_IMAGES", "a:*, b:1 ,", ("a:*", "b:1")),
     Read("a size", "CEILING_MEMORY", "512Mi", 512 << 20),
+    Read("registries", "CEILING_REGISTRIES", "GHCR.io/team/, a.b:5000", ("ghcr.io/team", "a.b:5000")),
+    Read("Docker Hub by its older name", "CEILING_REGISTRIES", "index.docker.io", ("docker.io",)),
+    Read("yes", "CEILING_IMAGES_PINNED", "true", True),
+    Read(
+        "mounts",
+        "CEILING_MOUNTS",
+        "/srv/models, /srv/shared:rw,",
+        (AllowedMount("/srv/models"), AllowedMount("/srv/shared", writable=True)),
+    ),
+    Read("architectures", "EMULATED_ARCHITECTURES", "amd64,arm", ("amd64", "arm")),
     Read("an engine in capitals", "CONTAINER_ENGINE", "Podman", "podman"),
     Read("a level in capitals", "LOG_LEVEL", "DEBUG", "debug"),
     Read("an origin with a slash", "GATEWAY_ORIGIN", "https://mcp.example.com/", "https://mcp.example.com"),
@@ -351,6 +370,21 @@ WRONG = [
     Wrong("CONTAINER_SUBNET_PREFIX", "127.0.0", "192.168.0.0/16"),
     Wrong("CONTAINER_SUBNET_PREFIX", "10.0.0.0/8", "/16 to /27"),
     Wrong("CONTAINER_SUBNET_PREFIX", "10.0.0.0/30", "/16 to /27"),
+    Wrong("EGRESS_PROXY", "10.211.8.2:3128", "http://10.211.8.2:3128"),
+    Wrong("EGRESS_PROXY", "http://proxy.example:3128", "http://10.211.8.2:3128"),
+    Wrong("EGRESS_PROXY", "http://me:secret@10.211.8.2:3128", "http://10.211.8.2:3128"),
+    Wrong("EGRESS_PROXY", "http://10.211.8.2", "http://10.211.8.2:3128"),
+    Wrong("EGRESS_PROXY", "http://10.211.8.2:0", "http://10.211.8.2:3128"),
+    Wrong("EGRESS_PROXY", "http://10.211.8.900:3128", "http://10.211.8.2:3128"),
+    Wrong("EGRESS_PROXY", "https://10.211.8.2:3128", "http://10.211.8.2:3128"),
+    Wrong("EGRESS_PROXY", "http://10.211.8.1:3128", "from 10.211.8.2 to 10.211.8.10"),
+    Wrong("EGRESS_PROXY", "http://10.211.8.11:3128", "from 10.211.8.2 to 10.211.8.10"),
+    Wrong("EGRESS_PROXY", "http://10.211.7.2:3128", "from 10.211.8.2 to 10.211.8.10"),
+    Wrong("FENCE_TRUSTED", "gateway", "10.211.7.2,10.211.7.4"),
+    Wrong("FENCE_TRUSTED", "10.211.7.0/28", "10.211.7.2,10.211.7.4"),
+    Wrong("FENCE_TRUSTED", "10.211.7.2,10.211.7.11", "from 10.211.7.2 to 10.211.7.10"),
+    Wrong("FENCE_TRUSTED", "10.211.9.200", "from 10.211.9.2 to 10.211.9.10"),
+    Wrong("REQUIRE_ISOLATION", "perhaps", "valid boolean"),
     Wrong("CONTAINER_PORT_RANGE", "21000", "21000-28999"),
     Wrong("CONTAINER_PORT_RANGE", "28999-21000", "21000-28999"),
     Wrong("CONTAINER_PORT_RANGE", "80-1000", "21000-28999"),
@@ -360,10 +394,22 @@ WRONG = [
     Wrong("RECONCILER_PRIVATE_BIND", "127.0.0.1:99999", "127.0.0.1:9000"),
     Wrong("RECONCILER_PRIVATE_BIND", "127.0.0.1:21000", "outside of it"),
     Wrong("DOCKER_HOST", "docker.sock", "unix:///var/run/docker.sock"),
+    Wrong("PODMAN_SOCKET_PATH", "podman.sock", "unix:///run/podman/podman.sock"),
     Wrong("STARTS_AT_ONCE", "2", "greater than 2"),
     Wrong("STARTS_AT_ONCE", "many", "valid integer"),
     Wrong("CEILING_MEMORY", "4 GB", "1Gi"),
     Wrong("CEILING_CPUS", "0", "greater than 0"),
+    Wrong("CEILING_REGISTRIES", "https://ghcr.io", "write ghcr.io"),
+    Wrong("CEILING_REGISTRIES", "me@ghcr.io", "write ghcr.io"),
+    Wrong("CEILING_REGISTRIES", "ghcr.io/Team", "write ghcr.io"),
+    Wrong("CEILING_REGISTRIES", "ghcr.io/*", "write ghcr.io"),
+    Wrong("CEILING_IMAGES_PINNED", "perhaps", "valid boolean"),
+    Wrong("CEILING_MOUNTS", "srv/models", "write it like /srv/models"),
+    Wrong("CEILING_MOUNTS", "/", "write it like /srv/models"),
+    Wrong("CEILING_MOUNTS", "/srv/../etc", "write it like /srv/models"),
+    Wrong("CEILING_MOUNTS", "/srv/models:ro", "write it like /srv/models"),
+    Wrong("CEILING_DISK", "much", "1Gi"),
+    Wrong("CEILING_DISK_FREE_MIN", "-1", "1Gi"),
     Wrong("CEILING_PIDS", "1", "or equal to 8"),
     Wrong("CEILING_CONTAINERS", "0", "or equal to 1"),
     Wrong("CEILING_CREATES_PER_MINUTE", "-1", "or equal to 1"),
@@ -523,7 +569,8 @@ def test_a_name_misspelt_in_the_file_is_pointed_out(tmp_path: Path) -> None:
 def test_manifests_may_name_settings_that_are_set_and_no_secret() -> None:
     environ = {"STORE_URL": f"postgresql://u:{PASSWORD}@h/d", "CEILING_IMAGES": "a,b"}
     variables = manifest_variables(load_settings(ReconcilerSettings, environ))
-    assert variables["CONTAINER_IMAGE"] == "mcp-gateway-demo:latest"
+    assert variables["CONTAINER_IMAGE"] == "ghcr.io/mcp-getgather/mcp-getgather:latest"
+    assert variables["DEMO_IMAGE"] == "mcp-gateway-demo:latest"
     assert variables["CEILING_IMAGES"] == "a,b"
     assert variables["CONTAINER_PORT_RANGE"] == "21000-28999"
     assert "STORE_URL" not in variables
@@ -531,8 +578,8 @@ def test_manifests_may_name_settings_that_are_set_and_no_secret() -> None:
 
 
 def test_the_ceiling_allows_the_image_that_is_set_and_the_demo_unless_told_otherwise() -> None:
-    settings = load_settings(ReconcilerSettings, {"CONTAINER_IMAGE": "acme/app:1"})
-    assert settings.allowed_images == ("acme/app:1", "mcp-gateway-demo", "mcp-gateway-demo:*")
+    settings = load_settings(ReconcilerSettings, {"CONTAINER_IMAGE": "acme/app:1", "DEMO_IMAGE": "own:2"})
+    assert settings.allowed_images == ("acme/app:1", "own:2", "mcp-gateway-demo", "mcp-gateway-demo:*")
     assert load_settings(ReconcilerSettings, {"CEILING_IMAGES": "x:*"}).allowed_images == ("x:*",)
 
 
@@ -593,9 +640,16 @@ TEMPLATE = (ROOT / "env.template").read_text()
 ASSIGNED = re.findall(r"^#?([A-Z][A-Z0-9_]*)=(.*)$", TEMPLATE, re.MULTILINE)
 
 
+COMPOSED = {
+    *re.findall(r"\$\{([A-Z][A-Z0-9_]+)", (ROOT / "docker-compose.yml").read_text()),
+    "COMPOSE_PROFILES",
+}
+"""What docker-compose.yml reads, or Compose itself."""
+
+
 def test_env_template_names_every_setting_and_nothing_else() -> None:
     names = [name for name, _ in ASSIGNED]
-    assert sorted(names) == sorted(setting_names(*CLASSES))
+    assert sorted(names) == sorted({*setting_names(*CLASSES), *COMPOSED})
 
 
 def test_env_template_shows_the_defaults() -> None:

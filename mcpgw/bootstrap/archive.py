@@ -26,14 +26,14 @@ def write_image(tar: Path, *, base: Path, wheels: Path, app: Path) -> None:
     draft = tar.with_suffix(".draft")
     with tarfile.open(draft, "w", format=tarfile.PAX_FORMAT) as file:
         for entry in sorted(base.iterdir()):
-            file.add(entry, arcname=entry.name, filter=_owned_by(0))
-        _add_folder(file, "app", 0, 0o755)
-        file.add(app / "demo", arcname="app/demo", filter=_owned_by(0))
-        file.add(wheels, arcname="app/lib", filter=_owned_by(0))
-        _add_folder(file, "data", DEMO_UID, 0o750)
-        _add_folder(file, "tmp", 0, 0o1777)
+            file.add(entry, arcname=entry.name, filter=owned_by(0))
+        add_folder(file, "app", 0, 0o755)
+        file.add(app / "demo", arcname="app/demo", filter=owned_by(0))
+        file.add(wheels, arcname="app/lib", filter=owned_by(0))
+        add_folder(file, "data", DEMO_UID, 0o750)
+        add_folder(file, "tmp", 0, 0o1777)
         for name, text in (("passwd", PASSWD), ("group", GROUP), ("nsswitch.conf", NSSWITCH)):
-            _add_text(file, f"etc/{name}", text)
+            add_text(file, f"etc/{name}", text)
     draft.rename(tar)
 
 
@@ -41,7 +41,7 @@ def write_context(folder: Path, paths: Iterable[Path], tar: Path) -> None:
     """The build context of a Dockerfile: the paths, named as they are in the folder."""
     with tarfile.open(tar, "w", format=tarfile.PAX_FORMAT) as file:
         for path in paths:
-            file.add(path, arcname=str(path.relative_to(folder)), filter=_owned_by(0))
+            file.add(path, arcname=str(path.relative_to(folder)), filter=owned_by(0))
 
 
 def compile_python(base: Path, folder: Path) -> None:
@@ -68,7 +68,9 @@ def _through_own_loader(base: Path) -> list[str]:
     return [str(loader), "--library-path", os.pathsep.join(libraries)]
 
 
-def _owned_by(uid: int) -> Filter:
+def owned_by(uid: int) -> Filter:
+    """What makes `uid` the owner of everything that is added, at no time."""
+
     def owned(entry: tarfile.TarInfo) -> tarfile.TarInfo:
         entry.uid = entry.gid = uid
         entry.uname = entry.gname = ""
@@ -78,13 +80,15 @@ def _owned_by(uid: int) -> Filter:
     return owned
 
 
-def _add_folder(file: tarfile.TarFile, name: str, uid: int, mode: int) -> None:
+def add_folder(file: tarfile.TarFile, name: str, uid: int, mode: int) -> None:
+    """An empty folder."""
     entry = tarfile.TarInfo(name)
     entry.type, entry.mode, entry.uid, entry.gid = tarfile.DIRTYPE, mode, uid, uid
     file.addfile(entry)
 
 
-def _add_text(file: tarfile.TarFile, name: str, text: str) -> None:
+def add_text(file: tarfile.TarFile, name: str, text: str) -> None:
+    """A file that everybody may read."""
     entry = tarfile.TarInfo(name)
     entry.mode, entry.size = 0o644, len(text.encode())
     file.addfile(entry, BytesIO(text.encode()))

@@ -143,11 +143,15 @@ def _wheels(python: str) -> Path:
     return wheels
 
 
-def pip_words(python: str, *action: str) -> list[str]:
-    """The words that have pip do this with all that the lock names, as wheels for the image's Python."""
-    pip = [sys.executable, "-m", "pip"]
+def pip_program() -> list[str]:
+    """The words that start pip: ours, or the system's where we have none."""
     if not _has_pip() and (system := found("pip3")):
-        pip = [system]
+        return [system]
+    return [sys.executable, "-m", "pip"]
+
+
+def pip_words(python: str, *action: str, lock: Path = LOCK) -> list[str]:
+    """The words that have pip do this with all that the lock names, as wheels for the image's Python."""
     machine = platform.machine()
     platforms = [
         f"manylinux_2_{minor}_{machine}" for minor in range(GLIBC_MINOR_MAX, GLIBC_MINOR_MIN - 1, -1)
@@ -166,8 +170,8 @@ def pip_words(python: str, *action: str) -> list[str]:
     options += [word for name in (abi, "abi3", "none") for word in ("--abi", name)]
     options += [word for name in platforms for word in ("--platform", name)]
     # The lock is its own constraint: older pips do not take "a==1" for an answer to "a[extra]".
-    options += ["-r", str(LOCK), "-c", str(LOCK)]
-    return [*pip, *action, "-q", *options]
+    options += ["-r", str(lock), "-c", str(lock)]
+    return [*pip_program(), *action, "-q", *options]
 
 
 def _has_pip() -> bool:

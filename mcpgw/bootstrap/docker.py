@@ -1,7 +1,8 @@
-"""Finds a Docker that answers, or installs and starts one.
+"""Finds the Docker that answers, or installs and starts one.
 
-Looks where the user says (DOCKER_HOST) and nowhere else then; otherwise at the usual sockets. A `docker`
-program alone is only a client, so its presence decides nothing. Next: `mcpgw.bootstrap.daemon`.
+Looks where it is told (by DOCKER_HOST, or by `mcpgw up`, which knows all the usual sockets) and nowhere else
+then; otherwise where it would start one. A `docker` program alone is only a client, so its presence decides
+nothing. Next: `mcpgw.bootstrap.daemon`.
 """
 
 import json
@@ -37,14 +38,7 @@ def ensure_docker(address: str = "") -> Engine:
     if address := address or os.environ.get("DOCKER_HOST", ""):
         return named_engine("docker", "DOCKER_HOST", address)
     with only_one("docker"):
-        return _running() or _started()
-
-
-def _running() -> Engine | None:
-    urls = [URL, f"unix://{Path.home()}/.docker/run/docker.sock"]
-    if runtime_dir := os.environ.get("XDG_RUNTIME_DIR"):
-        urls.append(f"unix://{runtime_dir}/docker.sock")
-    return next((Engine("docker", url) for url in urls if answers(url)), None)
+        return Engine("docker", URL) if answers(URL) else _started()
 
 
 def _started() -> Engine:

@@ -79,6 +79,12 @@ def image_id(engine: Engine, reference: str) -> str | None:
     return str(image["Id"])
 
 
+def image_bytes(engine: Engine, reference: str) -> int:
+    """How large the engine says the image is. BootstrapError where it has none of that name."""
+    status, body = _answered(engine, "GET", f"/images/{quote(reference, safe='')}/json")
+    return int(json.loads(_good(engine, status, body))["Size"])
+
+
 def local_name(engine: Engine, name: str) -> str:
     """What the engine calls an image of this name that came from no registry."""
     return name if engine.name == "docker" else f"{PODMAN_PREFIX}{name}"
@@ -135,12 +141,12 @@ def try_to_untag(engine: Engine, reference: str) -> bool:
     return status < 300
 
 
-def remove_labelled(engine: Engine, label: str) -> None:
-    """Remove the containers and networks with the label `key=value`, and nothing else."""
+def remove_labelled(engine: Engine, label: str, *, networks: bool = True) -> None:
+    """Remove the containers and, unless told otherwise, networks with the label `key=value`; nothing else."""
     query = urlencode({"all": "true", "filters": json.dumps({"label": [label]})})
     for container in _listed(engine, f"/containers/json?{query}"):
         _removed(engine, f"/containers/{container['Id']}?force=true&v=true")
-    for network in _listed(engine, f"/networks?{query}"):
+    for network in _listed(engine, f"/networks?{query}") if networks else ():
         _removed(engine, f"/networks/{network['Id']}")
 
 

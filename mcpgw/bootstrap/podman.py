@@ -14,12 +14,11 @@ from mcpgw.bootstrap.daemon import start
 from mcpgw.bootstrap.engine_api import Engine, answers, named_engine
 from mcpgw.bootstrap.errors import BootstrapError
 from mcpgw.bootstrap.paths import cache_dir, only_one
+from mcpgw.bootstrap.rights import CAP_SYS_RESOURCE, has_capability
 
 PACKAGES = ("podman", "runc", "netavark", "aardvark-dns", "iptables")
 SYSTEM_SOCKET = Path("/run/podman/podman.sock")
 CGROUP_V2_MARK = Path("/sys/fs/cgroup/cgroup.controllers")
-CAP_SYS_RESOURCE = 24
-"""Source: linux/capability.h."""
 LIMIT_MAX = 4096
 INIT_PROGRAMS = (
     "/usr/libexec/podman/catatonit",
@@ -103,9 +102,4 @@ def _limit(kind: int) -> int:
 
 def _may_raise_limits() -> bool:
     """Whether we have CAP_SYS_RESOURCE, without which no hard limit may be raised."""
-    try:
-        status = Path("/proc/self/status").read_text("utf-8")
-    except OSError:
-        return True
-    effective = next((line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), "0")
-    return bool(int(effective, 16) >> CAP_SYS_RESOURCE & 1)
+    return has_capability(CAP_SYS_RESOURCE)

@@ -6,6 +6,7 @@ never installed. Needs no root, and no Docker. Next: `mcpgw.bootstrap.demo_image
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from mcpgw.bootstrap import debian
@@ -57,14 +58,14 @@ def _default_python() -> str | None:
     return ".".join(versions[0].split(".")[:2]) if versions else None
 
 
-def make(root: Path, python: str) -> None:
-    """Fill the empty folder `root` with this Python (`3.11`), the libraries it needs, and busybox."""
-    packages = closure([f"python{python}-minimal", f"libpython{python}-stdlib", "busybox-static"])
+def make(root: Path, python: str, *, also: Sequence[str] = ()) -> None:
+    """Fill the empty folder `root` with this Python (`3.11`), the libraries it needs, busybox, and `also`."""
+    packages = closure([f"python{python}-minimal", f"libpython{python}-stdlib", "busybox-static", *also])
     downloads = root.with_suffix(".debs")
     shutil.rmtree(downloads, ignore_errors=True)
     downloads.mkdir(parents=True)
-    with step(f"downloading {len(packages)} Debian packages for the demo image"):
-        _download(packages, downloads)
+    with step(f"downloading {len(packages)} Debian packages for an image"):
+        download(packages, downloads)
     with step("unpacking them"):
         for package in sorted(downloads.glob("*.deb")):
             run(("dpkg-deb", "-x", str(package), str(root)), mend=MEND)
@@ -101,7 +102,8 @@ def _dependencies(roots: list[str]) -> dict[str, list[str]]:
     return {name: names for name, names in depends.items() if not name.startswith("<")}
 
 
-def _download(packages: list[str], folder: Path) -> None:
+def download(packages: list[str], folder: Path) -> None:
+    """Put the packages' files of this machine's release into the folder."""
     words = (
         "apt-get",
         "-o",
@@ -133,11 +135,22 @@ def merge_usr(root: Path) -> None:
 
 
 def _tidy(root: Path, python: str) -> None:
-    for name in UNNEEDED:
-        shutil.rmtree(root / name, ignore_errors=True)
+    remove_unneeded(root)
     programs = root / "usr" / "bin"
     if not (programs / "python3").exists():
         (programs / "python3").symlink_to(f"python{python}")
+    link_applets(root)
+
+
+def remove_unneeded(root: Path) -> None:
+    """What is for people to read, and for a system with services."""
+    for name in UNNEEDED:
+        shutil.rmtree(root / name, ignore_errors=True)
+
+
+def link_applets(root: Path) -> None:
+    """Every program of busybox by its own name, unless there is a real one."""
+    programs = root / "usr" / "bin"
     for applet in run((str(programs / "busybox"), "--list"), mend=MEND).split():
         link = programs / applet
         if not link.exists() and not link.is_symlink():

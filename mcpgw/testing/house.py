@@ -23,11 +23,13 @@ from typing import Any, Literal, TypeVar
 
 from mcpgw.bootstrap.engine_api import Engine, remove_labelled
 from mcpgw.testing.calls import Answer, call_tool
+from mcpgw.testing.fences import remove_fence
 from mcpgw.testing.ports import container_ports, free_port, free_ports, subnet_prefix
 from mcpgw.testing.programs import Program
 from mcpgw.testing.waiting import until
 from mcpgw.testing.workload import APP, demo_template, user_of
 from reconciler.core.container import LABEL_PROJECT
+from reconciler.engine.door import EngineKind
 from state.kinds.app import App, AppSpec, key_sha256, mint_key
 from state.kinds.home import Home
 from state.kinds.incarnation import Incarnation, IncarnationNames
@@ -111,10 +113,10 @@ class House:
         draft.write_text(text)
         draft.replace(self.manifests / name)
 
-    def mcpgw(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """Run one of the operator's verbs to its end."""
+    def mcpgw(self, *words: str, prefix: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
+        """Run one of the operator's verbs to its end. ``prefix`` is what runs it as somebody else."""
         return subprocess.run(  # noqa: S603 (our own program, no shell)
-            (sys.executable, "-m", "mcpgw", *words),
+            (*prefix, sys.executable, "-m", "mcpgw", *words),
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
@@ -279,9 +281,12 @@ def house(
             built.wait_ready()
         yield built
     finally:
-        built.stop()
-        built.up.log.close()
-        remove_labelled(engine, f"{LABEL_PROJECT}={built.project}")
+        try:
+            built.stop()
+            built.up.log.close()
+            remove_labelled(engine, f"{LABEL_PROJECT}={built.project}")
+        finally:
+            remove_fence(built.project)
 
 
 def _build(folder: Path, project: str, engine: Engine, image: str, settings: dict[str, str]) -> House:
@@ -319,9 +324,10 @@ def _settings(
     gateway_private = free_ports(int(settings.get("GATEWAY_WORKERS", "1")), WORKER_PORT_STEP)
     return {
         "CONTAINER_ENGINE": engine.name,
-        "DOCKER_HOST" if engine.name == "docker" else "PODMAN_SOCKET_PATH": engine.url,
+        EngineKind(engine.name).setting: engine.url,
         "CONTAINER_PROJECT_NAME": project,
         "CONTAINER_IMAGE": image,
+        "DEMO_IMAGE": image,
         "CONTAINER_SUBNET_PREFIX": subnet_prefix(),
         "CONTAINER_PORT_RANGE": f"{ports.start}-{ports.stop - 1}",
         "CEILING_IMAGES": "*",

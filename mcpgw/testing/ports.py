@@ -20,11 +20,12 @@ OWN_PORTS_FIRST = 29_500
 OWN_PORTS_LAST = 32_000
 SUBNET_SECOND_OCTETS = range(220, 250)
 SLICES_MAX = 3  # processes side by side
+ZONES_COUNT = 3  # subnets of a house: a fence stands around all of them, whether there is a network or not
 
 # Far more than are in use at any time, and well below what there is to choose from in a slice.
 _ports_given: deque[int] = deque(maxlen=500)
 _blocks_given: deque[int] = deque(maxlen=20)
-_subnets_given: deque[str] = deque(maxlen=1_000)
+_subnets_given: deque[str] = deque(maxlen=400)
 
 
 def free_port() -> int:
@@ -53,7 +54,7 @@ def container_ports() -> range:
 
 
 def subnet_prefix() -> str:
-    """The first three octets of a /24, for CONTAINER_SUBNET_PREFIX."""
+    """The first three octets of a /24, for CONTAINER_SUBNET_PREFIX; the two behind it are the house's too."""
     while (prefix := _any_subnet_prefix()) in _subnets_given:
         pass
     _subnets_given.append(prefix)
@@ -61,7 +62,8 @@ def subnet_prefix() -> str:
 
 
 def _any_subnet_prefix() -> str:
-    return f"10.{secrets.choice(_slice(SUBNET_SECOND_OCTETS))}.{secrets.randbelow(256)}"
+    third_octet = secrets.randbelow(256 // ZONES_COUNT) * ZONES_COUNT
+    return f"10.{secrets.choice(_slice(SUBNET_SECOND_OCTETS))}.{third_octet}"
 
 
 def _slice(whole: range) -> range:

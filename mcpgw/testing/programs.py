@@ -24,11 +24,12 @@ class Program:
     folder: Path
     log: IO[bytes]
     running: subprocess.Popen[bytes] | None = None
+    prefix: tuple[str, ...] = ()  # a program that runs it otherwise than as ourselves
 
     def start(self) -> None:
         assert not self.runs, f"{self.verb} runs already"
         self.running = subprocess.Popen(  # noqa: S603 (our own program, no shell)
-            (sys.executable, "-m", "mcpgw", self.verb),
+            (*self.prefix, sys.executable, "-m", "mcpgw", self.verb),
             cwd=self.folder,
             env=dict(self.environment),
             stdin=subprocess.DEVNULL,

@@ -35,7 +35,7 @@ spec:
     - {{path: /control, access: owner}}
     - {{path: /link, access: link}}
     - {{path: /static, access: any}}
-  security: {{user: "1000:1000", readOnlyRoot: true}}
+  security: {{user: "1000:1000", readOnlyRoot: true, egress: {egress}}}
 """
 _ENVIRONMENT = {"PORT": "8080", "DATA_DIR": "/data", "DEMO_CONTROLS": "1"}
 _USER = """apiVersion: mcp-gateway/v1
@@ -51,6 +51,7 @@ def demo_template(
     name: str = "demo",
     env: Mapping[str, str] | None = None,
     inputs: Sequence[Mapping[str, object]] = (),
+    egress: str = "Internet",
     startup_s: float = 30,
     period_s: float = 1,
     failures: int = 3,
@@ -62,6 +63,7 @@ def demo_template(
         image=image,
         env=written,
         inputs=json.dumps(list(inputs)),
+        egress=egress,
         startup_s=startup_s,
         period_s=period_s,
         failures=failures,

@@ -1,0 +1,114 @@
+"""Keeps the fence: writes it, looks again and again, mends it, and says in the report that it stands.
+
+The report is written only after the rules were read back, and taken away before they are. What ends leaves
+the rules as they are: containers run on. Next: :mod:`mcpgw.fence.verb`, and :mod:`mcpgw.up`.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mcpgw.fence import nft
+from mcpgw.fence.errors import FenceError
+from mcpgw.fence.resolvers import resolvers
+from mcpgw.fence.ruleset import Ruleset, ruleset
+from reconciler.core.isolation import isolation_of
+from reconciler.settings import ReconcilerSettings
+from state.fence import FenceReport, FenceUnreadable, boot_id, read_fence, remove_fence, write_fence
+
+KEEP_PERIOD_S = 30.0  # a third of how long a kept fence is believed in
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """One project's fence on this machine, as the settings ask for it."""
+
+    settings: ReconcilerSettings
+
+    def rules(self) -> Ruleset:
+        """As of now: the host's name servers change with the network that it is in."""
+        settings = self.settings
+        return ruleset(
+            settings.container_project_name,
+            settings.zones,
+            trusted=settings.fence_trusted,
+            proxy=settings.egress_proxy,
+            resolvers=resolvers(),
+        )
+
+    def fault(self) -> str:
+        """What is wrong with what stands; "" if it is right. Raises FenceError."""
+        return nft.fault_of(self.rules())
+
+    def write(self, *, kept: bool) -> None:
+        """Write, read back, report. Raises FenceError."""
+        nft.write(self.rules())
+        self._report(kept=kept)
+
+    def mend(self) -> str:
+        """Report that it stands, having mended what did not; what that was. Raises FenceError."""
+        fault = self.fault()
+        if fault:
+            nft.write(self.rules())
+        self._report(kept=True)
+        return fault
+
+    def is_reported(self) -> bool:
+        """Whether somebody wrote a fence that the reconciler believes in."""
+        subnets = [zone.subnet for zone in self.settings.zones.values()]
+        try:
+            report = read_fence(self.settings.fence_report)
+        except FenceUnreadable:
+            return False
+        return isolation_of(report, subnets, boot_id(), datetime.now(UTC), apart=True).is_fenced
+
+    def remove(self) -> None:
+        """The report first: nobody believes in what is about to go. Raises FenceError."""
+        path = self.settings.fence_report
+        try:
+            remove_fence(path)
+        except OSError as error:
+            raise FenceError(f"FENCE_REPORT={path} cannot be removed ({error.strerror})") from None
+        nft.remove(self.settings.container_project_name)
+
+    def _report(self, *, kept: bool) -> None:
+        settings = self.settings
+        report = FenceReport(
+            boot_id=boot_id(),
+            subnets=tuple(zone.subnet for zone in settings.zones.values()),
+            trusted=settings.fence_trusted,
+            kept=kept,
+            written_at=datetime.now(UTC),
+        )
+        try:
+            write_fence(settings.fence_report, report)
+        except OSError as error:
+            raise FenceError(_unwritable(settings.fence_report, error)) from None
+
+
+def _unwritable(path: Path, error: OSError) -> str:
+    return (
+        f"the fence stands, but FENCE_REPORT={path} cannot be written ({error.strerror}), so nobody knows; "
+        "make its directory, or name another file"
+    )
+
+
+async def keep(fence: Fence, say: Callable[[str], None]) -> None:
+    """Mend and report, every KEEP_PERIOD_S, until cancelled.
+
+    ``say`` hears of whatever was mended, and once of what cannot be.
+    """
+    told = ""
+    while True:
+        await asyncio.sleep(KEEP_PERIOD_S)
+        try:
+            fault, error = await asyncio.to_thread(fence.mend), ""
+        except FenceError as failed:
+            fault, error = "", str(failed)
+        if fault:
+            say(f"the fence was broken, and stands again: {fault}")
+        if error and error != told:
+            say(error)
+        told = error
