@@ -18,9 +18,11 @@ import pytest
 
 from mcpgw.bootstrap.demo_image import ensure_demo_image
 from mcpgw.bootstrap.docker import ensure_docker
-from mcpgw.bootstrap.engine_api import Engine, remove_labelled
+from mcpgw.bootstrap.engine_api import Engine, EngineName, remove_labelled
 from mcpgw.bootstrap.podman import ensure_podman
 from mcpgw.bootstrap.testing import ensure_postgres
+from mcpgw.testing.fences import remove_fence
+from reconciler.engine.door import EngineKind
 
 PROJECT_LABEL = "mcp-gateway.project"
 POSTGRES_USER = "postgres"
@@ -32,9 +34,18 @@ POLL_S = 0.05
 class RealEngine:
     """An engine that answers, and the demo image that it has."""
 
-    name: str
+    name: EngineName
     url: str
     image: str
+
+    @property
+    def bare(self) -> Engine:
+        return Engine(self.name, self.url)
+
+    @property
+    def setting(self) -> str:
+        """What names its socket."""
+        return EngineKind(self.name).setting
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +60,7 @@ def podman_engine() -> RealEngine:
     return _with_image(ensure_podman())
 
 
-@pytest.fixture(params=["docker", "podman"])
+@pytest.fixture(scope="module", params=["docker", "podman"])
 def real_engine(request: pytest.FixtureRequest) -> RealEngine:
     """Each engine in turn."""
     engine: RealEngine = request.getfixturevalue(f"{request.param}_engine")
@@ -67,11 +78,12 @@ def _with_image(engine: Engine) -> RealEngine:
 
 @pytest.fixture
 def project_name() -> Iterator[str]:
-    """A project that only this test knows. Its containers and networks are removed afterwards."""
+    """A project that only this test knows. Its containers, networks and fence are removed afterwards."""
     name = f"t{secrets.token_hex(5)}"
     yield name
     for engine in _used:
         remove_labelled(engine, f"{PROJECT_LABEL}={name}")
+    remove_fence(name)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,14 @@ PIECE_BYTES = 65536
 
 def self_signed(*names: str) -> ssl.SSLContext:
     """A server's context with a certificate for ``names``, good for an hour and signed by itself."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory() as folder:
+        context.load_cert_chain(*write_self_signed(Path(folder), *names))
+    return context
+
+
+def write_self_signed(folder: Path, *names: str) -> tuple[Path, Path]:
+    """Such a certificate and its key as files. Whoever takes the certificate for an authority trusts it."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     certificate = (
@@ -32,14 +40,14 @@ def self_signed(*names: str) -> ssl.SSLContext:
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
         .sign(key, hashes.SHA256())
     )
+    certificate_file, key_file = folder / "fullchain.pem", folder / "key.pem"
+    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
-        Path(file.name).write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
-        context.load_cert_chain(file.name)
-    return context
+    key_file.touch(mode=0o600)
+    key_file.write_bytes(private)
+    return certificate_file, key_file
 
 
 @contextlib.asynccontextmanager

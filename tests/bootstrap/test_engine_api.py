@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mcpgw.bootstrap.engine_api import Engine, EngineUnreachable, answers, image_id, ping, tag_image
+from mcpgw.bootstrap.engine_api import EngineUnreachable, answers, image_id, ping, tag_image
 from mcpgw.bootstrap.errors import BootstrapError
 from tests.engines import RealEngine
 
@@ -41,7 +41,7 @@ def socket_that_says(path: Path, answer: bytes | None) -> Iterator[str]:
 
 @pytest.mark.engine
 def test_both_engines_answer_and_have_the_image_by_both_names(real_engine: RealEngine) -> None:
-    engine = Engine("docker" if real_engine.name == "docker" else "podman", real_engine.url)
+    engine = real_engine.bare
     ping(engine.url)
     assert image_id(engine, real_engine.image) == image_id(engine, "mcp-gateway-demo:latest")
     assert image_id(engine, "mcp-gateway-demo:no-such-tag") is None
@@ -49,7 +49,7 @@ def test_both_engines_answer_and_have_the_image_by_both_names(real_engine: RealE
 
 @pytest.mark.engine
 def test_what_an_engine_refuses_is_told_in_one_line(real_engine: RealEngine) -> None:
-    engine = Engine("docker" if real_engine.name == "docker" else "podman", real_engine.url)
+    engine = real_engine.bare
     with pytest.raises(BootstrapError) as caught:
         tag_image(engine, "mcp-gateway-demo:no-such-tag", repository="x", tag="y")
     assert "refused" in str(caught.value)

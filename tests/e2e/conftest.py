@@ -1,4 +1,4 @@
-"""Houses, one for a module where its tests leave each other alone, and a hand at the engine.
+"""Houses on each engine in turn, one for a module where its tests leave each other alone, and a hand there.
 
 Where a test fails, the end of its house's log is in the report.
 """
@@ -6,11 +6,10 @@ Where a test fails, the end of its house's log is in the report.
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from mcpgw.bootstrap.engine_api import Engine, EngineName
 from mcpgw.testing.house import House, house
 from tests.e2e.hand import Hand, hand_at
 from tests.engines import RealEngine
@@ -39,9 +38,7 @@ def opened(
     engine: RealEngine, folder: Path, settings: dict[str, str] | None = None, **more: Any
 ) -> Iterator[House]:
     """A house on a real engine."""
-    with house(
-        folder, Engine(cast(EngineName, engine.name), engine.url), engine.image, settings, **more
-    ) as built:
+    with house(folder, engine.bare, engine.image, settings, **more) as built:
         _open.append(built)
         try:
             yield built
@@ -50,32 +47,32 @@ def opened(
 
 
 @pytest.fixture
-def open_house(docker_engine: RealEngine, tmp_path: Path) -> Opener:
-    """Opens a house of the test's own, on Docker: ``with open_house({"SETTING": "value"}) as house``."""
+def open_house(real_engine: RealEngine, tmp_path: Path) -> Opener:
+    """Opens a house of the test's own: ``with open_house({"SETTING": "value"}) as house``."""
 
     def open_(settings: dict[str, str] | None = None, **more: Any) -> AbstractContextManager[House]:
-        return opened(docker_engine, tmp_path, settings, **more)
+        return opened(real_engine, tmp_path, settings, **more)
 
     return open_
 
 
 @pytest.fixture(scope="module")
-def docker_house(docker_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with opened(docker_engine, tmp_path_factory.mktemp("house")) as built:
+def shared_house(real_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with opened(real_engine, tmp_path_factory.mktemp("house")) as built:
         yield built
 
 
 @pytest.fixture(scope="module")
-def impatient_house(docker_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def impatient_house(real_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """Holds requests for HOLD_S only."""
     settings = {"HOLD_TIMEOUT_S": str(HOLD_S)}
-    with opened(docker_engine, tmp_path_factory.mktemp("impatient"), settings) as built:
+    with opened(real_engine, tmp_path_factory.mktemp("impatient"), settings) as built:
         yield built
 
 
 @pytest.fixture(scope="module")
-def hand(docker_engine: RealEngine) -> Iterator[Hand]:
-    with hand_at(docker_engine) as found:
+def hand(real_engine: RealEngine) -> Iterator[Hand]:
+    with hand_at(real_engine) as found:
         yield found
 
 
@@ -84,9 +81,18 @@ def hand(docker_engine: RealEngine) -> Iterator[Hand]:
     params=[("docker", 1), ("docker", 2), ("podman", 1)],
     ids=["docker", "docker with 2 workers", "podman"],
 )
-def any_house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A house on each engine in turn, with one gateway worker or several."""
+def engine_and_workers(request: pytest.FixtureRequest) -> tuple[RealEngine, dict[str, str]]:
+    """Each engine in turn, and a setting: one gateway worker or several, to which no engine matters."""
     name, workers = request.param
     engine: RealEngine = request.getfixturevalue(f"{name}_engine")
-    with opened(engine, tmp_path_factory.mktemp("house"), {"GATEWAY_WORKERS": str(workers)}) as built:
+    return engine, {"GATEWAY_WORKERS": str(workers)}
+
+
+@pytest.fixture(scope="module")
+def any_house(
+    engine_and_workers: tuple[RealEngine, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[House]:
+    """A house on each engine in turn, with one gateway worker or several."""
+    engine, workers = engine_and_workers
+    with opened(engine, tmp_path_factory.mktemp("house"), workers) as built:
         yield built

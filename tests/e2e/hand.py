@@ -3,17 +3,22 @@
 Docker's API through Docker's own client, so that nothing of ours stands in between.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 
 import docker
 
 from mcpgw.testing.house import House
+from reconciler.core.zones import Zone
 from tests.engines import PROJECT_LABEL, RealEngine
 
 FOREIGN_LABEL = "not-ours"
 API_VERSION = "1.41"  # the oldest that is supported, which Podman speaks too
+LOOKS_MAX = 50
+LOOK_PAUSE_S = 0.1
 
 
 class Hand:
@@ -21,6 +26,11 @@ class Hand:
         self._engine = engine
         self._api = docker.APIClient(base_url=engine.url, version=API_VERSION)
         self._foreign: list[str] = []
+
+    def about(self) -> dict[str, Any]:
+        """What the engine says of itself and its machine."""
+        found: dict[str, Any] = self._api.info()
+        return found
 
     def containers(self, house: House) -> list[dict[str, Any]]:
         """Every container of the house's project, also dead ones, as the engine lists them."""
@@ -37,10 +47,16 @@ class Hand:
 
     def id_of(self, name: str) -> str | None:
         """The container of that name; None where there is none."""
-        try:
-            return str(self.inspect(name)["Id"])
-        except docker.errors.NotFound:
-            return None
+        for _ in range(LOOKS_MAX):
+            try:
+                return str(self.inspect(name)["Id"])
+            except docker.errors.NotFound:
+                return None
+            except docker.errors.APIError as error:  # Podman, of what it is just removing
+                if error.status_code != HTTPStatus.INTERNAL_SERVER_ERROR:
+                    raise
+                time.sleep(LOOK_PAUSE_S)
+        raise AssertionError(f"the engine does not say whether there is a {name}")
 
     def remove(self, name: str) -> None:
         """`docker rm -f`."""
@@ -76,12 +92,36 @@ class Hand:
         self._api.start(made["Id"])
         return str(made["Id"])
 
-    def put_foreign_network(self, name: str, subnet: str) -> str:
-        pool = docker.types.IPAMPool(subnet=subnet)
+    def put_foreign_network(self, name: str, subnet: str = "") -> str:
+        """Without a subnet it is the engine's to choose one."""
+        pools = [docker.types.IPAMPool(subnet=subnet)] if subnet else []
         made = self._api.create_network(
-            name, ipam=docker.types.IPAMConfig(pool_configs=[pool]), labels={FOREIGN_LABEL: name}
+            name, ipam=docker.types.IPAMConfig(pool_configs=pools), labels={FOREIGN_LABEL: name}
         )
         return str(made["Id"])
+
+    def put_own_network(
+        self, house: House, zone: Zone, *, internal: bool = False, ip_range: str | None = None
+    ) -> None:
+        """A network of the project's, as whoever else deploys it makes one: with its label, and peers that
+        reach each other. It goes with the house."""
+        pool = docker.types.IPAMPool(subnet=str(zone.subnet), iprange=ip_range)
+        self._api.create_network(
+            zone.network,
+            internal=internal,
+            ipam=docker.types.IPAMConfig(pool_configs=[pool]),
+            labels={PROJECT_LABEL: house.project},
+            options={"com.docker.network.bridge.name": zone.bridge} if self._engine.name == "docker" else {},
+        )
+
+    def run(self, name: str, *command: str) -> str:
+        """What a command prints that is run in the container."""
+        made = self._api.exec_create(name, list(command))
+        return bytes(self._api.exec_start(made["Id"])).decode()
+
+    def address(self, name: str, network: str) -> str:
+        """The container's address on that network."""
+        return str(self.inspect(name)["NetworkSettings"]["Networks"][network]["IPAddress"])
 
     def has_network(self, name: str) -> bool:
         return any(one["Name"] == name for one in self._api.networks(names=[name]))

@@ -19,13 +19,14 @@ from state.kinds.resource import ConditionType
 from tests.e2e.conftest import HOLD_S, Opener, opened
 from tests.e2e.hand import Hand
 from tests.engines import RealEngine
+from tests.other_user import OtherUser, open_folder
 
 pytestmark = pytest.mark.engine
 
 
 @pytest.fixture(scope="module")
 def idle_house(docker_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A house of which nothing runs."""
+    """A house of which nothing runs, so that no engine matters to it but in what it is told of one."""
     with opened(docker_engine, tmp_path_factory.mktemp("idle"), begin="nothing") as house:
         yield house
 
@@ -57,12 +58,12 @@ def not_an_engine(tmp_path: Path) -> Iterator[Path]:
         serving.join()
 
 
-def refused(house: House, part: str, **settings: str) -> str:
+def refused(house: House, part: str, prefix: tuple[str, ...] = (), **settings: str) -> str:
     """The one line with which the part refuses to start under these settings."""
     before = dict(house.environment)
     house.environment.update(settings)
     try:
-        ended = house.mcpgw(part)
+        ended = house.mcpgw(part, prefix=prefix)
     finally:
         house.environment.clear()
         house.environment.update(before)
@@ -173,18 +174,64 @@ def test_a_directory_that_is_read_only_is_named(idle_house: House, tmp_path: Pat
         assert "HOST_DATA_DIR" in refused(idle_house, "reconciler", HOST_DATA_DIR=str(tmp_path / "homes"))
 
 
+@pytest.mark.parametrize("part", ["reconciler", "up"])
 def test_what_listens_at_the_engines_address_and_is_no_engine_is_named(
-    idle_house: House, not_an_engine: Path
+    idle_house: House, real_engine: RealEngine, not_an_engine: Path, part: str
 ) -> None:
-    line = refused(idle_house, "reconciler", DOCKER_HOST=f"unix://{not_an_engine}")
-    assert str(not_an_engine) in line
+    for address in (f"unix://{not_an_engine}", str(not_an_engine)):
+        named = {"CONTAINER_ENGINE": real_engine.name, real_engine.setting: address}
+        line = refused(idle_house, part, **named)
+        assert str(not_an_engine) in line
+        assert real_engine.setting in line
 
 
-def test_no_engine_is_a_condition_and_heals_when_one_comes(open_house: Opener, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", ["reconciler", "up"])
+def test_an_engine_of_the_other_kind_is_named_with_the_setting_that_wants_it(
+    idle_house: House, docker_engine: RealEngine, podman_engine: RealEngine, part: str
+) -> None:
+    for engine, other in ((docker_engine, podman_engine), (podman_engine, docker_engine)):
+        named = {"CONTAINER_ENGINE": engine.name, engine.setting: other.url}
+        assert f"set CONTAINER_ENGINE={other.name}" in refused(idle_house, part, **named)
+
+
+def test_up_starts_no_engine_in_place_of_one_that_is_named_and_away(
+    idle_house: House, real_engine: RealEngine, tmp_path: Path
+) -> None:
+    named = {"CONTAINER_ENGINE": real_engine.name, real_engine.setting: f"{tmp_path}/away.sock"}
+    line = refused(idle_house, "up", **named)
+    assert "away.sock" in line
+    assert "there is no such socket: start it with" in line
+
+
+MENDS = {
+    "docker": "`sudo usermod -aG docker $USER`",
+    "podman": "`systemctl --user enable --now podman.socket`",
+}
+
+
+@pytest.mark.parametrize("is_set", [True, False], ids=["named by its setting", "at its usual place"])
+@pytest.mark.parametrize("part", ["reconciler", "up"])
+def test_a_socket_that_this_user_may_not_open_is_told_with_the_command_that_mends_it(
+    real_engine: RealEngine, part: str, is_set: bool
+) -> None:
+    with open_folder() as folder, opened(real_engine, folder, begin="nothing") as house:
+        somebody = OtherUser()
+        somebody.give(folder)
+        named = {"HOME": str(folder), "XDG_RUNTIME_DIR": str(folder)}
+        named[real_engine.setting] = real_engine.url if is_set else ""
+        line = refused(house, part, somebody.words, **named)
+    assert real_engine.url in line
+    assert real_engine.setting in line
+    assert MENDS[real_engine.name] in line
+
+
+def test_no_engine_is_a_condition_and_heals_when_one_comes(
+    open_house: Opener, real_engine: RealEngine, tmp_path: Path
+) -> None:
     with open_house(begin="nothing") as house:
-        engine = house.environment["DOCKER_HOST"]
-        link = tmp_path / "docker.sock"
-        house.environment["DOCKER_HOST"] = f"unix://{link}"
+        engine = house.environment[real_engine.setting]
+        link = tmp_path / "engine.sock"
+        house.environment[real_engine.setting] = f"unix://{link}"
         house.start()
         said = functools.partial(house.reconcilers_condition, ConditionType.ENGINE_REACHABLE)
         until(lambda: said().startswith("Unknown NoAnswer"), "the engine is said not to answer")

@@ -17,6 +17,7 @@ STARTUP_DELAY_S = 4  # so that there is something to wait for
 UNREADY = "the server responded with a status of 503"  # the browser's own note of the waiting page
 
 
+# On Docker alone: what a page's script shows comes from conditions, which no engine writes.
 @pytest.fixture(scope="module")
 def slow_house(docker_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with opened(docker_engine, tmp_path_factory.mktemp("browser"), begin="nothing") as house:

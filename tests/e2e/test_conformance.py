@@ -23,8 +23,8 @@ ENV = {"DEMO_CONFORMANCE": "1", "DEMO_ALLOWED_HOSTS": "127.0.0.1:* localhost:*"}
 
 
 @pytest.fixture(scope="module")
-def conforming_house(docker_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with opened(docker_engine, tmp_path_factory.mktemp("conforming"), begin="nothing") as house:
+def conforming_house(real_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with opened(real_engine, tmp_path_factory.mktemp("conforming"), begin="nothing") as house:
         house.write_manifest("demo.yaml", demo_template(house.image, env=ENV))
         house.start()
         yield house

@@ -16,7 +16,7 @@ from state.kinds.resource import ConditionType
 from tests.e2e.between import CREATE, EVENTS, EVERYTHING, LOOKS, Between, Failure, between
 from tests.e2e.conftest import HOLD_S, opened
 from tests.e2e.hand import Hand, hand_at
-from tests.e2e.own_engine import OwnDocker, own_docker
+from tests.e2e.own_engine import OwnEngine, own_engine
 from tests.engines import RealEngine
 
 pytestmark = pytest.mark.engine
@@ -32,12 +32,12 @@ Proxied = tuple[House, Between]
 
 
 @pytest.fixture(scope="module")
-def proxied(docker_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
+def proxied(real_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
     """A house that reaches its engine through us."""
     folder = tmp_path_factory.mktemp("proxied")
-    with between(docker_engine, folder) as standing:
-        settings = {"DOCKER_HOST": standing.url, "HOLD_TIMEOUT_S": str(HOLD_S)}
-        with opened(docker_engine, folder, settings) as house:
+    with between(real_engine, folder) as standing:
+        settings = {real_engine.setting: standing.url, "HOLD_TIMEOUT_S": str(HOLD_S)}
+        with opened(real_engine, folder, settings) as house:
             yield house, standing
 
 
@@ -201,22 +201,25 @@ def test_a_foreign_container_of_our_name_is_left_alone(proxied: Proxied, hand: H
 
 @pytest.mark.fault(1)
 @pytest.mark.parametrize("end", ["stop", "kill"])
-def test_an_engine_that_restarts_gets_its_containers_back(own: tuple[House, OwnDocker], end: str) -> None:
-    house, docker = own
+def test_an_engine_that_restarts_gets_its_containers_back(own: tuple[House, OwnEngine], end: str) -> None:
+    house, engine = own
     users = [f"{end}-{number}" for number in range(4)]
     for user_id in users:
         house.serve(user_id)
         house.call(user_id, "disk", text=user_id)
-    getattr(docker, end)()
+        assert house.call(user_id, "counter").result["result"] == 1
+    getattr(engine, end)()
     until(
         lambda: house.reason(users[0], ConditionType.ENGINE_REACHABLE) == "Unknown NoAnswer", "it is unknown"
     )
     assert house.reason(users[0], ConditionType.READY) == "Unknown EngineUnknown"
-    docker.start()
+    engine.start()
+    counted = 2 if engine.keeps_containers else 1
     for user_id in users:
         house.serve(user_id)
         assert house.call(user_id, "disk").result["result"] == user_id
-    with hand_at(docker.engine) as hand:
+        assert house.call(user_id, "counter").result["result"] == counted
+    with hand_at(engine.engine) as hand:
         homes = {house.container_name(user_id) for user_id in users}
         found = [one for one in hand.containers(house) if one["Names"][0].removeprefix("/") in homes]
         assert len(found) == len(users)
@@ -226,33 +229,35 @@ def test_an_engine_that_restarts_gets_its_containers_back(own: tuple[House, OwnD
 
 
 @pytest.mark.fault(2)
-def test_a_frozen_engine_holds_newcomers_alone(own: tuple[House, OwnDocker]) -> None:
-    house, docker = own
+def test_a_frozen_engine_holds_newcomers_alone(own: tuple[House, OwnEngine]) -> None:
+    house, engine = own
     house.serve("alice")
-    docker.freeze()
+    engine.freeze()
     try:
         assert house.call("latecomer", "whoami").status == 503
         assert house.call("alice", "whoami").status == 200
     finally:
-        docker.thaw()
+        engine.thaw()
     house.serve("latecomer")
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, OwnDocker]]:
+@pytest.fixture(scope="module", params=["docker", "podman"])
+def own(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[House, OwnEngine]]:
     """A house on an engine that nobody else uses."""
-    with own_docker(tmp_path_factory.mktemp("engine")) as docker:
+    with own_engine(request.param, tmp_path_factory.mktemp("engine")) as engine:
         settings = {
             "CONTAINER_ADDRESSING": "network",
-            "CONTAINER_SUBNET_PREFIX": docker.subnet_prefix,
+            "CONTAINER_SUBNET_PREFIX": engine.subnet_prefix,
             "HOLD_TIMEOUT_S": str(HOLD_S),
         }
         with (
-            opened(docker.engine, tmp_path_factory.mktemp("own"), settings) as house,
-            hand_at(docker.engine) as hand,
+            opened(engine.engine, tmp_path_factory.mktemp("own"), settings) as house,
+            hand_at(engine.engine) as hand,
         ):
             until(lambda: hand.has_network(house.project), "the project's network stands")
-            docker.route()
-            yield house, docker
+            engine.route()
+            yield house, engine
             house.stop()
-            docker.renew()
+            engine.renew()

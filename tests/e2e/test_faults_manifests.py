@@ -21,9 +21,9 @@ def applied(house: House, path: str) -> str:
 
 @pytest.mark.fault(22)
 def test_a_half_saved_file_changes_nothing_and_says_where_it_breaks_off(
-    docker_house: House, hand: Hand
+    shared_house: House, hand: Hand
 ) -> None:
-    house = docker_house
+    house = shared_house
     house.write_manifest("paula.yaml", user_manifest("paula"))
     until(lambda: house.endpoint("paula"), "paula is served")
     container = hand.id_of(house.container_name("paula"))
@@ -43,8 +43,8 @@ def test_a_half_saved_file_changes_nothing_and_says_where_it_breaks_off(
 
 
 @pytest.mark.fault(23)
-def test_a_folder_that_vanishes_deletes_nobody(docker_house: House, hand: Hand) -> None:
-    house = docker_house
+def test_a_folder_that_vanishes_deletes_nobody(shared_house: House, hand: Hand) -> None:
+    house = shared_house
     users = [f"many-{number}" for number in range(7)]
     house.write_manifest("many.yaml", "---\n".join(user_manifest(one, power="Stopped") for one in users))
     house.write_manifest("vera.yaml", user_manifest("vera"))

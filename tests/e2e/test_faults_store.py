@@ -30,9 +30,9 @@ LEASE_S = 10.0
 
 @pytest.mark.fault(15)
 def test_a_locked_store_stops_nobody_who_is_served_and_makes_nothing_unrecorded(
-    docker_engine: RealEngine, tmp_path: Path, hand: Hand
+    real_engine: RealEngine, tmp_path: Path, hand: Hand
 ) -> None:
-    with opened(docker_engine, tmp_path, {"HOLD_TIMEOUT_S": str(HOLD_S)}, begin="up") as house:
+    with opened(real_engine, tmp_path, {"HOLD_TIMEOUT_S": str(HOLD_S)}, begin="up") as house:
         house.serve("alice")
         house.serve("bob")
         bobs = house.container_name("bob")
@@ -53,10 +53,10 @@ def test_a_locked_store_stops_nobody_who_is_served_and_makes_nothing_unrecorded(
 
 
 @pytest.fixture
-def second(docker_house: House) -> Iterator[Program]:
+def second(shared_house: House) -> Iterator[Program]:
     """Another reconciler of the same house, not started yet."""
     bind = {"RECONCILER_PRIVATE_BIND": f"127.0.0.1:{free_port()}"}
-    first = docker_house.reconciler
+    first = shared_house.reconciler
     program = replace(first, environment={**first.environment, **bind}, running=None)
     yield program
     program.stop()
@@ -65,9 +65,9 @@ def second(docker_house: House) -> Iterator[Program]:
 @pytest.mark.fault(19)
 @pytest.mark.fault(20)
 def test_of_two_reconcilers_one_acts_and_one_that_slept_has_nothing_to_say(
-    docker_house: House, second: Program, hand: Hand
+    shared_house: House, second: Program, hand: Hand
 ) -> None:
-    house = docker_house
+    house = shared_house
     house.serve("alice")
     second.start()
     until(lambda: house.log_lines("leadership.awaited"), "the second one waits")
@@ -92,7 +92,7 @@ def test_of_two_reconcilers_one_acts_and_one_that_slept_has_nothing_to_say(
 
 @pytest.mark.fault(37)
 def test_an_address_rests_until_a_sleeping_worker_can_no_longer_use_it(
-    docker_engine: RealEngine, tmp_path: Path
+    real_engine: RealEngine, tmp_path: Path
 ) -> None:
     """Two addresses for three users; a worker that knew the old holder of one wakes up after the change."""
     ports = container_ports()
@@ -101,7 +101,7 @@ def test_an_address_rests_until_a_sleeping_worker_can_no_longer_use_it(
         "HOLD_TIMEOUT_S": str(HOLD_S),
         "CONTAINER_PORT_RANGE": f"{ports.start}-{ports.start + 1}",
     }
-    with opened(docker_engine, tmp_path, settings) as house, ExitStack() as stack:
+    with opened(real_engine, tmp_path, settings) as house, ExitStack() as stack:
         house.serve("stayer")
         gone = house.serve("leaver")
         lines = [stack.enter_context(_Line(house, "leaver")) for _ in range(12)]

@@ -37,9 +37,9 @@ STREAM_STEP_S = 0.1
 
 
 @pytest.fixture(scope="module")
-def up_house(docker_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def up_house(real_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """Both processes under `mcpgw up`, and somebody who lives there already."""
-    with opened(docker_engine, tmp_path_factory.mktemp("kills"), begin="up") as house:
+    with opened(real_engine, tmp_path_factory.mktemp("kills"), begin="up") as house:
         house.serve(RESIDENT)
         assert house.call(RESIDENT, "counter").result["result"] == 1
         assert house.call(RESIDENT, "disk", text="kept").status == 200

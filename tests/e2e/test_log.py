@@ -20,9 +20,9 @@ RELOAD_MS = 30_000  # the page's own reload, generously
 
 
 @pytest.fixture(scope="module")
-def house_with_logs(docker_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house_with_logs(real_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     workers = {"GATEWAY_WORKERS": "2"}
-    with opened(docker_engine, tmp_path_factory.mktemp("log"), workers, begin="nothing") as house:
+    with opened(real_engine, tmp_path_factory.mktemp("log"), workers, begin="nothing") as house:
         house.write_manifest("demo.yaml", demo_template(house.image))
         house.start()
         yield house

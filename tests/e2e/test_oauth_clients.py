@@ -43,7 +43,7 @@ class Place:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def place(docker_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+async def place(real_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     port = free_port()
     origin = f"http://localhost:{port}"
     async with oidc_provider(f"{origin}/auth/callback") as idp:
@@ -54,7 +54,7 @@ async def place(docker_engine: RealEngine, tmp_path_factory: pytest.TempPathFact
             "OAUTH_EXAMPLE_CLIENT_ID": idp.client_id,
             "OAUTH_EXAMPLE_CLIENT_SECRET": idp.client_secret,
         }
-        house = opened(docker_engine, tmp_path_factory.mktemp("oauth"), settings, begin="nothing")
+        house = opened(real_engine, tmp_path_factory.mktemp("oauth"), settings, begin="nothing")
         built = await asyncio.to_thread(house.__enter__)  # a house waits, and has loops of its own
         try:
             built.write_manifest("access.yaml", POLICY)

@@ -19,8 +19,8 @@ spec: {{keySha256: {key}, template: demo, persistent: false, endAfter: {end_afte
 """
 
 
-def test_a_one_time_users_container_and_data_go_after_the_last_use(docker_house: House, hand: Hand) -> None:
-    house, key = docker_house, mint_key()
+def test_a_one_time_users_container_and_data_go_after_the_last_use(shared_house: House, hand: Hand) -> None:
+    house, key = shared_house, mint_key()
     house.serve("keeper")
     kept, homes = hand.ids(house), set(house.homes.iterdir())
     house.write_manifest("once.yaml", _APP.format(key=key_sha256(key), end_after_s=END_AFTER_S_MIN))

@@ -24,13 +24,13 @@ MIB = 1 << 20
 TOOLS = {"echo", "slow", "big", "whoami", "counter", "disk"}
 
 
-@pytest.fixture(scope="module", params=["1", "2"], ids=["1 worker", "2 workers"])
+@pytest.fixture(scope="module")
 def up_house(
-    request: pytest.FixtureRequest, docker_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory
+    engine_and_workers: tuple[RealEngine, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[House]:
     """Both processes under `mcpgw up`, and a workload that takes its time to start."""
-    workers = {"GATEWAY_WORKERS": request.param}
-    with opened(docker_engine, tmp_path_factory.mktemp("up"), workers, begin="nothing") as house:
+    engine, workers = engine_and_workers
+    with opened(engine, tmp_path_factory.mktemp("up"), workers, begin="nothing") as house:
         slow = demo_template(house.image, env={"DEMO_STARTUP_DELAY_S": str(STARTUP_DELAY_S)})
         house.write_manifest("demo.yaml", slow)
         house.up.start()

@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -61,8 +62,9 @@ def test_a_lost_store_is_rebuilt_from_the_claims_and_no_container_is_touched(
         house.let_in()
         assert_nothing_was_lost(house)
         assert hand.ids(house) == before
-        frozen = house.reconcilers_condition(ConditionType.DESTRUCTION_FROZEN)
-        assert frozen.startswith("False"), "nothing is newer than a store that begins anew"
+        frozen = partial(house.reconcilers_condition, ConditionType.DESTRUCTION_FROZEN)
+        said = until(frozen, "it says whether removals are held back")
+        assert said.startswith("False"), "nothing is newer than a store that begins anew"
 
 
 @pytest.mark.fault(16)

@@ -31,8 +31,8 @@ def listeners(house: House) -> int:
     return int(float(next(line for line in lines if line.startswith("mcpgw_listeners ")).split()[1]))
 
 
-def test_the_container_goes_its_data_stays_and_a_call_wakes_it(docker_house: House, hand: Hand) -> None:
-    house = docker_house
+def test_the_container_goes_its_data_stays_and_a_call_wakes_it(shared_house: House, hand: Hand) -> None:
+    house = shared_house
     house.serve("sleepy")
     assert house.call("sleepy", "counter").result["result"] == 1
     assert house.call("sleepy", "disk", text="kept").status == 200
@@ -49,9 +49,9 @@ def test_the_container_goes_its_data_stays_and_a_call_wakes_it(docker_house: Hou
     until(lambda: house.reason("sleepy", ConditionType.HIBERNATED) == "False Awake", "that is told, too")
 
 
-async def test_a_client_that_only_listens_lets_the_container_sleep(docker_house: House, hand: Hand) -> None:
+async def test_a_client_that_only_listens_lets_the_container_sleep(shared_house: House, hand: Hand) -> None:
     """The official client's stream is cut by the sleep, and it connects again at once."""
-    house = docker_house
+    house = shared_house
     async with client_of(house, "listener", LEGACY) as client:
         await tool(client, "disk", text="kept")
         name = await asyncio.to_thread(house.container_name, "listener")

@@ -117,8 +117,8 @@ async def begin_session(http: aiohttp.ClientSession, url: str) -> None:
         assert answer.status == 202
 
 
-def test_the_named_path_is_the_same_container_and_nobody_elses(docker_house: House) -> None:
-    house = docker_house
+def test_the_named_path_is_the_same_container_and_nobody_elses(shared_house: House) -> None:
+    house = shared_house
     name = house.call("alice", "whoami").result["hostname"]
     named = f"{house.origin}/u/{user_of('alice')}/mcp"
     assert mcp(house, named, "alice").result["hostname"] == name
@@ -130,9 +130,9 @@ def mcp(house: House, url: str, user_id: str) -> Answer:
 
 
 def test_a_key_minted_by_the_verb_lets_its_program_in_once_the_printed_manifest_is_saved(
-    docker_house: House,
+    shared_house: House,
 ) -> None:
-    house = docker_house
+    house = shared_house
     minted = house.mcpgw("app-key")
     assert minted.returncode == 0, minted.stderr
     first, _, manifest = minted.stdout.partition("---\n")
@@ -146,17 +146,17 @@ def test_a_key_minted_by_the_verb_lets_its_program_in_once_the_printed_manifest_
     assert (big.status, len(big.body) > 1_000_000) == (200, True)
 
 
-def test_who_is_not_let_in_creates_nothing(docker_house: House, hand: Hand) -> None:
-    before = hand.ids(docker_house)
+def test_who_is_not_let_in_creates_nothing(shared_house: House, hand: Hand) -> None:
+    before = hand.ids(shared_house)
     headers = {"Authorization": "Bearer mcpgw_app_forged", "X-App-User": "mallory"}
-    answer = ask("POST", docker_house.mcp_url, {**mcp_headers("tools/list"), **headers}, b"{}")
+    answer = ask("POST", shared_house.mcp_url, {**mcp_headers("tools/list"), **headers}, b"{}")
     assert answer.status == 401
-    assert docker_house.user_container("mallory") is None
-    assert hand.ids(docker_house) == before
+    assert shared_house.user_container("mallory") is None
+    assert hand.ids(shared_house) == before
 
 
-def test_a_restart_that_was_asked_for_makes_a_new_container_with_the_old_data(docker_house: House) -> None:
-    house = docker_house
+def test_a_restart_that_was_asked_for_makes_a_new_container_with_the_old_data(shared_house: House) -> None:
+    house = shared_house
     house.call("rita", "disk", text="kept")
     house.call("rita", "counter", add=5)
     owner = house.user_container("rita")
@@ -167,8 +167,8 @@ def test_a_restart_that_was_asked_for_makes_a_new_container_with_the_old_data(do
     assert house.call("rita", "disk").result["result"] == "kept"
 
 
-def test_power_in_a_manifest_takes_the_container_and_leaves_the_data(docker_house: House, hand: Hand) -> None:
-    house = docker_house
+def test_power_in_a_manifest_takes_the_container_and_leaves_the_data(shared_house: House, hand: Hand) -> None:
+    house = shared_house
     house.write_manifest("paul.yaml", user_manifest("paul"))
     until(lambda: house.endpoint("paul"), "paul has a container without having asked")
     house.call("paul", "disk", text="kept")
@@ -192,9 +192,9 @@ def test_power_in_a_manifest_takes_the_container_and_leaves_the_data(docker_hous
 
 
 def test_an_edited_template_replaces_its_containers_and_keeps_their_data(
-    docker_house: House, hand: Hand
+    shared_house: House, hand: Hand
 ) -> None:
-    house = docker_house
+    house = shared_house
     house.write_manifest("edited.yaml", demo_template(house.image, name="edited"))
     house.write_manifest("edith.yaml", user_manifest("edith", template="edited"))
     until(lambda: house.endpoint("edith"), "edith is served")

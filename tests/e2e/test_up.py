@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mcpgw.bootstrap.engine_api import Engine, remove_labelled
+from mcpgw.bootstrap.engine_api import remove_labelled
 from mcpgw.testing.house import free_port, until
 from mcpgw.testing.ports import container_ports, subnet_prefix
 from tests.e2e.person import person_at, printed_snippet
@@ -74,7 +74,7 @@ class Installation:
 
 
 @pytest.fixture
-def installation(docker_engine: RealEngine, project_name: str, tmp_path: Path) -> Iterator[Installation]:
+def installation(real_engine: RealEngine, project_name: str, tmp_path: Path) -> Iterator[Installation]:
     folder = tmp_path / "copy"
     for path in tracked():
         target = folder / path.relative_to(ROOT)
@@ -82,7 +82,7 @@ def installation(docker_engine: RealEngine, project_name: str, tmp_path: Path) -
         shutil.copy2(path, target)
     ports, port = container_ports(), free_port()
     settings = {
-        "DOCKER_HOST": docker_engine.url,
+        "CONTAINER_ENGINE": real_engine.name,
         "CONTAINER_PROJECT_NAME": project_name,
         "CONTAINER_SUBNET_PREFIX": subnet_prefix(),
         "CONTAINER_PORT_RANGE": f"{ports.start}-{ports.stop - 1}",
@@ -92,7 +92,7 @@ def installation(docker_engine: RealEngine, project_name: str, tmp_path: Path) -
         "RECONCILER_PRIVATE_BIND": f"127.0.0.1:{free_port()}",
     }
     yield Installation(folder, {**os.environ, **settings})
-    remove_labelled(Engine("docker", docker_engine.url), f"{PROJECT_LABEL}={project_name}")
+    remove_labelled(real_engine.bare, f"{PROJECT_LABEL}={project_name}")
 
 
 async def account_by_link(said: str) -> str:

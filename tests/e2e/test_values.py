@@ -35,9 +35,9 @@ REFUSED = "the server responded with a status of"  # the browser's own note of a
 
 
 @pytest.fixture(scope="module")
-def needy_house(docker_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def needy_house(real_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A workload that does not start before its user has filled something in."""
-    with opened(docker_engine, tmp_path_factory.mktemp("values"), begin="nothing") as house:
+    with opened(real_engine, tmp_path_factory.mktemp("values"), begin="nothing") as house:
         house.write_manifest("demo.yaml", demo_template(house.image, inputs=INPUTS))
         house.start()
         yield house

@@ -103,3 +103,24 @@ def test_an_old_backup_loses_nobody_and_removes_nothing_until_somebody_thaws_it(
 def _up_again(house: House) -> None:
     house.up.start()
     house.wait_ready()
+
+
+def test_doctor_and_status_say_who_is_at_work_and_what_is_wrong(open_house: Opener) -> None:
+    with open_house() as house:
+        house.serve("ann")
+        house.write_manifest("broken.yaml", "kind: [\n")
+        until(lambda: "trouble  broken.yaml" in house.mcpgw("doctor").stdout, "the file is found")
+        said = house.mcpgw("doctor").stdout
+        lines = {" ".join(line.split()) for line in said.splitlines()}
+        assert f"ok engine 1 containers of {house.project}" in lines
+        assert f"ok image template demo: {house.image} is there" in lines
+        assert "ok gateway 1 at work" in lines
+        assert "ok users 1 of them, 0 not as they should be" in lines
+        assert any(line.startswith("ok reconciler EngineReachable True Answers") for line in lines)
+        assert "no reconciler is at work" not in house.mcpgw("status").stdout
+
+        house.reconciler.stop()
+        done = house.mcpgw("doctor")
+        assert done.returncode == 1
+        assert "none is at work, so what is said of containers below is old" in done.stdout
+        assert "no reconciler is at work" in house.mcpgw("status").stdout

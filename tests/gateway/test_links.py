@@ -112,8 +112,19 @@ async def test_nothing_else_of_a_container_is_there(bare: Town, path: str) -> No
 
 
 async def test_where_homes_have_origins_links_are_at_them_alone(town: Town) -> None:
-    async with town.rig.request("GET", f"/dpage/{ALICE_HOME}-7") as answer:
-        assert answer.status == 404
+    home = f"http://{ALICE_HOME}.localhost:{town.rig.port}"
+    async with town.rig.request("GET", f"/dpage/{ALICE_HOME}-7?x=1") as answer:
+        assert (answer.status, answer.headers["Location"]) == (307, f"{home}/dpage/{ALICE_HOME}-7?x=1")
+        assert (answer.headers["Cache-Control"], await answer.read()) == ("no-store", b"")
+    for method, path in (
+        ("POST", f"/dpage/{ALICE_HOME}-7"),
+        ("GET", f"/live/{ALICE_HOME}-7"),
+        ("GET", f"/static/{ALICE_HOME}-7"),
+        ("GET", f"/dpage/{'a' * 26}-7"),
+    ):
+        async with town.rig.request(method, path) as answer:
+            assert answer.status == 404, path
+    assert not town.alice.requests
     async with town.rig.request(
         "GET", f"/dpage/{ALICE_HOME}-7", host=f"{ALICE_HOME}.localhost:{town.rig.port}"
     ) as answer:

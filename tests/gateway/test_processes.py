@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -69,7 +71,8 @@ def environment(tmp_path: Path, port: int, private: int, workers: int) -> dict[s
 
 
 @asynccontextmanager
-async def process(tmp_path: Path, workers: int) -> AsyncIterator[Process]:
+async def process(tmp_path: Path, workers: int, files_max: int = 0) -> AsyncIterator[Process]:
+    """``files_max`` is how many files the system lets it have open, 0 for what this process may."""
     port, private = free_port(), free_port(step=10)
     url = f"sqlite:///{tmp_path}/state.db"
     store: Store = await open_store(url)
@@ -78,6 +81,7 @@ async def process(tmp_path: Path, workers: int) -> AsyncIterator[Process]:
         env=environment(tmp_path, port, private, workers),
         cwd=ROOT,
         stdout=asyncio.subprocess.DEVNULL,
+        preexec_fn=partial(_limit_files, files_max) if files_max else None,
     )
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as client:
@@ -93,6 +97,10 @@ async def process(tmp_path: Path, workers: int) -> AsyncIterator[Process]:
                 running.terminate()
             await asyncio.wait_for(running.wait(), STOP_S)
             await store.close()
+
+
+def _limit_files(files_max: int) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))
 
 
 def _command(pid: str) -> bytes:
@@ -199,3 +207,36 @@ async def test_a_port_in_use_is_one_line_that_names_the_setting(
     [line] = [one for one in lines if not one.startswith("{")]  # the other worker may have logged
     assert f"{setting}=127.0.0.1:{ports[setting]}" in line
     assert "choose another" in line
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_whoever_is_let_in_is_answered_while_it_stops(tmp_path: Path, workers: int) -> None:
+    """Each dial is refused, or its request is answered whole: none is accepted and then reset."""
+    async with process(tmp_path, workers) as gateway:
+        told: list[str] = []
+        dialling = [asyncio.create_task(_dial_until_refused(gateway.rig.port, told)) for _ in range(8)]
+        await until(lambda: len(told) > 100, "the load")
+        gateway.running.terminate()
+        async with asyncio.timeout(STOP_S):
+            await asyncio.gather(*dialling)
+            await gateway.running.wait()
+        assert set(told) == {"HTTP/1.1 404 Not Found"}, "there is no template yet"
+
+
+async def _dial_until_refused(port: int, told: list[str]) -> None:
+    request = (
+        b"POST /mcp HTTP/1.1\r\nHost: localhost:%d\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}" % port
+    )
+    while True:
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionRefusedError:
+            return
+        try:
+            writer.write(request)
+            told.append((await reader.readline()).decode().strip())
+            await reader.read()
+        except ConnectionError as error:
+            told.append(repr(error))
+        finally:
+            writer.close()

@@ -13,6 +13,7 @@ from reconciler.core.conditions import _PROGRESS
 from state.kinds.resource import Condition, ConditionType, Metadata, Truth
 from state.kinds.template import Access, Route
 from state.kinds.user_container import (
+    OVER_DISK_LIMIT,
     EndpointStatus,
     Power,
     UserContainer,
@@ -75,6 +76,14 @@ def marks(of: Seat) -> str:
 )
 def test_progress_goes_step_by_step(reason: str, ready: str, expected: str) -> None:
     assert marks(seat(progressing(reason), unready(ready))) == expected
+
+
+@pytest.mark.parametrize("status", [{"asleep_since": NOW}, {"endpoint": ENDPOINT}], ids=["asleep", "served"])
+def test_whose_data_takes_too_much_reads_how_to_go_on(status: dict[str, Any]) -> None:
+    said = "its data takes more than 8 MiB; free some of it"
+    of = seat(condition(ConditionType.DEGRADED, OVER_DISK_LIMIT, said), **status)
+    assert sentence_of(of) == "Its data takes more than 8 MiB; free some of it."
+    assert phase_of(of)[0] in ("Asleep", "Ready")
 
 
 def test_every_reason_of_the_reconciler_on_the_way_to_a_container_has_its_step() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.proxy import Limits
 from gateway.server import ServerLimits
+from gateway.server.limits import CONNECTIONS_MIN, FILES_RESERVED
 from tests.proxy.rig import OK, PATIENCE_S, Peer, always, gateway, get, header, post, status, upstream
 
 H = b"Host: x\r\n"
@@ -295,13 +296,56 @@ async def test_a_client_that_reads_nothing_is_cut_off() -> None:
         client.reset()
 
 
-async def test_too_many_connections_are_turned_away() -> None:
-    limits = ServerLimits(connections_max=2, sweep_s=0.05)
-    async with upstream(always(OK)) as up, gateway(up.endpoint, server_limits=limits) as front:
+async def test_too_many_connections_are_turned_away_while_all_of_them_are_answered() -> None:
+    async def handler(peer: Peer) -> None:
+        await peer.request()
+        await peer.exactly(1)
+
+    limits = ServerLimits(connections_max=2, sweep_s=0.05, graceful_shutdown_s=1)
+    async with upstream(handler) as up, gateway(up.endpoint, server_limits=limits) as front:
         kept = [await front.connect() for _ in range(2)]
         for client in kept:
             await client.send(get(close=False))
-            await client.answer()
+        while up.connection_count < 2:
+            await asyncio.sleep(0.005)
         assert await front.ask(get()) == b""
         for client in kept:
             await client.close()
+
+
+async def test_silent_connections_make_room_before_those_that_have_asked_for_something() -> None:
+    limits = ServerLimits(connections_max=4, sweep_s=0.05)
+    async with upstream(always(OK)) as up, gateway(up.endpoint, server_limits=limits) as front:
+        known = await front.connect()
+        await known.send(get(close=False))
+        assert status(await known.answer()) == 200
+        silent = [await front.connect() for _ in range(3)]
+        half = [await front.connect() for _ in range(3)]
+        for client in half:
+            await client.send(b"GET / HT")
+        assert [await client.rest() for client in silent] == [b"", b"", b""]
+        for _ in range(3):
+            assert status(await front.ask(get())) == 200
+        await known.send(get())
+        assert status(await known.rest()) == 200, "whoever is served is not pushed out"
+        for client in (known, *silent, *half):
+            await client.close()
+
+
+async def test_refused_clients_that_linger_do_not_fill_the_room() -> None:
+    limits = ServerLimits(connections_max=3, sweep_s=0.05)
+    async with upstream(always(OK)) as up, gateway(up.endpoint, server_limits=limits) as front:
+        refused = [await front.connect() for _ in range(3)]
+        for client in refused:
+            await client.send(b"nonsense\r\n\r\n")
+            await client.head()
+        assert status(await front.ask(get())) == 200
+        for client in refused:
+            client.reset()
+
+
+def test_a_process_that_may_have_few_files_has_fewer_connections() -> None:
+    limits = ServerLimits()
+    assert limits.within(1 << 30).connections_max == limits.connections_max
+    assert limits.within(1024).connections_max == (1024 - FILES_RESERVED) // 2
+    assert limits.within(0).connections_max == CONNECTIONS_MIN

@@ -248,6 +248,37 @@ async def test_08_an_upgrade_to_anything_else_is_ignored_and_what_follows_is_the
     assert header(seen[0], "upgrade") == []
 
 
+@pytest.mark.parametrize("framing", ["length", "chunks", "chunks that come late"])
+async def test_08_the_body_of_a_request_that_asks_for_another_protocol_is_its_body(framing: str) -> None:
+    """Java's client asks for h2c with every call; read as a request, the body would be anybody's words."""
+    seen: list[bytes] = []
+
+    async def handler(peer: Peer) -> None:
+        while True:
+            seen.append(await peer.request())
+            await peer.send(OK)
+
+    body = b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
+    asks = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+    head = b"POST /mcp HTTP/1.1\r\nHost: x\r\n" + asks
+    async with upstream(handler) as up, gateway(up.endpoint) as front:
+        client = await front.connect()
+        if framing == "length":
+            await client.send(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        else:
+            await client.send(head + b"Transfer-Encoding: chunked\r\n\r\n")
+            if framing == "chunks that come late":
+                await asyncio.sleep(0.05)
+            await client.send(b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n")
+        assert status(await client.answer()) == 200
+        await client.send(get("/next"))
+        assert status(await client.answer()) == 200
+        await client.close()
+    assert [one.split(b" ")[1] for one in seen] == [b"/mcp", b"/next"]
+    assert body in seen[0]
+    assert header(seen[0], "upgrade") == []
+
+
 async def test_09_pipelined_requests_are_answered_in_order_each_at_once() -> None:
     release = asyncio.Event()
 
