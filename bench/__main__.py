@@ -13,7 +13,7 @@ from pathlib import Path
 from bench import report, results
 from bench.quiet import quieten
 
-PARTS = ("proxy", "auth", "reconcile", "engines", "idle")
+PARTS = ("proxy", "auth", "reconcile", "engines", "neighbour", "idle", "compose")
 HERE = Path(__file__).parent
 
 

@@ -1,9 +1,11 @@
 """A whole operator over the in-memory engine and store, with as many settled users as asked for."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from reconciler.core.actions import FileText
 from reconciler.core.addresses import AddressPool
 from reconciler.core.ceiling import Ceiling
 from reconciler.core.world import Site
@@ -15,7 +17,7 @@ from reconciler.loop.directories import Claim
 from reconciler.loop.gate import StartGate
 from reconciler.operator import Operator, Surroundings
 from state.kinds.resource import Metadata
-from state.kinds.template import ContainerTemplate, ContainerTemplateSpec
+from state.kinds.template import ContainerTemplate, ContainerTemplateSpec, Egress
 from state.kinds.user_container import DATA_FINALIZER, Overrides, UserContainer, UserContainerSpec
 from state.sealing import PrivateKey
 from state.store.memory import memory_store
@@ -34,6 +36,10 @@ class NoDirectories:
         del user
         return f"/{claim.home}"
 
+    async def write(self, home: str, files: Iterable[FileText], user: str) -> str:
+        del home, files, user
+        return ""
+
     async def record(self, claim: Claim) -> None:
         del claim
 
@@ -43,8 +49,8 @@ class NoDirectories:
     async def claimed(self) -> set[str]:
         return set()
 
-    async def purge(self, home: str) -> None:
-        del home
+    async def purge(self, home: str, now: datetime) -> None:
+        del home, now
 
 
 async def answers_well(host: str, port: int, path: str, timeout_s: float) -> str:
@@ -108,8 +114,8 @@ async def settled_world(users: int) -> World:
         directories=NoDirectories(),
         ask=answers_well,
         site=Site(PROJECT, _ceiling()),
-        pool=AddressPool("publish", ports=PORTS),
-        network=NetworkSpec(name=PROJECT, project=PROJECT, subnet=""),
+        pools=dict.fromkeys(Egress, AddressPool("publish", ports=PORTS)),
+        networks={Egress.INTERNET: NetworkSpec(name=PROJECT, project=PROJECT, subnet="")},
         gate=StartGate(64, 2),
         holder="bench",
         key=PrivateKey(bytes(32)),

@@ -1,0 +1,85 @@
+"""The project under `docker compose`, on real Docker: how large, how soon, and what an upgrade costs.
+
+``image.mb``: the engine's own size of the image. ``compose.ready_s``: from `docker compose up -d` with the
+images there to the sign-in page. ``compose.upgrade.failed_requests``: calls that failed while the gateway was
+replaced behind the edge, under constant load with long calls in flight.
+"""
+
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+
+from bench.results import Sample
+from mcpgw.bootstrap.demo_image import ensure_demo_image
+from mcpgw.bootstrap.docker import ensure_docker
+from mcpgw.bootstrap.engine_api import Engine, image_bytes
+from mcpgw.bootstrap.program_image import ensure_program_image
+from mcpgw.bootstrap.project_image import ensure_project_image
+from mcpgw.testing.composed import EVERY_PROFILE, Composed, composed
+from mcpgw.testing.load import Tally, load, serves
+from mcpgw.testing.ports import free_port
+
+ROUNDS, ROUNDS_QUICK = 5, 1
+UPGRADES, UPGRADES_QUICK = 5, 1
+CALLERS = 16
+SLOW_S = 4.0
+BETWEEN_S = 5.0
+ORIGIN = "https://mcp.example.com"
+BYTES_PER_MB = 1_000_000
+
+
+def run(_out: Path, *, quick: bool) -> list[Sample]:
+    engine = ensure_docker()
+    workload = ensure_demo_image(engine)
+    size_mb = image_bytes(engine, ensure_project_image(engine)) / BYTES_PER_MB
+    with tempfile.TemporaryDirectory() as folder, composed(Path(folder), engine, workload) as built:
+        ready = [_ready_s(built) for _ in range(ROUNDS_QUICK if quick else ROUNDS)]
+    upgrades = UPGRADES_QUICK if quick else UPGRADES
+    with tempfile.TemporaryDirectory() as folder:
+        settings = _behind_the_edge(engine)
+        with composed(Path(folder), engine, workload, settings) as built:
+            tally = asyncio.run(_upgraded(built, upgrades))
+    failed = sum(tally.failures.values())
+    how = (
+        f"{upgrades} upgrades behind Caddy; {tally.answered_count} calls by {CALLERS} callers, "
+        f"{tally.slow_count} of {SLOW_S:g} s, longest {tally.longest_s:.1f} s"
+    )
+    return [
+        Sample("image.mb", (size_mb,), "`docker image inspect`, on a base of Debian packages"),
+        Sample("compose.ready_s", tuple(ready), f"median of {len(ready)} from nothing, images present"),
+        Sample("compose.upgrade.failed_requests", (float(failed),), how),
+    ]
+
+
+def _ready_s(built: Composed) -> float:
+    began_at = time.monotonic()
+    built.up("--no-build")
+    built.until_page()
+    taken_s = time.monotonic() - began_at
+    built.compose(*EVERY_PROFILE, "down", "--volumes", "--timeout", "5")
+    return taken_s
+
+
+def _behind_the_edge(engine: Engine) -> dict[str, str]:
+    return {
+        "GATEWAY_ORIGIN": ORIGIN,
+        "EDGE_TLS": "internal",
+        "CADDY_IMAGE": ensure_program_image(engine, "caddy"),
+        "EDGE_HTTP_PUBLISH": f"127.0.0.1:{free_port()}",
+        "EDGE_HTTPS_PUBLISH": f"127.0.0.1:{free_port()}",
+    }
+
+
+async def _upgraded(built: Composed, upgrades: int) -> Tally:
+    """What became of the load, over so many new gateways."""
+    address, headers = built.settings["EDGE_HTTPS_PUBLISH"], built.headers("bench")
+    await asyncio.to_thread(built.up, "--no-build", profiles=["edge"])
+    await serves(ORIGIN, headers, address)
+    async with load(ORIGIN, headers, callers=CALLERS, slow_s=SLOW_S, address=address) as tally:
+        for number in range(upgrades):
+            await asyncio.sleep(BETWEEN_S)
+            built.set(DRAIN_TIMEOUT_S=str(31 + number))  # another version is another container
+            await asyncio.to_thread(built.up, "--no-build", profiles=["edge"])
+        await asyncio.sleep(BETWEEN_S)
+    return tally

@@ -1,0 +1,168 @@
+"""What docker-compose.yml says, as Compose itself reads it: no engine is asked."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.settings import GatewaySettings
+from mcpgw.bootstrap.compose import ensure_compose
+from reconciler.settings import ReconcilerSettings
+from state.settings import SharedSettings, setting_names
+
+ROOT = Path(__file__).parents[2]
+EVERYTHING = {"gateway", "reconciler", "fence", "tailscale", "edge", "observability"}
+# Of no use there: the key is in the state's volume, and no port is published for a container.
+NOT_PASSED = {"SECRET_KEY_FILE", "CONTAINER_PORT_RANGE"}
+
+
+def compose(env: str, *words: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    (folder / ".env").write_text(env)
+    return subprocess.run(
+        (ensure_compose(), "--project-directory", ROOT, "--env-file", folder / ".env", *words),
+        env={"PATH": os.environ["PATH"], "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def read(env: str, folder: Path, *profiles: str) -> dict[str, Any]:
+    words = [word for one in profiles for word in ("--profile", one)]
+    done = compose(env, *words, "config", "--format", "json", folder=folder)
+    assert done.returncode == 0, done.stderr
+    config: dict[str, Any] = json.loads(done.stdout)
+    return config
+
+
+def services(env: str, folder: Path) -> set[str]:
+    return set(compose(env, "config", "--services", folder=folder).stdout.split())
+
+
+def test_an_empty_env_file_starts_the_three(tmp_path: Path) -> None:
+    assert services("", tmp_path) == {"gateway", "reconciler", "fence"}
+
+
+@pytest.mark.parametrize(
+    ("key", "further"), [("#TS_AUTHKEY=", set()), ("TS_AUTHKEY=tskey-auth-x", {"tailscale"})]
+)
+def test_the_template_starts_the_router_once_there_is_a_key(
+    tmp_path: Path, key: str, further: set[str]
+) -> None:
+    text = (ROOT / "env.template").read_text()
+    assert "\n#TS_AUTHKEY=\n" in text
+    env = text.replace("\n#TS_AUTHKEY=\n", f"\n{key}\n")
+    assert services(env, tmp_path) == {"gateway", "reconciler", "fence"} | further
+
+
+def test_every_profile_is_good(tmp_path: Path) -> None:
+    assert set(read("", tmp_path, "*")["services"]) == EVERYTHING
+
+
+@pytest.mark.parametrize(
+    ("service", "cls"), [("gateway", GatewaySettings), ("reconciler", ReconcilerSettings)]
+)
+def test_every_setting_reaches_its_process(tmp_path: Path, service: str, cls: type[SharedSettings]) -> None:
+    passed = set(read("", tmp_path)["services"][service]["environment"])
+    assert passed == set(setting_names(cls)) - NOT_PASSED
+
+
+def test_the_fence_knows_what_the_reconciler_knows_of_networks(tmp_path: Path) -> None:
+    whole = read("EGRESS_PROXY=http://10.211.8.5:3128", tmp_path)["services"]
+    fence, reconciler = whole["fence"]["environment"], whole["reconciler"]["environment"]
+    assert {name: reconciler[name] for name in fence} == fence
+    assert {"EGRESS_PROXY", "FENCE_REPORT", "FENCE_TRUSTED", "CONTAINER_SUBNET_PREFIX"} <= set(fence)
+
+
+def test_only_the_reconciler_has_the_engine_and_only_the_fence_the_hosts_network(tmp_path: Path) -> None:
+    whole = read("", tmp_path, "*")["services"]
+    with_socket = {
+        name
+        for name, one in whole.items()
+        if any("sock" in volume["target"] for volume in one.get("volumes", ()))
+    }
+    assert with_socket == {"reconciler"}
+    assert {name for name, one in whole.items() if one.get("network_mode") == "host"} == {"fence"}
+    assert not any(one.get("privileged") or one.get("pid") for one in whole.values())
+
+
+def test_private_ports_and_the_reconciler_are_published_nowhere(tmp_path: Path) -> None:
+    whole = read("", tmp_path, "*")["services"]
+    published = {
+        name: sorted({port["target"] for port in one["ports"]})
+        for name, one in whole.items()
+        if "ports" in one
+    }
+    assert published == {"gateway": [9000], "edge": [80, 443], "observability": [9090]}
+    assert {port["host_ip"] for port in whole["gateway"]["ports"]} == {"127.0.0.1"}
+    assert {port["host_ip"] for port in whole["observability"]["ports"]} == {"127.0.0.1"}
+
+
+def test_every_service_starts_again_and_its_log_has_an_end(tmp_path: Path) -> None:
+    for name, one in read("", tmp_path, "*")["services"].items():
+        assert one["restart"] == "unless-stopped", name
+        assert one["logging"]["driver"] == "json-file", name
+        assert {"max-size", "max-file"} <= set(one["logging"]["options"]), name
+
+
+def test_what_is_ours_is_read_only_without_capabilities_and_gains_none(tmp_path: Path) -> None:
+    whole = read("", tmp_path, "edge", "observability")["services"]
+    for name, one in whole.items():
+        assert one["read_only"] is True, name
+        assert one["cap_drop"] == ["ALL"], name
+        assert "no-new-privileges:true" in one["security_opt"], name
+    assert "user" not in whole["gateway"], "the image's own, which is not root"
+    assert "cap_add" not in whole["gateway"]
+    assert whole["fence"]["cap_add"] == ["NET_ADMIN"]
+
+
+def test_the_gateway_has_longer_to_stop_than_it_may_take(tmp_path: Path) -> None:
+    longest_s = next(
+        one.le for one in GatewaySettings.model_fields["drain_timeout_s"].metadata if hasattr(one, "le")
+    )
+    assert longest_s < 120
+    assert read("", tmp_path)["services"]["gateway"]["stop_grace_period"] == "2m0s"
+
+
+def test_the_router_advertises_the_subnet_and_hides_the_tailnet_from_containers(tmp_path: Path) -> None:
+    env = "TS_AUTHKEY=tskey-auth-x\nCONTAINER_SUBNET_PREFIX=10.50.1\n"
+    env += "PROXY_SUBNET_PREFIX=10.50.2\nCLOSED_SUBNET_PREFIX=10.50.3\n"
+    router = read(env, tmp_path, "tailscale")["services"]["tailscale"]
+    said = router["environment"]
+    assert (said["TS_ROUTES"], said["TS_AUTHKEY"]) == ("10.50.1.0/24", "tskey-auth-x")
+    assert "--snat-subnet-routes=true" in said["TS_EXTRA_ARGS"]
+    assert said["TS_STATE_DIR"] in {volume["target"] for volume in router["volumes"]}
+    assert router["networks"]["containers"]["ipv4_address"] == "10.50.1.4"
+    assert set(router["networks"]) == {"containers"}
+
+
+def test_a_subnet_alone_is_refused_by_the_name_of_what_is_missing(tmp_path: Path) -> None:
+    """Compose would take the default for the others, which the reconciler does not."""
+    networks = read("CONTAINER_SUBNET_PREFIX=10.50.1", tmp_path)["networks"]
+    for name, setting in (("proxy", "PROXY_SUBNET_PREFIX"), ("closed", "CLOSED_SUBNET_PREFIX")):
+        (config,) = networks[name]["ipam"]["config"]
+        assert config["subnet"].startswith(f"{setting}-is-missing-beside-CONTAINER_SUBNET_PREFIX"), config
+
+
+def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "github"
+    whole = read(f"OAUTH_GITHUB_CLIENT_SECRET_FILE={secret}", tmp_path)
+    assert whole["secrets"]["oauth_github_client_secret"]["file"] == str(secret)
+    given = whole["services"]["gateway"]
+    path = given["environment"]["OAUTH_GITHUB_CLIENT_SECRET_FILE"]
+    assert path == "/run/secrets/oauth_github_client_secret"
+    assert {one["source"] for one in whole["services"]["reconciler"]["secrets"]} == {"store_url"}
+    empty = Path(whole["secrets"]["oauth_google_client_secret"]["file"])
+    assert empty.read_bytes() == b"", "an empty one counts as not set"
+
+
+def test_files_that_are_mounted_are_there(tmp_path: Path) -> None:
+    for one in read("", tmp_path, "*")["services"].values():
+        for volume in one.get("volumes", ()):
+            if volume["type"] == "bind" and re.search(r"/deploy/\w+(\.\w+)?$", volume["source"]):
+                assert Path(volume["source"]).exists() or volume["target"].endswith("certificates")

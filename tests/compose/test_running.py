@@ -1,0 +1,104 @@
+"""The three services on a real engine: who is served, who sees what, and what survives."""
+
+import pytest
+
+from mcpgw.bootstrap.program_image import ensure_program_image
+from mcpgw.testing.calls import ask
+from mcpgw.testing.composed import Composed
+from mcpgw.testing.waiting import until
+
+pytestmark = pytest.mark.engine
+
+LOOK_ABOUT = """
+import os, socket
+print(os.getuid(), os.getgid())
+for path in ("/var/run/docker.sock", "/run/docker.sock", "/run/engine.sock", "/run/podman/podman.sock"):
+    print("socket", os.path.exists(path))
+try:
+    open("/opt/mcp-gateway/x", "w")
+except OSError as error:
+    print("root", error.strerror)
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(status["CapBnd"].strip().strip("0") or "none")
+print(status["NoNewPrivs"].strip())
+"""
+
+
+def test_a_user_is_served_and_isolated_by_what_is_up(stack: Composed) -> None:
+    first, second = stack.serve("ann"), stack.serve("bob")
+    assert first != second
+    assert "the fence stands around" in stack.logs("fence")
+    assert '"reason":"Fenced"' in stack.logs("reconciler")
+
+
+def test_the_gateway_has_no_engine_and_no_rights(stack: Composed) -> None:
+    said = stack.run_in("gateway", "python3", "-c", LOOK_ABOUT).stdout.splitlines()
+    assert said == ["10001 10001", *["socket False"] * 4, "root Read-only file system", "none", "1"]
+
+
+def test_the_gateway_cannot_open_a_connection_to_the_engine(stack: Composed) -> None:
+    """Nor is it at the usual ports of its neighbour and the host."""
+    dial = (
+        "import socket, sys\n"
+        "for host, port in [one.rsplit(':', 1) for one in sys.argv[1:]]:\n"
+        "    with socket.socket() as probe:\n"
+        "        probe.settimeout(2)\n"
+        "        print(probe.connect_ex((host, int(port))) != 0)\n"
+    )
+    services = stack.settings["SERVICES_SUBNET_PREFIX"]
+    places = [f"{services}.{host}:{port}" for host in (1, 3) for port in (2375, 2376, 8080)]
+    assert stack.run_in("gateway", "python3", "-c", dial, *places).stdout.split() == ["True"] * len(places)
+
+
+def test_both_share_the_state_and_only_the_gateway_owns_what_signs_people_in(stack: Composed) -> None:
+    said = stack.run_in(
+        "gateway",
+        "python3",
+        "-c",
+        "import os\nfor name in ('.', 'state.db', 'auth.db', 'secret.key'):\n"
+        "    at = os.stat('/var/lib/mcp-gateway/state/' + name)\n"
+        "    print(name, at.st_gid, oct(at.st_mode & 0o7777), at.st_uid == 10001)\n",
+    ).stdout.splitlines()
+    modes = {line.split()[0]: line.split()[1:] for line in said}
+    assert modes["."] == ["10001", "0o2770", "True"]
+    assert modes["state.db"][:2] == ["10001", "0o660"]
+    assert modes["auth.db"] == ["10001", "0o600", "True"]
+    assert modes["secret.key"] == ["10001", "0o600", "True"]
+
+
+def test_operators_verbs_run_in_the_reconciler(stack: Composed) -> None:
+    stack.serve("ann")
+    done = stack.run_in("reconciler", "mcpgw", "status")
+    assert done.returncode == 0, done.stderr
+    assert "app:house.ann" in done.stdout
+
+
+def test_private_ports_answer_inside_and_health_follows_them(stack: Composed) -> None:
+    def healthy() -> bool:
+        lines = stack.compose("ps", "--format", "{{.Service}} {{.Health}}").splitlines()
+        return {"gateway healthy", "reconciler healthy"} <= {line.strip() for line in lines}
+
+    until(healthy, "both are healthy", 120)
+    assert ask("GET", f"{stack.origin}/metrics").status in (303, 404), "not on the public port"
+
+
+def test_every_service_may_be_replaced_and_users_containers_run_on(stack: Composed) -> None:
+    before = stack.serve("ann")
+    for service in ("gateway", "reconciler", "fence"):
+        stack.compose("up", "-d", "--no-build", "--force-recreate", "--no-deps", service)
+        stack.until_page()
+        assert stack.serve("ann") == before, service
+    stack.compose("kill", "gateway", "reconciler")
+    stack.up("--no-build")
+    assert stack.serve("ann") == before
+    until(lambda: "Fenced" in stack.logs("reconciler"), "the fence is believed")
+
+
+def test_a_router_without_a_key_says_what_to_do(stack: Composed) -> None:
+    """The real image's shell is busybox, too; its login cannot be had here."""
+    image = ensure_program_image(stack.engine, "busybox")
+    stack.set(TAILSCALE_IMAGE=image)
+    done = stack.try_compose("--profile", "tailscale", "run", "--rm", "--no-deps", "-T", "tailscale")
+    (line,) = [line for line in done.stderr.splitlines() if "TS_AUTHKEY" in line]
+    assert done.returncode != 0
+    assert line.startswith("TS_AUTHKEY is not set; make an auth key")
