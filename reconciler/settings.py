@@ -166,6 +166,16 @@ class ReconcilerSettings(SharedSettings):
         return self
 
     @model_validator(mode="after")
+    def _proxy_is_not_trusted(self) -> Self:
+        """Whoever got hold of it would reach everybody."""
+        if self.egress_proxy is not None and self.egress_proxy.address in self.fence_trusted:
+            raise ValueError(
+                f"EGRESS_PROXY={self.egress_proxy} has an address of FENCE_TRUSTED, which may reach every "
+                "container; give the proxy another one"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _trusted_are_no_containers(self) -> Self:
         """Whoever is given a trusted address would reach everybody."""
         for zone in self.zones.values():

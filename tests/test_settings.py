@@ -683,3 +683,55 @@ def test_env_template_is_a_file_that_is_read(tmp_path: Path) -> None:
     for cls in CLASSES:
         assert load_settings(cls, {}, env_file) == load_settings(cls, {})
     assert near_misses(env_file, setting_names(*CLASSES)) == []
+
+
+# Secrets in files
+
+
+def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
+    secret, url = tmp_path / "secret", tmp_path / "url"
+    secret.write_text(f"  {PASSWORD}\n")
+    url.write_text("postgresql://a@b/c\n")
+    environ = {name: value for name, value in ACME.items() if not name.endswith("SECRET")}
+    environ |= {"OAUTH_ACME_CLIENT_SECRET_FILE": str(secret), "STORE_URL_FILE": str(url)}
+    settings = load_settings(GatewaySettings, environ)
+    assert settings.oauth_providers["acme"].client_secret.get_secret_value() == PASSWORD
+    assert settings.store_url.get_secret_value() == "postgresql://a@b/c"
+    assert PASSWORD not in f"{settings!r} {settings.model_dump()}"
+
+
+def test_an_empty_file_of_a_secret_counts_as_not_set(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    environ = {**GITHUB, "OAUTH_GITHUB_CLIENT_SECRET_FILE": str(tmp_path / "empty")}
+    assert load_settings(GatewaySettings, environ) == load_settings(GatewaySettings, GITHUB)
+
+
+@pytest.mark.parametrize("kind", ["absent", "directory", "binary", "both", "pipe"])
+def test_a_file_of_a_secret_that_is_none_is_refused_in_one_line(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "secret"
+    match kind:
+        case "directory":
+            path.mkdir()
+        case "binary":
+            path.write_bytes(b"\xff\xfe")
+        case "both":
+            path.write_text(PASSWORD)
+        case "pipe":
+            os.mkfifo(path)
+    environ = {"OAUTH_GITHUB_CLIENT_SECRET_FILE": str(path)} | (GITHUB if kind == "both" else {})
+    if kind == "pipe":
+        assert load_settings(GatewaySettings, environ).oauth_providers == {}, "nobody writes: it is empty"
+        return
+    with pytest.raises(SettingsError) as refusal:
+        load_settings(GatewaySettings, environ)
+    (line,) = str(refusal.value).splitlines()
+    assert line.startswith("OAUTH_GITHUB_CLIENT_SECRET_FILE")
+    assert "; " in line
+    assert PASSWORD not in line
+
+
+def test_a_proxy_for_containers_has_no_address_that_may_reach_them_all() -> None:
+    given = {"EGRESS_PROXY": "http://10.211.8.9:3128", "FENCE_TRUSTED": "10.211.7.2,10.211.8.9"}
+    with pytest.raises(SettingsError, match=r"EGRESS_PROXY=\S+ has an address of FENCE_TRUSTED.*another one"):
+        load_settings(ReconcilerSettings, given)
+    assert load_settings(ReconcilerSettings, {**given, "FENCE_TRUSTED": "10.211.8.2"}).egress_proxy
