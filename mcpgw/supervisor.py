@@ -24,11 +24,11 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One of the processes: its name, the words after Python's own, and how long it may take to stop."""
+    """One of the processes: its name, the words after Python's own, and how long it may finish its work."""
 
     name: str
     words: Sequence[str]
-    stop_s_max: float = STOP_S_MAX
+    drain_s: float = 0.0
 
 
 def _end_with_parent() -> None:
@@ -88,7 +88,7 @@ class Supervisor:
         await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         if not ended.done():
-            await self._end(process, ended, part.stop_s_max)
+            await self._end(process, ended, STOP_S_MAX + part.drain_s)
         return await ended
 
     async def _end(

@@ -24,7 +24,7 @@ from mcpgw.fence.errors import FenceError
 from mcpgw.fence.keeping import Fence, keep
 from mcpgw.fence.nft import may_not
 from mcpgw.snippet import client_settings, shell_snippet
-from mcpgw.supervisor import STOP_S_MAX, Part, Supervisor
+from mcpgw.supervisor import Part, Supervisor
 from reconciler.core.errors import OutcomeUnknownError
 from reconciler.engine.door import EngineKind
 from reconciler.engine.opening import answering_url
@@ -115,10 +115,9 @@ async def _up(plan: _Plan) -> int:
     write_choices(state_dir, plan.environment)
     key = _local_key(state_dir / KEY_FILE)
     await _let_in(plan, key)
-    gateway_stop_s = STOP_S_MAX + plan.gateway.drain_timeout_s
     parts = [
         Part("reconciler", ("-m", "mcpgw", "reconciler")),
-        Part("gateway", ("-m", "mcpgw", "gateway"), gateway_stop_s),
+        Part("gateway", ("-m", "mcpgw", "gateway"), drain_s=plan.gateway.drain_timeout_s),
     ]
     supervisor = Supervisor(parts, plan.environment)
     fence = Fence(plan.reconciler)

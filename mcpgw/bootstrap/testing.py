@@ -14,6 +14,7 @@ from mcpgw.bootstrap import debian
 from mcpgw.bootstrap.checks import check
 from mcpgw.bootstrap.client_env import ensure_python_env
 from mcpgw.bootstrap.command import environment, found
+from mcpgw.bootstrap.compose import ensure_compose
 from mcpgw.bootstrap.demo_image import ensure_demo_image
 from mcpgw.bootstrap.docker import ensure_docker
 from mcpgw.bootstrap.errors import BootstrapError
@@ -21,7 +22,9 @@ from mcpgw.bootstrap.nftables import ensure_nft
 from mcpgw.bootstrap.node import ensure_npm_packages
 from mcpgw.bootstrap.paths import PROJECT_DIR
 from mcpgw.bootstrap.podman import ensure_podman
+from mcpgw.bootstrap.program_image import ensure_program_image
 from mcpgw.bootstrap.progress import say
+from mcpgw.bootstrap.project_image import ensure_project_image
 
 PROCESSES_MAX = 3
 """One alone waits half of the time; so many have ports to themselves. Source: mcpgw/testing/ports.py."""
@@ -87,6 +90,15 @@ def _images() -> None:
         ensure_demo_image(engine)
 
 
+def _compose() -> None:
+    """Compose, and the images of what it starts. An edge stands on Docker alone."""
+    ensure_compose()
+    for engine in (ensure_docker(), ensure_podman()):
+        ensure_project_image(engine)
+        ensure_program_image(engine, "busybox")
+    ensure_program_image(ensure_docker(), "caddy")
+
+
 STEPS: Sequence[tuple[str, Callable[[], object]]] = (
     ("Docker", ensure_docker),
     ("Podman", ensure_podman),
@@ -98,6 +110,7 @@ STEPS: Sequence[tuple[str, Callable[[], object]]] = (
     ("a browser", ensure_chromium),
     ("nftables", ensure_nft),
     ("nginx and Caddy", ensure_reverse_proxies),
+    ("Compose, and the project's image on both engines", _compose),
 )
 
 

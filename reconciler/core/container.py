@@ -9,7 +9,7 @@ Next: :mod:`reconciler.core.effective`, which makes a ContainerSpec of a templat
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -162,7 +162,7 @@ class Capabilities:
     reports_oom: bool
     isolates_peers: bool  # containers of the project's network cannot reach each other
     reaches_addresses: bool  # from here, containers are reached at their own addresses; else at ports alone
-    confinement: Confinement = Confinement()
+    confinement: Confinement = field(default_factory=Confinement)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,10 @@ class Disk:
                 "container is made: free some room there, or lower CEILING_DISK_FREE_MIN"
             )
         if self.full != before:
-            _log.warning("disk.filled" if self.full else "disk.emptied", free_bytes=free)
+            if self.full:
+                _log.warning("disk.filled", free_bytes=free)
+            else:
+                _log.info("disk.emptied", free_bytes=free)
             self._on_room()
 
     async def measure(self) -> None:

@@ -41,10 +41,11 @@ def opened(engine: RealEngine, folder: Path, settings: dict[str, str] | None = N
             _open.remove(built)
 
 
-@pytest.fixture(scope="module")
-def stack(docker_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
-    """The three services on Docker, up; for tests that leave it as they found it."""
-    with opened(docker_engine, tmp_path_factory.mktemp("stack")) as built:
+@pytest.fixture(scope="module", params=["docker", "podman"])
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
+    """The three services on each engine in turn, up; for tests that leave it as they found it."""
+    engine: RealEngine = request.getfixturevalue(f"{request.param}_engine")
+    with opened(engine, tmp_path_factory.mktemp("stack")) as built:
         built.up("--no-build")
         built.until_page()
         yield built

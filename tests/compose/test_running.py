@@ -1,5 +1,7 @@
 """The three services on a real engine: who is served, who sees what, and what survives."""
 
+import json
+
 import pytest
 
 from mcpgw.bootstrap.program_image import ensure_program_image
@@ -73,13 +75,32 @@ def test_operators_verbs_run_in_the_reconciler(stack: Composed) -> None:
     assert "app:house.ann" in done.stdout
 
 
-def test_private_ports_answer_inside_and_health_follows_them(stack: Composed) -> None:
-    def healthy() -> bool:
-        lines = stack.compose("ps", "--format", "{{.Service}} {{.Health}}").splitlines()
-        return {"gateway healthy", "reconciler healthy"} <= {line.strip() for line in lines}
+def test_private_ports_answer_inside_and_the_public_one_has_nothing_of_them(stack: Composed) -> None:
+    services = stack.settings["SERVICES_SUBNET_PREFIX"]
+    asked = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=5).read().decode())"
+    for service, bind in (("gateway", ".2:9001"), ("reconciler", ".3:9100")):
+        url = f"http://{services}{bind}/ready"
+        until(lambda s=service, u=url: stack.run_in(s, "python3", "-c", asked, u).returncode == 0, url)
+    assert ask("GET", f"{stack.origin}/metrics").status == 404
 
-    until(healthy, "both are healthy", 120)
-    assert ask("GET", f"{stack.origin}/metrics").status in (303, 404), "not on the public port"
+
+def test_health_follows_readiness(stack: Composed) -> None:
+    """Podman leaves it to systemd when to look, which need not be there: then it is looked at by hand."""
+    tests = {
+        name: one["healthcheck"]["test"][1:]
+        for name, one in json.loads(stack.compose("config", "--format", "json"))["services"].items()
+        if "healthcheck" in one
+    }
+    assert set(tests) == {"gateway", "reconciler"}
+    for service, words in tests.items():
+        until(lambda s=service, w=words: stack.run_in(s, *w).returncode == 0, f"{service} is healthy")
+    if stack.engine.name == "docker":
+
+        def healthy() -> bool:
+            lines = stack.compose("ps", "--format", "{{.Service}} {{.Health}}").splitlines()
+            return {"gateway healthy", "reconciler healthy"} <= {line.strip() for line in lines}
+
+        until(healthy, "Docker says so", 120)
 
 
 def test_every_service_may_be_replaced_and_users_containers_run_on(stack: Composed) -> None:
@@ -100,5 +121,5 @@ def test_a_router_without_a_key_says_what_to_do(stack: Composed) -> None:
     stack.set(TAILSCALE_IMAGE=image)
     done = stack.try_compose("--profile", "tailscale", "run", "--rm", "--no-deps", "-T", "tailscale")
     (line,) = [line for line in done.stderr.splitlines() if "TS_AUTHKEY" in line]
-    assert done.returncode != 0
+    assert done.returncode != 0 or stack.engine.name == "podman", "where Compose is not told how it ended"
     assert line.startswith("TS_AUTHKEY is not set; make an auth key")
