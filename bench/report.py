@@ -6,7 +6,6 @@ Next: :mod:`bench.pictures`.
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -17,10 +16,9 @@ from bench.results import Sample, Verdict, load_goals, table
 
 _TEXT = """# Performance
 
-Measured by `./run bench` on {when} ({machine}).
-The whole run took {took_s:,.0f} s. Ratios are medians of interleaved runs on the same work; what each figure
-is, and how it was taken, stands in the last column. Raw samples are in `bench/samples.json`, the verdicts in
-`bench/results.json`, the goals in `bench/goals.toml`.
+Measured by `./run bench` ({machine}). Ratios are medians of interleaved runs on the same work; what each
+figure is, and how it was taken, stands in the last column. Raw samples are in `bench/samples.json`, the
+verdicts in `bench/results.json`, the goals in `bench/goals.toml`.
 
 {table}
 """
@@ -73,12 +71,10 @@ SECTIONS = (
 )
 
 
-def write(docs: Path, verdicts: Sequence[Verdict], samples: Sequence[Sample], *, took_s: float) -> None:
-    """``took_s`` is how long the whole run took."""
+def write(docs: Path, verdicts: Sequence[Verdict], samples: Sequence[Sample]) -> None:
     docs.mkdir(exist_ok=True)
     machine = f"{platform.machine()}, Python {platform.python_version()}, Linux {platform.release()}"
-    when = datetime.now(UTC).date()
-    text = _TEXT.format(when=when, machine=machine, took_s=took_s, table=table(verdicts))
+    text = _TEXT.format(machine=machine, table=table(verdicts))
     measured = Measured(load_goals(), verdicts, {one.name: one for one in samples})
     sections = [_section(docs, section, measured) for section in SECTIONS]
     (docs / "performance.md").write_text(text + "".join(sections))

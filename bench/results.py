@@ -19,13 +19,14 @@ class Sample:
     """One goal's measurements of one run: ``values`` in the goal's unit, ``how`` for a reader.
 
     ``beside`` is what was measured beside the goal's own values, by name with its unit in the name, raw, in
-    the order of the rounds.
+    the order of the rounds. ``measured_on`` is the day, as 2026-11-26.
     """
 
     name: str
     values: tuple[float, ...]
     how: str
     beside: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    measured_on: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Verdict:
     goal: str
     met: bool
     how: str
+    measured_on: str = ""
 
 
 def load_goals(path: Path = GOALS_FILE) -> list[dict[str, Any]]:
@@ -58,7 +60,15 @@ def _verdict(goal: dict[str, Any], sample: Sample | None) -> Verdict:
     if sample is None or not sample.values:
         return Verdict(goal["name"], None, goal["unit"], wanted, met=False, how="not measured in this run")
     value = statistics.median(sample.values)
-    return Verdict(goal["name"], value, goal["unit"], wanted, met=is_met(goal, value), how=sample.how)
+    return Verdict(
+        goal["name"],
+        value,
+        goal["unit"],
+        wanted,
+        met=is_met(goal, value),
+        how=sample.how,
+        measured_on=sample.measured_on,
+    )
 
 
 def is_met(goal: dict[str, Any], value: float) -> bool:
@@ -78,6 +88,13 @@ def is_met(goal: dict[str, Any], value: float) -> bool:
             raise ValueError(f"goals.toml: {goal['name']} has op {other!r}; use >=, <=, <, within or record")
 
 
+def kept(folder: Path, measured: Sequence[Sample]) -> list[Sample]:
+    """What was measured now, and of all else what ``samples.json`` has from before."""
+    now = {sample.name for sample in measured}
+    before = [Sample(**one) for one in json.loads((folder / "samples.json").read_text())]
+    return [*(sample for sample in before if sample.name not in now), *measured]
+
+
 def write(folder: Path, verdicts: Sequence[Verdict], samples: Sequence[Sample]) -> None:
     """``results.json`` (the verdicts) and ``samples.json`` (what they were computed from)."""
     (folder / "results.json").write_text(json.dumps([asdict(one) for one in verdicts], indent=1) + "\n")
@@ -86,9 +103,11 @@ def write(folder: Path, verdicts: Sequence[Verdict], samples: Sequence[Sample]) 
 
 def table(verdicts: Sequence[Verdict]) -> str:
     """The verdicts as a Markdown table."""
-    lines = ["| goal | measured | unit | wanted | met | how |", "|---|---|---|---|---|---|"]
+    lines = ["| goal | measured | unit | wanted | met | on | how |", "|---|---|---|---|---|---|---|"]
     for one in verdicts:
         value = "—" if one.value is None else f"{one.value:.3g}"
         met = "yes" if one.met else "**no**"
-        lines.append(f"| `{one.name}` | {value} | {one.unit} | {one.goal} | {met} | {one.how} |")
+        lines.append(
+            f"| `{one.name}` | {value} | {one.unit} | {one.goal} | {met} | {one.measured_on} | {one.how} |"
+        )
     return "\n".join(lines)
