@@ -13,7 +13,7 @@ COPY gateway /opt/mcp-gateway/gateway
 COPY reconciler /opt/mcp-gateway/reconciler
 COPY state /opt/mcp-gateway/state
 COPY mcpgw /opt/mcp-gateway/mcpgw
-RUN mkdir /opt/mcp-gateway/bin \
+RUN rm -rf /opt/mcp-gateway/mcpgw/testing && mkdir /opt/mcp-gateway/bin \
     && printf '#!/bin/sh\nexec python3 -m mcpgw "$@"\n' >/opt/mcp-gateway/bin/mcpgw \
     && chmod 0755 /opt/mcp-gateway/bin/mcpgw \
     && rm -rf /opt/mcp-gateway/lib/bin \

@@ -53,7 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     _add(verbs, "gateway", _gateway, "run the gateway process alone")
     _add(verbs, "reconciler", _reconciler, "run the reconciler process alone")
     _add(verbs, "status", _status, "every user container, and why one is not ready")
-    _add(verbs, "doctor", _doctor, "everything that has to be right, and the mend where it is not")
+    doctor = _add(verbs, "doctor", _doctor, "everything that has to be right, and the mend where it is not")
+    doctor.add_argument(
+        "part",
+        nargs="?",
+        choices=("gateway", "reconciler"),
+        help="only what concerns this one: the other's settings are not here (as in its container)",
+    )
     explain = _add(verbs, "explain", _explain, "all that is known of one user container")
     explain.add_argument("name", help="its name, or its user (github:583231)")
     _add(verbs, "users", _users, "everybody who signed in, and whether the policy lets them in now")
@@ -135,10 +141,10 @@ def _status(_options: argparse.Namespace) -> int:
     return status(ENV_FILE)
 
 
-def _doctor(_options: argparse.Namespace) -> int:
+def _doctor(options: argparse.Namespace) -> int:
     from mcpgw.doctor import doctor  # noqa: PLC0415 (see above)
 
-    return doctor(ENV_FILE)
+    return doctor(ENV_FILE, options.part or "")
 
 
 def _explain(options: argparse.Namespace) -> int:

@@ -27,10 +27,13 @@ from state.settings import SettingsError, load_settings
 LOOK_S_MAX = 20.0  # for one part: an engine or a store that hangs is a finding, not an end
 
 
-def doctor(env_file: Path) -> int:
-    """Print a line for each finding; 1 if anything keeps people out or data in danger."""
+def doctor(env_file: Path, part: str = "") -> int:
+    """Print a line for each finding; 1 if anything keeps people out or data in danger.
+
+    ``part`` is gateway or reconciler where only that one's settings are at hand, "" where both are.
+    """
     configure("critical", "mcpgw")
-    findings = asyncio.run(_look(env_file))
+    findings = asyncio.run(_look(env_file, part))
     width = max(len(one.about) for one in findings)
     for one in findings:
         print(f"{one.verdict:<8} {one.about:<{width}}  {one.said}")
@@ -39,23 +42,34 @@ def doctor(env_file: Path) -> int:
     return 1 if troubles else 0
 
 
-async def _look(env_file: Path) -> Sequence[Finding]:
-    findings = list(at_settings(env_file))
+async def _look(env_file: Path, part: str) -> Sequence[Finding]:
+    findings = list(at_settings(env_file, part))
     try:
-        gateway = load_settings(GatewaySettings, env_file=env_file)
-        chosen = read_choices(gateway.state_dir)
-        reconciler = load_settings(ReconcilerSettings, env_file=env_file, below=chosen)
+        gateway = load_settings(GatewaySettings, env_file=env_file) if part != "reconciler" else None
+        reconciler = _reconciler_settings(env_file) if part != "gateway" else None
     except SettingsError:
         return [
             *findings,
             Finding(Verdict.TROUBLE, "settings", "mend these first; nothing else was looked at"),
         ]
-    findings += at_folders(reconciler)
-    findings += at_public_address(gateway)
-    findings += at_router(env_file)
-    findings += await _bounded("engine", at_engine(reconciler))
-    findings += await _bounded("store", at_store(reconciler, gateway))
+    if reconciler is not None:
+        findings += at_folders(reconciler)
+    if gateway is not None:
+        findings += at_public_address(gateway)
+    if not part:
+        findings += at_router(env_file)
+    if reconciler is not None:
+        findings += await _bounded("engine", at_engine(reconciler))
+    shared = reconciler or gateway
+    assert shared is not None, "a part leaves one of the two"
+    findings += await _bounded("store", at_store(shared, gateway))
     return findings
+
+
+def _reconciler_settings(env_file: Path) -> ReconcilerSettings:
+    """With what `mcpgw up` chose for this machine. Raises SettingsError."""
+    settings = load_settings(ReconcilerSettings, env_file=env_file)
+    return load_settings(ReconcilerSettings, env_file=env_file, below=read_choices(settings.state_dir))
 
 
 async def _bounded(about: str, looking: AsyncIterator[Finding]) -> list[Finding]:

@@ -23,6 +23,7 @@ from state.kinds.template import ContainerTemplate, Pull
 from state.kinds.user_container import UserContainer
 from state.settings import (
     SettingsError,
+    SharedSettings,
     load_settings,
     near_misses,
     setting_names,
@@ -53,10 +54,11 @@ class Finding:
     said: str
 
 
-def at_settings(env_file: Path) -> Iterator[Finding]:
-    """Both processes' settings, as each would refuse them at its start."""
+def at_settings(env_file: Path, part: str) -> Iterator[Finding]:
+    """The settings of both processes or one, as each would refuse them at its start."""
     wrong: dict[str, None] = {}
-    for cls in (GatewaySettings, ReconcilerSettings):
+    classes: dict[str, type[SharedSettings]] = {"gateway": GatewaySettings, "reconciler": ReconcilerSettings}
+    for cls in [classes[part]] if part else classes.values():
         try:
             load_settings(cls, env_file=env_file)
         except SettingsError as error:
@@ -173,7 +175,7 @@ async def _at_images(settings: ReconcilerSettings, engine: Engine) -> AsyncItera
             yield Finding(Verdict.OK, "image", said)
 
 
-async def at_store(settings: ReconcilerSettings, gateway: GatewaySettings) -> AsyncIterator[Finding]:
+async def at_store(settings: SharedSettings, gateway: GatewaySettings | None) -> AsyncIterator[Finding]:
     """Who is at work on it, and what they report of themselves, of the manifests and of the users."""
     if not _is_made(settings):
         yield Finding(Verdict.WARNING, "store", "is not there yet; the first start makes it")
@@ -204,14 +206,14 @@ async def at_store(settings: ReconcilerSettings, gateway: GatewaySettings) -> As
         "; see `mcpgw status`" if wrong else ""
     )
     yield Finding(Verdict.WARNING if wrong else Verdict.OK, "users", said)
-    if gateway.oauth_providers and not has_policy and not gateway.admin_emails:
+    if gateway is not None and gateway.oauth_providers and not has_policy and not gateway.admin_emails:
         said = (
             "nobody may come in: write an AccessPolicy (manifests/access.yaml.example), or set ADMIN_EMAILS"
         )
         yield Finding(Verdict.TROUBLE, "access", said)
 
 
-def _is_made(settings: ReconcilerSettings) -> bool:
+def _is_made(settings: SharedSettings) -> bool:
     """Whether there is a store: to open a file that is not there would make it."""
     kind, _, path = settings.store_url.get_secret_value().partition(":///")
     return kind != "sqlite" or Path(path).exists()

@@ -125,12 +125,21 @@ async def _up(plan: _Plan) -> int:
     running = asyncio.create_task(supervisor.run())
     beside = [asyncio.create_task(_welcome(plan, key))]
     if is_fenced:
-        beside.append(asyncio.create_task(keep(fence, say)))
+        beside.append(asyncio.create_task(_keep(fence)))
     code = await running
     for task in beside:
         task.cancel()
     await asyncio.gather(*beside, return_exceptions=True)
     return code
+
+
+async def _keep(fence: Fence) -> None:
+    try:
+        await keep(fence, say)
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        say(f"nobody looks after the fence any more ({said}); stop `mcpgw up` and start it again")
+        raise
 
 
 def _fence(fence: Fence, environment: Mapping[str, str]) -> bool:

@@ -249,7 +249,7 @@ def _egress_refused(settings: ReconcilerSettings, engine: Engine) -> Iterator[tu
                 "reconciler's own Linux system, or say egress: Internet",
             )
         elif zone.egress is Egress.PROXY and settings.egress_proxy is None:
-            like = own_addresses(zone.subnet)[0]
+            like = own_addresses(zone.subnet)[-1]
             yield (
                 zone.egress,
                 f"security.egress Proxy needs EGRESS_PROXY: attach your proxy to network {zone.network} with "

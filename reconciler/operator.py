@@ -123,7 +123,6 @@ class Operator:
                 around.read_fence,
                 {IPv4Network(one.subnet) for one in around.networks.values()},
                 around.now,
-                apart=around.engine.capabilities.isolates_peers,
                 rootless=lambda: around.engine.capabilities.confinement.is_rootless,
                 on_change=self._halt_changed,
             ),

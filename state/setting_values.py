@@ -105,7 +105,7 @@ def _proxy_url(value: Any) -> Any:
     except ValueError:
         address = None
     if match is None or address is None or not 1 <= int(match[2]) <= 65535:
-        raise ValueError("is no http://address:port; write it like http://10.211.8.2:3128")
+        raise ValueError("is no http://address:port; write it like http://10.211.8.9:3128")
     return ProxyUrl(address, int(match[2]))
 
 

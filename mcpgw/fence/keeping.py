@@ -36,6 +36,8 @@ class Fence:
             trusted=settings.fence_trusted,
             proxy=settings.egress_proxy,
             resolvers=resolvers(),
+            # Podman's, on networks that compose has made; on those of ours it is off.
+            names_at_bridge=settings.container_engine == "podman",
         )
 
     def fault(self) -> str:
@@ -62,7 +64,7 @@ class Fence:
             report = read_fence(self.settings.fence_report)
         except FenceUnreadable:
             return False
-        return isolation_of(report, subnets, boot_id(), datetime.now(UTC), apart=True).is_fenced
+        return isolation_of(report, subnets, boot_id(), datetime.now(UTC)).is_fenced
 
     def remove(self) -> None:
         """The report first: nobody believes in what is about to go. Raises FenceError."""

@@ -116,10 +116,12 @@ def ruleset(
     trusted: Collection[IPv4Address],
     proxy: ProxyUrl | None,
     resolvers: Collection[IPv4Address],
+    names_at_bridge: bool = False,
 ) -> Ruleset:
     """``trusted`` reach containers, and go where they like. ``proxy`` is in the proxy's zone; without one
-    that zone is closed. ``resolvers`` are the name servers that the engine gives to containers."""
-    around = _Around(zones, trusted, proxy, resolvers)
+    that zone is closed. ``resolvers`` are the name servers that the engine gives to containers;
+    ``names_at_bridge`` says that it may give them one of its own, at its address on the bridge."""
+    around = _Around(zones, trusted, proxy, resolvers, names_at_bridge=names_at_bridge)
     return Ruleset(
         table_of(project),
         (
@@ -139,6 +141,8 @@ class _Around:
         trusted: Collection[IPv4Address],
         proxy: ProxyUrl | None,
         resolvers: Collection[IPv4Address],
+        *,
+        names_at_bridge: bool,
     ) -> None:
         self.zones = tuple(zones.values())
         subnets = [zone.subnet for zone in self.zones]
@@ -150,6 +154,7 @@ class _Around:
         self.trusted = _set(sorted(trusted)) if trusted else ""
         self.resolvers = _set(sorted(set(resolvers))) if resolvers else ""
         self.proxy = proxy
+        self.names_at = str(zones[Egress.INTERNET].subnet[1]) if names_at_bridge else ""
 
 
 def _set(elements: Iterable[object]) -> str:
@@ -160,6 +165,11 @@ def _to_the_host(around: _Around) -> Iterator[str]:
     if around.trusted:
         yield f"ip saddr {around.trusted} accept"
     yield _REPLIES
+    if around.names_at:
+        yield (
+            f"ip saddr {around.internet} ip daddr {around.names_at} "
+            f"meta l4proto {{ tcp, udp }} th dport {DNS_PORT} accept"
+        )
     yield f"ip saddr {around.containers} drop"
     yield f"iifname {around.bridges} drop"
 

@@ -50,10 +50,13 @@ async def _keep(own: Fence) -> None:
         loop.add_signal_handler(number, stopping.set)
     await asyncio.to_thread(own.mend)
     say(_stands(own))
-    keeping = asyncio.create_task(keep(own, say))
-    await stopping.wait()
+    keeping, stopped = asyncio.create_task(keep(own, say)), asyncio.create_task(stopping.wait())
+    await asyncio.wait({keeping, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if keeping.done():  # it ends by nothing but a fault of its own, after which nobody would mend the fence
+        await keeping
     keeping.cancel()
-    await asyncio.gather(keeping, return_exceptions=True)
+    stopped.cancel()
+    await asyncio.gather(keeping, stopped, return_exceptions=True)
 
 
 def _stands(own: Fence) -> str:

@@ -57,7 +57,10 @@ def own_addresses(subnet: IPv4Network) -> tuple[IPv4Address, ...]:
 
 def widen(setting: str) -> str:
     """What helps where no address is left."""
-    like = {"CONTAINER_PORT_RANGE": "21000-28999", "CONTAINER_SUBNET_PREFIX": "10.211.0.0/16"}
+    like = {
+        "CONTAINER_PORT_RANGE": "21000-28999",
+        "CONTAINER_SUBNET_PREFIX": "10.211.0.0/16 (under compose, SUBNET_BITS)",
+    }
     return f"set {setting} to a wider one, like {like[setting]}, or remove some containers"
 
 

@@ -160,7 +160,6 @@ class Capabilities:
     host_paths: bool  # data directories are host directories; otherwise the engine's own volumes
     synchronous_remove: bool  # after remove() returns the name is free
     reports_oom: bool
-    isolates_peers: bool  # containers of the project's network cannot reach each other
     reaches_addresses: bool  # from here, containers are reached at their own addresses; else at ports alone
     confinement: Confinement = field(default_factory=Confinement)
 

@@ -13,7 +13,7 @@ from state.fence import FenceReport
 
 KEPT_AGE_MAX = timedelta(seconds=90)  # three rounds of whoever keeps it
 FENCED = "Fenced"
-MEND = "run `mcpgw fence` as root on the engine's host"
+MEND = "run `mcpgw fence` as root on the engine's host (under compose: `docker compose up -d fence`)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +37,24 @@ NOT_LOOKED_YET = Isolation("NotLookedYet", "the fence's report was not read yet"
 
 
 def isolation_of(
-    report: FenceReport | None, subnets: Collection[IPv4Network], boot_id: str, now: datetime, *, apart: bool
+    report: FenceReport | None, subnets: Collection[IPv4Network], boot_id: str, now: datetime
 ) -> Isolation:
-    """By ``report`` on the fence around ``subnets``. ``apart``: the engine parts peers by itself."""
+    """By ``report`` on the fence around ``subnets``."""
     if report is None:
-        return unfenced("NotFenced", "there is no fence", apart=apart)
+        return unfenced("NotFenced", "there is no fence")
     if not boot_id or report.boot_id != boot_id:
-        return unfenced("NotFenced", "the fence is from before the last boot", apart=apart)
+        return unfenced("NotFenced", "the fence is from before the last boot")
     missing = sorted(set(subnets) - set(report.subnets))
     if missing:
         there = ", ".join(map(str, missing))
-        return unfenced("FenceIncomplete", f"the fence does not stand around {there}", apart=apart)
+        return unfenced("FenceIncomplete", f"the fence does not stand around {there}")
     if report.kept and abs(now - report.written_at) > KEPT_AGE_MAX:
         since = f"{report.written_at:%Y-%m-%d %H:%M:%S UTC}"
-        return unfenced("FenceUnkept", f"nobody has looked after the fence since {since}", apart=apart)
+        return unfenced("FenceUnkept", f"nobody has looked after the fence since {since}")
     return Isolation(FENCED, "")
 
 
-def unfenced(reason: str, why: str, *, apart: bool) -> Isolation:
-    reached = "the host and private networks"
-    if not apart:
-        reached = f"each other, {reached}"
+def unfenced(reason: str, why: str) -> Isolation:
+    """Some networks part peers by themselves, but not those that something of ours is on."""
+    reached = "each other, the host and private networks"
     return Isolation(reason, f"{why}, so containers may reach {reached}: {MEND}")

@@ -90,7 +90,6 @@ class DockerEngine:
             host_paths=True,
             synchronous_remove=True,
             reports_oom=True,
-            isolates_peers=True,
             reaches_addresses=self._door.is_here
             and not self._is_in_a_machine
             and not self._confinement.is_rootless,  # its networks are in a namespace of the user's

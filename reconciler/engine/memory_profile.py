@@ -40,7 +40,6 @@ def laptop_like(call_s: float = 0.0, start_s: float = 0.0) -> Profile:
         host_paths=True,
         synchronous_remove=True,
         reports_oom=True,
-        isolates_peers=True,
         reaches_addresses=True,
     )
     return Profile(capabilities, call_s=call_s, start_s=start_s)
@@ -58,7 +57,6 @@ def cluster_like(call_s: float = 0.0, start_s: float = 0.0, removal_s: float = 1
         host_paths=False,
         synchronous_remove=False,
         reports_oom=True,
-        isolates_peers=True,
         reaches_addresses=True,
     )
     return Profile(capabilities, call_s=call_s, start_s=start_s, removal_s=removal_s)

@@ -38,8 +38,8 @@ class PodmanEngine(DockerEngine):
 
     @property
     def capabilities(self) -> Capabilities:
-        """An exit code of 137 is all that tells of memory; one bridge's containers reach each other."""
-        return replace(super().capabilities, reports_oom=False, isolates_peers=False)
+        """An exit code of 137 is all that tells of memory."""
+        return replace(super().capabilities, reports_oom=False)
 
     async def list(self) -> list[ObservedContainer]:
         with refusals_as(faults.read_fault):

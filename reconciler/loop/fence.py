@@ -46,14 +46,12 @@ class Fence:
         subnets: Collection[IPv4Network],
         now: Callable[[], datetime],
         *,
-        apart: bool,
         on_change: Callable[[], None],
         rootless: Callable[[], bool] = lambda: False,
     ) -> None:
         self._read = read
         self._subnets = subnets
         self._now = now
-        self._apart = apart
         self._on_change = on_change
         self._is_rootless = rootless
         self.isolation = NOT_LOOKED_YET
@@ -81,7 +79,7 @@ class Fence:
                 report = await self._read()
         except TimeoutError:
             why = f"the fence's report could not be read within {READ_S_MAX:.0f} s"
-            return unfenced("FenceUnreadable", why, apart=self._apart)
+            return unfenced("FenceUnreadable", why)
         except FenceUnreadable as error:
-            return unfenced("FenceUnreadable", str(error), apart=self._apart)
-        return isolation_of(report, self._subnets, boot_id(), self._now(), apart=self._apart)
+            return unfenced("FenceUnreadable", str(error))
+        return isolation_of(report, self._subnets, boot_id(), self._now())

@@ -12,7 +12,7 @@ import pytest
 from gateway.settings import GatewaySettings
 from mcpgw.bootstrap.compose import ensure_compose
 from reconciler.settings import ReconcilerSettings
-from state.settings import SharedSettings, setting_names
+from state.settings import SharedSettings, load_settings, setting_names
 
 ROOT = Path(__file__).parents[2]
 EVERYTHING = {"gateway", "reconciler", "fence", "tailscale", "edge", "observability"}
@@ -147,6 +147,28 @@ def test_a_subnet_alone_is_refused_by_the_name_of_what_is_missing(tmp_path: Path
     for name, setting in (("proxy", "PROXY_SUBNET_PREFIX"), ("closed", "CLOSED_SUBNET_PREFIX")):
         (config,) = networks[name]["ipam"]["config"]
         assert config["subnet"].startswith(f"{setting}-is-missing-beside-CONTAINER_SUBNET_PREFIX"), config
+
+
+def test_room_for_more_than_a_24_holds_is_one_setting(tmp_path: Path) -> None:
+    env = "CONTAINER_SUBNET_PREFIX=10.220.0\nPROXY_SUBNET_PREFIX=10.221.0\nCLOSED_SUBNET_PREFIX=10.222.0\n"
+    whole = read(env + "SUBNET_BITS=16", tmp_path, "*")
+    given = whole["services"]["reconciler"]["environment"]
+    said = {name: value for name, value in given.items() if value and not name.endswith("_FILE")}
+    settings = load_settings(ReconcilerSettings, said)
+    zones = {zone.network: str(zone.subnet) for zone in settings.zones.values()}
+    subnets = {one["name"]: one["ipam"]["config"][0]["subnet"] for one in whole["networks"].values()}
+    assert zones.items() <= subnets.items()
+    assert zones["mcpgw"] == "10.220.0.0/16"
+    assert whole["services"]["tailscale"]["environment"]["TS_ROUTES"] == "10.220.0.0/16"
+
+
+def test_every_address_on_a_network_is_given_so_that_nobody_takes_anothers(tmp_path: Path) -> None:
+    taken = [
+        on["ipv4_address"]
+        for one in read("", tmp_path, "*")["services"].values()
+        for on in one.get("networks", {}).values()
+    ]
+    assert len(set(taken)) == len(taken) == 11
 
 
 def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 import json
 
+import docker
 import pytest
 
 from mcpgw.bootstrap.program_image import ensure_program_image
 from mcpgw.testing.calls import ask
 from mcpgw.testing.composed import Composed
 from mcpgw.testing.waiting import until
+from reconciler.core.container import LABEL_USER_CONTAINER
 
 pytestmark = pytest.mark.engine
 
@@ -24,6 +26,14 @@ status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 print(status["CapBnd"].strip().strip("0") or "none")
 print(status["NoNewPrivs"].strip())
 """
+# Whether each place is out of reach.
+DIAL = """
+import socket, sys
+for host, port in [one.rsplit(":", 1) for one in sys.argv[1:]]:
+    with socket.socket() as probe:
+        probe.settimeout(2)
+        print(probe.connect_ex((host, int(port))) != 0)
+"""
 
 
 def test_a_user_is_served_and_isolated_by_what_is_up(stack: Composed) -> None:
@@ -33,6 +43,35 @@ def test_a_user_is_served_and_isolated_by_what_is_up(stack: Composed) -> None:
     assert '"reason":"Fenced"' in stack.logs("reconciler")
 
 
+def test_nobody_reaches_out_of_a_users_container(stack: Composed) -> None:
+    """The services are on the same bridge, so that here the fence alone parts who is on it."""
+    stack.serve("ann"), stack.serve("bob")
+    hand = docker.APIClient(base_url=stack.engine.url, version="1.41")
+    try:
+        found = hand.containers(filters={"label": f"{LABEL_USER_CONTAINER}", "name": stack.project})
+        (one, ones), (_, others), *_more = (
+            (
+                str(each["Id"]),
+                str(
+                    hand.inspect_container(each["Id"])["NetworkSettings"]["Networks"][stack.project][
+                        "IPAddress"
+                    ]
+                ),
+            )
+            for each in found
+        )
+        services = stack.settings["SERVICES_SUBNET_PREFIX"]
+        port = int(stack.origin.rpartition(":")[2])
+        places = [f"{others}:8080", f"{stack.subnet}.2:9000", f"{stack.subnet}.3:9100", f"{services}.2:9001"]
+        places += [f"{services}.3:9100", f"{stack.subnet}.1:{port}", f"{services}.1:{port}"]
+        made = hand.exec_create(one, ["python3", "-c", DIAL, *places])
+        assert hand.exec_start(made["Id"]).decode().split() == ["True"] * len(places)
+        from_gateway = stack.run_in("gateway", "python3", "-c", DIAL, f"{ones}:8080", f"{others}:8080")
+        assert from_gateway.stdout.split() == ["False", "False"], "they listen, and the gateway gets there"
+    finally:
+        hand.close()
+
+
 def test_the_gateway_has_no_engine_and_no_rights(stack: Composed) -> None:
     said = stack.run_in("gateway", "python3", "-c", LOOK_ABOUT).stdout.splitlines()
     assert said == ["10001 10001", *["socket False"] * 4, "root Read-only file system", "none", "1"]
@@ -40,16 +79,9 @@ def test_the_gateway_has_no_engine_and_no_rights(stack: Composed) -> None:
 
 def test_the_gateway_cannot_open_a_connection_to_the_engine(stack: Composed) -> None:
     """Nor is it at the usual ports of its neighbour and the host."""
-    dial = (
-        "import socket, sys\n"
-        "for host, port in [one.rsplit(':', 1) for one in sys.argv[1:]]:\n"
-        "    with socket.socket() as probe:\n"
-        "        probe.settimeout(2)\n"
-        "        print(probe.connect_ex((host, int(port))) != 0)\n"
-    )
     services = stack.settings["SERVICES_SUBNET_PREFIX"]
     places = [f"{services}.{host}:{port}" for host in (1, 3) for port in (2375, 2376, 8080)]
-    assert stack.run_in("gateway", "python3", "-c", dial, *places).stdout.split() == ["True"] * len(places)
+    assert stack.run_in("gateway", "python3", "-c", DIAL, *places).stdout.split() == ["True"] * len(places)
 
 
 def test_both_share_the_state_and_only_the_gateway_owns_what_signs_people_in(stack: Composed) -> None:
@@ -91,14 +123,14 @@ def test_health_follows_readiness(stack: Composed) -> None:
         for name, one in json.loads(stack.compose("config", "--format", "json"))["services"].items()
         if "healthcheck" in one
     }
-    assert set(tests) == {"gateway", "reconciler"}
+    assert set(tests) == {"gateway", "reconciler", "fence"}
     for service, words in tests.items():
         until(lambda s=service, w=words: stack.run_in(s, *w).returncode == 0, f"{service} is healthy")
     if stack.engine.name == "docker":
 
         def healthy() -> bool:
             lines = stack.compose("ps", "--format", "{{.Service}} {{.Health}}").splitlines()
-            return {"gateway healthy", "reconciler healthy"} <= {line.strip() for line in lines}
+            return {f"{name} healthy" for name in tests} <= {line.strip() for line in lines}
 
         until(healthy, "Docker says so", 120)
 

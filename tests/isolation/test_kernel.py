@@ -29,7 +29,6 @@ WRITTEN = (
     "/proc/sys/net/ipv4/ip_forward",
     "/proc/sys/net/ipv6/conf/all/disable_ipv6",
     "/proc/irq/default_smp_affinity",
-    "/proc/1/oom_score_adj_below",
     "/sys/kernel/uevent_helper",
     "/sys/kernel/mm/transparent_hugepage/enabled",
     "/sys/power/state",

@@ -28,9 +28,9 @@ def doctor(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DOCKER_HOST", NOWHERE)
 
-    def run(**settings: str) -> tuple[int, dict[str, str]]:
+    def run(part: str = "", **settings: str) -> tuple[int, dict[str, str]]:
         (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-        code = main(["doctor"])
+        code = main(["doctor", *filter(None, [part])])
         said: dict[str, str] = {}
         for line in capsys.readouterr().out.splitlines():
             if len(words := line.split(maxsplit=2)) == 3 and words[0] in ("ok", "warning", "trouble"):
@@ -63,6 +63,15 @@ def test_wrong_settings_are_all_named_and_nothing_else_is_looked_at(doctor: Doct
     assert {"GATEWAY_ORIGIN", "CONTAINER_SUBNET_PREFIX"} <= set(said["settings"].replace("=", " ").split())
     assert "nothing else was looked at" in said["settings"]
     assert list(said) == ["settings"]
+
+
+def test_where_only_one_parts_settings_are_only_its_own_are_looked_at(doctor: Doctor) -> None:
+    settings = {"GATEWAY_ORIGIN": "https://a.example", "TS_AUTHKEY": "abc", "STARTS_AT_ONCE": "0"}
+    assert {"sign-in", "store"} <= doctor(part="gateway", **settings)[1].keys()
+    assert not {"engine", "TS_AUTHKEY", "MANIFESTS_DIR"} & doctor(part="gateway", **settings)[1].keys()
+    settings["STARTS_AT_ONCE"] = "8"
+    assert {"engine", "store", "MANIFESTS_DIR"} <= doctor(part="reconciler", **settings)[1].keys()
+    assert not {"sign-in", "WORKLOAD_DOMAIN"} & doctor(part="reconciler", **settings)[1].keys()
 
 
 def test_a_setting_that_nobody_reads_is_pointed_out(doctor: Doctor) -> None:

@@ -29,6 +29,8 @@ GATEWAY = IPv4Address("10.211.7.2")
 LAN_HERE, LAN = "192.168.77.1", "192.168.77.2"
 PUBLIC_HERE, PUBLIC = "203.0.113.1", "203.0.113.2"
 METADATA_HERE, METADATA = "169.254.169.253", "169.254.169.254"
+# One of each private range, all of which the LAN has too.
+ELSEWHERE = ("10.9.9.9", "100.64.9.9", "168.63.129.16", "172.16.9.9", "192.0.0.9", "198.18.9.9")
 OWN6 = "fd00:7::1"
 PROBE_S_MAX = 2.0
 BRIDGE_NETFILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
@@ -112,8 +114,16 @@ class Scene:
         trusted: Collection[IPv4Address] = (GATEWAY,),
         proxy: ProxyUrl | None = PROXY,
         resolvers: Collection[IPv4Address] = (IPv4Address(LAN),),
+        names_at_bridge: bool = False,
     ) -> Ruleset:
-        return ruleset(PROJECT, self.zones, trusted=trusted, proxy=proxy, resolvers=resolvers)
+        return ruleset(
+            PROJECT,
+            self.zones,
+            trusted=trusted,
+            proxy=proxy,
+            resolvers=resolvers,
+            names_at_bridge=names_at_bridge,
+        )
 
     def fence(self, rules: Ruleset) -> None:
         self.machine.run("nft", rules.text())
@@ -189,6 +199,9 @@ def scene() -> Iterator[Scene]:
             ("metadata", METADATA_HERE, METADATA),
         ):
             _link(made, ends, name, here, there)
+        for address in ELSEWHERE:
+            made.hosts["lan"].ip("addr", "add", f"{address}/32", "dev", "eth0")
+            machine.ip("route", "add", f"{address}/32", "via", LAN)
         for one in (machine, *made.hosts.values()):
             _serve(one, ends, PORT, 53)
         for name in made.hosts:

@@ -8,6 +8,7 @@ from mcpgw.fence.ruleset import removal, table_of
 from state.kinds.template import Egress
 from tests.mcpgw.fence.rig import (
     BRIDGE_NETFILTER,
+    ELSEWHERE,
     LAN_HERE,
     METADATA_HERE,
     OWN6,
@@ -40,7 +41,8 @@ def fenced(unfenced: Scene, request: pytest.FixtureRequest) -> Iterator[Scene]:
 
 
 def everybody(made: Scene) -> list[To]:
-    return [made.to(name, kind=kind) for name in made.hosts for kind in ("tcp", "udp")]
+    addresses = (*made.addresses.values(), *ELSEWHERE)
+    return [To(address, kind=kind) for address in addresses for kind in ("tcp", "udp")]
 
 
 def the_host(made: Scene) -> list[To]:
@@ -67,6 +69,15 @@ def test_a_container_asks_the_hosts_name_server_and_nothing_else_of_it(fenced: S
     assert fenced.reached("alice", *asks, fenced.to("lan"), fenced.to("metadata", 53, "udp")) == asks
     assert fenced.reached("closed", *asks) == []
     assert fenced.reached("proxied", *asks) == []
+
+
+def test_an_engines_own_name_server_is_asked_at_the_bridge_and_nothing_else_there(fenced: Scene) -> None:
+    bridge = str(fenced.zones[Egress.INTERNET].subnet[1])
+    asks = [To(bridge, 53, "udp"), To(bridge, 53)]
+    assert fenced.reached("alice", *asks) == []
+    fenced.fence(fenced.rules(names_at_bridge=True))
+    assert fenced.reached("alice", *asks, To(bridge), To(LAN_HERE, 53)) == asks
+    assert fenced.reached("closed", *asks) == []
 
 
 def test_a_closed_container_reaches_nobody(fenced: Scene) -> None:

@@ -59,17 +59,16 @@ BELIEVED = {
 def test_a_report_is_believed_of_this_boot_all_zones_and_while_it_is_kept(
     said: FenceReport | None, reason: str
 ) -> None:
-    for apart in (True, False):
-        isolation = isolation_of(said, SUBNETS, BOOT, NOW, apart=apart)
-        assert isolation.reason == reason
-        assert isolation.is_fenced is (reason == "Fenced")
-        if not isolation.is_fenced:
-            assert "run `mcpgw fence` as root" in isolation.message
-            assert ("each other" in isolation.message) is not apart
+    isolation = isolation_of(said, SUBNETS, BOOT, NOW)
+    assert isolation.reason == reason
+    assert isolation.is_fenced is (reason == "Fenced")
+    if not isolation.is_fenced:
+        assert "run `mcpgw fence` as root" in isolation.message
+        assert "each other" in isolation.message
 
 
 def test_a_kernel_that_does_not_say_which_boot_this_is_leaves_nothing_believed() -> None:
-    assert not isolation_of(report(boot_id=""), SUBNETS, "", NOW, apart=True).is_fenced
+    assert not isolation_of(report(boot_id=""), SUBNETS, "", NOW).is_fenced
 
 
 # What is planned while there is no fence, though one is required.

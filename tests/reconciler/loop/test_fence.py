@@ -37,7 +37,7 @@ def report(*, kept: bool = True) -> FenceReport:
 async def looking(read: ReadFence) -> AsyncIterator[tuple[Fence, Changes]]:
     """Somebody who has looked once and goes on looking."""
     changes = Changes()
-    fence = Fence(read, SUBNETS, loop().now, apart=True, on_change=changes)
+    fence = Fence(read, SUBNETS, loop().now, on_change=changes)
     await fence.look()
     task = asyncio.create_task(fence.run())
     try:
