@@ -1,8 +1,36 @@
-"""Fixtures that every folder may ask for. Those of one folder live in its own conftest."""
+"""Fixtures that every folder may ask for, and which tests may run side by side. Those of one folder live there."""
 
 import os
+
+import pytest
 
 os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 """Its reaper is an image from a registry; our own fixtures remove what they start."""
 
 pytest_plugins = ["tests.engines"]
+
+ENGINE_FOLDERS = ("tests/e2e/", "tests/isolation/", "tests/compose/")
+PODMAN_ALONE = "test_rootless"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process for all tests of each engine, so that no engine serves two at once; else one for each file.
+
+    Source: pytest-xdist, ``--dist loadgroup``; without it, nothing comes of this.
+    """
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    file, _, name = item.nodeid.partition("::")
+    if "podman" in name.partition("[")[2] or PODMAN_ALONE in file:
+        return "podman"
+    if (
+        file.startswith(ENGINE_FOLDERS)
+        or "docker" in name.partition("[")[2]
+        or item.get_closest_marker("engine")
+    ):
+        return "docker"
+    return file

@@ -29,7 +29,7 @@ from mcpgw.bootstrap.progress import say
 from mcpgw.bootstrap.project_image import ensure_project_image
 
 PROCESSES_MAX = 3
-"""One alone waits half of the time; so many have ports to themselves. Source: mcpgw/testing/ports.py."""
+"""One for Docker, one for Podman, which wait most of the time, and one for all else (tests/conftest.py)."""
 POSTGRES_PROGRAMS = Path("/usr/lib/postgresql")
 
 
@@ -143,7 +143,7 @@ def _pytest(arguments: Sequence[str]) -> int:
 
 
 def _side_by_side() -> tuple[str, ...]:
-    """Every test, files side by side: those that take longest (end to end) are among the first by name."""
-    count = min(os.cpu_count() or 1, PROCESSES_MAX)
-    parallel = ("-n", str(count), "--dist", "loadfile", "--no-loadscope-reorder") if count > 1 else ()
+    """Every test, in processes side by side where there is more than one core."""
+    is_alone = (os.cpu_count() or 1) == 1
+    parallel = () if is_alone else ("-n", str(PROCESSES_MAX), "--dist", "loadgroup", "--no-loadscope-reorder")
     return (*parallel, "--durations=30")
