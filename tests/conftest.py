@@ -1,4 +1,4 @@
-"""Fixtures that every folder may ask for, and which tests may run side by side. Those of one folder live there."""
+"""Fixtures that every folder may ask for (those of one folder live there), and what runs side by side."""
 
 import os
 
@@ -25,12 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _group(item: pytest.Item) -> str:
     file, _, name = item.nodeid.partition("::")
-    if "podman" in name.partition("[")[2] or PODMAN_ALONE in file:
+    parameters = name.partition("[")[2]
+    if "podman" in parameters or PODMAN_ALONE in file:
         return "podman"
-    if (
-        file.startswith(ENGINE_FOLDERS)
-        or "docker" in name.partition("[")[2]
-        or item.get_closest_marker("engine")
-    ):
-        return "docker"
-    return file
+    is_marked = item.get_closest_marker("engine") is not None
+    return "docker" if is_marked or "docker" in parameters or file.startswith(ENGINE_FOLDERS) else file
