@@ -200,6 +200,7 @@ def surroundings(
         holder=f"{socket.gethostname()}:{os.getpid()}",
         key=key,
         read_fence=fence_file(settings.fence_report),
+        fence_trusted=settings.fence_trusted,
         gauge=HostGauge(settings.host_data_dir),
         disk_free_bytes_min=settings.ceiling_disk_free_min,
     )

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 
 import structlog
@@ -24,6 +24,7 @@ from reconciler.controllers.user_containers import Turn, UserContainers, system_
 from reconciler.core.addresses import AddressPool
 from reconciler.core.container import ObservedContainer
 from reconciler.core.errors import ActionError
+from reconciler.core.isolation import FenceAsked
 from reconciler.core.orphans import world_epoch
 from reconciler.core.world import Site
 from reconciler.engine.port import Engine, NetworkSpec
@@ -80,6 +81,7 @@ class Surroundings:
     holder: str
     key: PrivateKey  # opens users' secrets
     read_fence: ReadFence = no_fence
+    fence_trusted: tuple[IPv4Address, ...] = ()
     gauge: Gauge = field(default_factory=NoGauge)
     disk_free_bytes_min: int = 0
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -121,7 +123,11 @@ class Operator:
             networks=Networks(around.engine, around.networks),
             fence=Fence(
                 around.read_fence,
-                {IPv4Network(one.subnet) for one in around.networks.values()},
+                FenceAsked(
+                    frozenset(IPv4Network(one.subnet) for one in around.networks.values()),
+                    frozenset(around.fence_trusted),
+                    around.site.egress_proxy,
+                ),
                 around.now,
                 rootless=lambda: around.engine.capabilities.confinement.is_rootless,
                 on_change=self._halt_changed,

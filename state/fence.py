@@ -6,6 +6,8 @@ does not.
 """
 
 import os
+import secrets
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -15,6 +17,8 @@ BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")  # Source: Linux, random(
 REPORT_BYTES_MAX = 16 << 10
 REPORT_MODE = 0o644  # nothing secret, and the reader may be another user
 ROOT_UID = 0
+DRAFT_BYTES = 12
+_DRAFT = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class FenceReport(BaseModel):
@@ -25,6 +29,7 @@ class FenceReport(BaseModel):
     boot_id: str
     subnets: tuple[IPv4Network, ...]
     trusted: tuple[IPv4Address, ...]
+    proxy: str = ""  # the URL of the proxy zone's proxy
     kept: bool  # somebody looks after it, and says so again and again
     written_at: AwareDatetime
 
@@ -56,14 +61,22 @@ def read_fence(path: Path) -> FenceReport | None:
 
 
 def write_fence(path: Path, report: FenceReport) -> None:
-    """Whole or not at all. Raises OSError."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    """Whole or not at all. Raises OSError.
+
+    The folder may be somebody else's, who must not have a file written elsewhere by a link in the draft's
+    place: nobody knows its name, it is made anew, and from then on is ours by its descriptor.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(DRAFT_BYTES)}")
+    descriptor = os.open(draft, _DRAFT, 0o600)
     try:
-        draft.write_text(report.model_dump_json() + "\n")
-        draft.chmod(REPORT_MODE)  # the umask has no say
+        with os.fdopen(descriptor, "w") as file:
+            file.write(report.model_dump_json() + "\n")
+            os.fchmod(descriptor, REPORT_MODE)  # the umask has no say
         draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    except OSError:
+        with suppress(OSError):
+            draft.unlink()
+        raise
 
 
 def remove_fence(path: Path) -> None:

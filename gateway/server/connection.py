@@ -180,6 +180,8 @@ class Connection(asyncio.Protocol):
             self._deadline = now + self._limits.body_idle_s
         elif self._head_open or self._feeding is not None:
             self._refuse(RefusedError(408, "The rest of the request did not come in time."))
+        elif self._transport.get_write_buffer_size():
+            self._transport.abort()  # a close would wait, without bound, for a client that does not read
         else:
             self._transport.close()
 
@@ -199,8 +201,8 @@ class Connection(asyncio.Protocol):
 
     def shed(self) -> None:
         self._state.connections.discard(self)
-        if self._deaf:
-            self._transport.abort()
+        if self._deaf or self._transport.get_write_buffer_size():
+            self._transport.abort()  # the sweep does not see it any more: nothing else would end its wait
         self._deaf = True
         self._transport.close()
 
@@ -444,11 +446,12 @@ class Connection(asyncio.Protocol):
 
         httptools skips the body of whoever asks for an upgrade, so that it would be read as the next request.
         """
-        assert self._head is not None
+        assert self._head is not None and self._parser is not None
+        version = self._parser.get_http_version().encode()
         self._rereading = False
         self._framing_bytes = 0
         self._parser = httptools.HttpRequestParser(self)
-        pieces = [self._head.method, b" ", self._target, b" HTTP/1.1\r\n"]
+        pieces = [self._head.method, b" ", self._target, b" HTTP/", version, b"\r\n"]
         for name, value in self._headers:
             if name != b"upgrade":
                 pieces += (name, b": ", value, b"\r\n")

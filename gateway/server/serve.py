@@ -139,22 +139,35 @@ class GatewayServer(PatientServer):
             gc.set_threshold(*self._collected_after)
 
     async def _take_the_last(self) -> None:
-        """Close the listener and accept whoever is through: a close resets who waits, request and all."""
-        last = self._listener.dup()
-        last.setblocking(False)
-        for server in self.servers:
-            server.close()
-        self._listener.close()
-        await asyncio.sleep(CLOSED_S)  # from now on, `last` is all that is left of it
+        """Close the listener and accept whoever is through: a close resets who waits, request and all.
+
+        Where no descriptor is free they are reset, and what is under way still ends in peace.
+        """
         accepted: list[socket.socket] = []
-        with suppress(BlockingIOError):
-            while len(accepted) < self._limits.backlog:
-                accepted.append(last.accept()[0])
-        last.close()
-        loop = asyncio.get_running_loop()
-        for one in accepted:
-            with suppress(OSError):  # it has gone already
-                await loop.connect_accepted_socket(self._protocol, one)
+        try:
+            with suppress(OSError), self._listener.dup() as last:
+                last.setblocking(False)
+                for server in self.servers:
+                    server.close()
+                self._listener.close()
+                await asyncio.sleep(CLOSED_S)  # from now on, `last` is all that is left of it
+                self._accept_all(last, accepted)
+            loop = asyncio.get_running_loop()
+            while accepted:
+                one = accepted.pop()
+                try:
+                    await loop.connect_accepted_socket(self._protocol, one)
+                except OSError:  # it has gone already
+                    one.close()
+        finally:
+            for one in accepted:
+                one.close()
+
+    def _accept_all(self, listener: socket.socket, accepted: list[socket.socket]) -> None:
+        """Add all who wait, up to the backlog. Raises OSError where nobody waits or no descriptor is free."""
+        for _ in range(self._limits.backlog):
+            with suppress(ConnectionAbortedError):  # that one has gone; others may wait behind it
+                accepted.append(listener.accept()[0])
 
     def _protocol(self) -> asyncio.Protocol:
         """As uvicorn makes one for a connection that it accepts."""

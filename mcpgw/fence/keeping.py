@@ -14,7 +14,7 @@ from mcpgw.fence import nft
 from mcpgw.fence.errors import FenceError
 from mcpgw.fence.resolvers import resolvers
 from mcpgw.fence.ruleset import Ruleset, ruleset
-from reconciler.core.isolation import isolation_of
+from reconciler.core.isolation import FenceAsked, isolation_of
 from reconciler.settings import ReconcilerSettings
 from state.fence import FenceReport, FenceUnreadable, boot_id, read_fence, remove_fence, write_fence
 
@@ -59,12 +59,17 @@ class Fence:
 
     def is_reported(self) -> bool:
         """Whether somebody wrote a fence that the reconciler believes in."""
-        subnets = [zone.subnet for zone in self.settings.zones.values()]
+        settings = self.settings
+        asked = FenceAsked(
+            frozenset(zone.subnet for zone in settings.zones.values()),
+            frozenset(settings.fence_trusted),
+            str(settings.egress_proxy or ""),
+        )
         try:
-            report = read_fence(self.settings.fence_report)
+            report = read_fence(settings.fence_report)
         except FenceUnreadable:
             return False
-        return isolation_of(report, subnets, boot_id(), datetime.now(UTC)).is_fenced
+        return isolation_of(report, asked, boot_id(), datetime.now(UTC)).is_fenced
 
     def remove(self) -> None:
         """The report first: nobody believes in what is about to go. Raises FenceError."""
@@ -81,6 +86,7 @@ class Fence:
             boot_id=boot_id(),
             subnets=tuple(zone.subnet for zone in settings.zones.values()),
             trusted=settings.fence_trusted,
+            proxy=str(settings.egress_proxy or ""),
             kept=kept,
             written_at=datetime.now(UTC),
         )

@@ -49,7 +49,7 @@ def violations(spec: ContainerSpec, ceiling: Ceiling) -> tuple[str, ...]:
 def _reasons(spec: ContainerSpec, ceiling: Ceiling) -> tuple[str, ...]:
     return (
         _unless(
-            any(fnmatchcase(spec.image, glob) for glob in ceiling.images),
+            any(_is_named(spec.image, glob) for glob in ceiling.images),
             f"image {spec.image} matches none of CEILING_IMAGES ({', '.join(ceiling.images)})",
         ),
         _registry_refusal(spec.image, ceiling.registries),
@@ -73,7 +73,7 @@ def _reasons(spec: ContainerSpec, ceiling: Ceiling) -> tuple[str, ...]:
         *mount_refusals(spec, ceiling.mounts, ceiling.mounts_never),
         target_refusal("data.mountPath", spec.data_mount_path),
         _unless(
-            spec.user.split(":")[0].strip("0") != "", "security.user 0 (root) is never run; name another user"
+            int(spec.user.partition(":")[0]) != 0, "security.user 0 (root) is never run; name another user"
         ),
         *(why for egress, why in ceiling.egress_refused if egress is spec.egress),
     )
@@ -82,6 +82,22 @@ def _reasons(spec: ContainerSpec, ceiling: Ceiling) -> tuple[str, ...]:
 def disk_bytes_max(spec: ContainerSpec, ceiling: Ceiling) -> int:
     """What the Home's data may take: as its template says, or else as the ceiling does; 0: no limit."""
     return spec.disk_bytes or ceiling.disk_bytes_max
+
+
+def _is_named(image: str, glob: str) -> bool:
+    """A glob's tag is a tag: ``demo:*`` is not ``demo:5000/app:1``, which is of another registry."""
+    name, tag = _parted(glob)
+    if not tag:
+        return fnmatchcase(image, glob)
+    image_name, image_tag = _parted(image)
+    return fnmatchcase(image_name, name) and fnmatchcase(image_tag, tag)
+
+
+def _parted(reference: str) -> tuple[str, str]:
+    """``host:5000/app:1`` → ``host:5000/app`` and ``:1``, which is "" without a tag or a digest."""
+    folder, slash, last = reference.rpartition("/")
+    name, colon, tag = last.partition(":")
+    return f"{folder}{slash}{name}", f"{colon}{tag}"
 
 
 def _registry_refusal(image: str, registries: tuple[str, ...]) -> str:

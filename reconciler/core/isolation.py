@@ -4,10 +4,9 @@ The reconciler cannot see packet filter rules, which take other rights than it h
 Next: :mod:`reconciler.core.planned`, which makes nothing while isolation is required and not there.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 from state.fence import FenceReport
 
@@ -28,6 +27,15 @@ class Isolation:
         return self.reason == FENCED
 
 
+@dataclass(frozen=True, slots=True)
+class FenceAsked:
+    """What the reconciler's own settings ask of a fence."""
+
+    subnets: frozenset[IPv4Network]
+    trusted: frozenset[IPv4Address] = frozenset()
+    proxy: str = ""  # the URL of the proxy zone's proxy
+
+
 BEYOND_FENCES = Isolation(
     "RootlessEngine",
     "a rootless engine's containers go out as connections of its user's, which no fence tells apart, so they "
@@ -36,22 +44,32 @@ BEYOND_FENCES = Isolation(
 NOT_LOOKED_YET = Isolation("NotLookedYet", "the fence's report was not read yet")
 
 
-def isolation_of(
-    report: FenceReport | None, subnets: Collection[IPv4Network], boot_id: str, now: datetime
-) -> Isolation:
-    """By ``report`` on the fence around ``subnets``."""
+def isolation_of(report: FenceReport | None, asked: FenceAsked, boot_id: str, now: datetime) -> Isolation:
+    """By ``report``, on the fence that is ``asked`` for."""
     if report is None:
         return unfenced("NotFenced", "there is no fence")
     if not boot_id or report.boot_id != boot_id:
         return unfenced("NotFenced", "the fence is from before the last boot")
-    missing = sorted(set(subnets) - set(report.subnets))
+    missing = sorted(asked.subnets - set(report.subnets))
     if missing:
         there = ", ".join(map(str, missing))
         return unfenced("FenceIncomplete", f"the fence does not stand around {there}")
+    other = _other_settings(report, asked)
+    if other:
+        return unfenced("FenceOutdated", f"the fence was written with other settings ({', '.join(other)})")
     if report.kept and abs(now - report.written_at) > KEPT_AGE_MAX:
         since = f"{report.written_at:%Y-%m-%d %H:%M:%S UTC}"
         return unfenced("FenceUnkept", f"nobody has looked after the fence since {since}")
     return Isolation(FENCED, "")
+
+
+def _other_settings(report: FenceReport, asked: FenceAsked) -> list[str]:
+    """Those that let through what is not asked for any more, or keep out what is."""
+    differs = {
+        "FENCE_TRUSTED": set(report.trusted) != asked.trusted,
+        "EGRESS_PROXY": report.proxy != asked.proxy,
+    }
+    return [setting for setting, is_other in differs.items() if is_other]
 
 
 def unfenced(reason: str, why: str) -> Isolation:

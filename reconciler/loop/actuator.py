@@ -53,7 +53,7 @@ from reconciler.loop.gate import CreationRate, Creations, StartGate
 from reconciler.loop.home_files import files_at_birth, write_files_now
 from reconciler.loop.images import Images
 from reconciler.loop.leader import Leader
-from reconciler.loop.mounts import resolved
+from reconciler.loop.mounts import HostMounts
 from reconciler.loop.networks import Networks
 from reconciler.loop.observer import Observer
 from reconciler.loop.records import Written
@@ -102,6 +102,7 @@ class Hands:
     disk: Disk
     key: PrivateKey  # opens users' secrets
     clock: Callable[[], float]
+    mounts: HostMounts = field(default_factory=HostMounts)
     random_bytes: Callable[[int], bytes] = secrets.token_bytes
     avoided: dict[str, float] = field(default_factory=dict)  # address → until, taken by somebody else
     next_address: dict[Egress, int] = field(default_factory=dict)  # where the search for a free one begins
@@ -253,7 +254,7 @@ class Actuator:
         # The claim is written for whoever keeps no data, too: it gives the Home back when the store is lost.
         claim = _claim_of(home, home.spec.owner, world)
         spec = unsealed(action.spec, world, hands.key)
-        spec = replace(spec, mounts=await resolved(spec.mounts, hands.site.ceiling))
+        spec = replace(spec, mounts=await hands.mounts.resolved(spec.mounts, hands.site.ceiling))
         await hands.networks.ensure(spec.egress)
         hands.leader.require()  # the wait for a turn may have been long: a successor may have buried the Home
         data_path = await hands.directories.prepare(claim, action.spec.user)

@@ -68,7 +68,7 @@ class Directories(Protocol):
 
     async def record(self, claim: Claim) -> None:
         """Write the Home's claim, durably. Raises as :meth:`prepare` does, and TransientError with reason
-        ClaimContradicted for a claim that :func:`contradiction` finds to be another's."""
+        ClaimContradicted for what :func:`refuse_contradiction` refuses, or ClaimTooLarge."""
         ...
 
     async def write(self, home: str, files: Iterable[FileText], user: str) -> str:
@@ -156,9 +156,10 @@ class HostDirectories:
 
     def _record(self, claim: Claim) -> None:
         seat = self._root / claim.home
+        path, said = seat / CLAIM_FILE, claim.model_dump_json(by_alias=True).encode()
+        _refuse_too_large(claim, said)
         _refuse_link(seat)
         seat.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-        path, said = seat / CLAIM_FILE, claim.model_dump_json(by_alias=True).encode()
         if path.exists():
             refuse_contradiction(self._read(path), claim)
         if not _says(path, said):  # after a restart every claim is noted again, and few are news
@@ -213,10 +214,15 @@ class HostDirectories:
 def refuse_contradiction(standing: Claim | None, said: Claim) -> None:
     """Whose a Home is was decided once, and that it is kept: a store that says otherwise is not believed.
 
-    ``standing`` is the claim on disk, None where it cannot be read. Raises TransientError.
+    ``standing`` is the claim on disk, None where it cannot be read: that may be another's.
+    Raises TransientError.
     """
     if standing is None:
-        return
+        message = (
+            f"{said.home}: its {CLAIM_FILE} cannot be read; nothing is changed on the store's word. "
+            "Put back what it was"
+        )
+        raise TransientError("ClaimContradicted", message, retry_after_s=60.0)
     is_another = (standing.owner.uid, standing.owner.user) != (said.owner.uid, said.owner.user)
     if is_another or (said.one_time and not standing.one_time):
         what = "is another user's" if is_another else "was claimed to be kept"
@@ -233,6 +239,16 @@ def refuse_early_end(home: str, standing: Claim | None, now: datetime) -> None:
     if until is None or until > now:
         message = f"{home} is kept: its {CLAIM_FILE} does not say that its time is over"
         raise TransientError("RetentionNotOver", message, retry_after_s=60.0)
+
+
+def _refuse_too_large(claim: Claim, said: bytes) -> None:
+    """What would not be read again says of nobody that a Home is theirs."""
+    if len(said) > CLAIM_BYTES_MAX:
+        message = (
+            f"{claim.home}: its {CLAIM_FILE} would be {len(said)} bytes, over {CLAIM_BYTES_MAX}; "
+            f"shorten the overrides of {claim.owner.user_container}"
+        )
+        raise TransientError("ClaimTooLarge", message, retry_after_s=60.0)
 
 
 def _refuse_link(path: Path) -> None:

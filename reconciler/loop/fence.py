@@ -5,21 +5,28 @@ Decides nothing: :mod:`reconciler.core.isolation` says what a report is worth. N
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from ipaddress import IPv4Network
 from pathlib import Path
 
 import structlog
 
-from reconciler.core.isolation import BEYOND_FENCES, NOT_LOOKED_YET, Isolation, isolation_of, unfenced
+from reconciler.core.isolation import (
+    BEYOND_FENCES,
+    NOT_LOOKED_YET,
+    FenceAsked,
+    Isolation,
+    isolation_of,
+    unfenced,
+)
+from reconciler.loop.own_thread import OwnThread
 from state.fence import FenceReport, FenceUnreadable, boot_id, read_fence
 
 LOOK_PERIOD_S = 15.0
 READ_S_MAX = 5.0  # a file system that hangs tells nothing, which is as good as no report
 
 ReadFence = Callable[[], Awaitable[FenceReport | None]]
-"""Raises FenceUnreadable."""
+"""Raises FenceUnreadable, or TimeoutError."""
 
 _log = structlog.get_logger(__name__)
 
@@ -29,10 +36,11 @@ async def no_fence() -> None:
 
 
 def fence_file(path: Path) -> ReadFence:
-    """Reads the file at ``path``."""
+    """Reads the file at ``path``, in a thread of its own."""
+    thread = OwnThread("fence")
 
     async def read() -> FenceReport | None:
-        return await asyncio.to_thread(read_fence, path)
+        return await thread.ask(READ_S_MAX, lambda: read_fence(path))
 
     return read
 
@@ -43,14 +51,14 @@ class Fence:
     def __init__(
         self,
         read: ReadFence,
-        subnets: Collection[IPv4Network],
+        asked: FenceAsked,
         now: Callable[[], datetime],
         *,
         on_change: Callable[[], None],
         rootless: Callable[[], bool] = lambda: False,
     ) -> None:
         self._read = read
-        self._subnets = subnets
+        self._asked = asked
         self._now = now
         self._on_change = on_change
         self._is_rootless = rootless
@@ -82,4 +90,4 @@ class Fence:
             return unfenced("FenceUnreadable", why)
         except FenceUnreadable as error:
             return unfenced("FenceUnreadable", str(error))
-        return isolation_of(report, self._subnets, boot_id(), self._now())
+        return isolation_of(report, self._asked, boot_id(), self._now())

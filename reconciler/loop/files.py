@@ -9,10 +9,12 @@ Source: openat(2), rename(2); CWE-59 and CWE-367, for what goes wrong otherwise.
 
 import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from reconciler.core.actions import FileText
@@ -21,6 +23,8 @@ FILE_MODE = 0o644  # the directory above the mounted one lets nobody else in
 DIRECTORY_MODE = 0o755
 DRAFT_PREFIX = ".mcpgw-"
 DRAFT_BYTES = 12
+ENTRIES_LOOKED_MAX = 10_000  # of a folder, for drafts that a crash left there
+_OF_A_DRAFT = re.compile(rf"{re.escape(DRAFT_PREFIX)}[0-9a-f]{{{2 * DRAFT_BYTES}}}")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DRAFT = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # A pipe in the file's place would otherwise be waited for.
@@ -73,6 +77,7 @@ def _write(root: int, file: FileText, owner: tuple[int, int]) -> None:
         for step in steps:
             folder = _entered(folder, step, owner)
             opened.callback(os.close, folder)
+        _remove_drafts(folder)
         if not _says(folder, name, file.content):
             _replace(folder, name, file.content, owner)
 
@@ -87,6 +92,15 @@ def _entered(folder: int, step: str, owner: tuple[int, int]) -> int:
     inner = os.open(step, _DIRECTORY, dir_fd=folder)
     _give(inner, owner)
     return inner
+
+
+def _remove_drafts(folder: int) -> None:
+    """Those that a crash left, as nobody else of ours writes here. A link is removed, not followed."""
+    with os.scandir(folder) as entries:
+        left = [one.name for one in islice(entries, ENTRIES_LOOKED_MAX) if _OF_A_DRAFT.fullmatch(one.name)]
+    for name in left:
+        with suppress(OSError):
+            os.unlink(name, dir_fd=folder)
 
 
 def _says(folder: int, name: str, content: bytes) -> bool:

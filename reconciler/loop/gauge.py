@@ -5,23 +5,24 @@ link is followed, every directory is opened below the one that was read before, 
 have limits. A file system that hangs costs one thread, and is unknown. Next: :mod:`reconciler.loop.disk`.
 """
 
-import asyncio
 import os
 import stat
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from reconciler.core.world import DiskUse
 from reconciler.loop.directories import DATA_DIRECTORY
+from reconciler.loop.own_thread import OwnThread
 
 ENTRIES_MAX = 1_000_000
 DEPTH_MAX = 128  # each level holds two descriptors open
 LINKED_MAX = 100_000  # files of several names that are remembered; a further one counts with each name
 COUNT_S_MAX = 30.0
+ENTRIES_SLOW_MIN = 100_000  # fewer that take longer than that are a slow disk's doing
+ANSWER_S_MAX = 5.0  # beyond COUNT_S_MAX, for what the count itself says of its end
 ROOM_S_MAX = 5.0
 BLOCK_BYTES = 512  # Source: stat(2), st_blocks, whatever st_blksize says
 
@@ -60,8 +61,8 @@ class HostGauge:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._counting = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk-use")
-        self._asking = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk-room")
+        self._counting = OwnThread("disk-use")
+        self._asking = OwnThread("disk-room")
         self._closed = threading.Event()
 
     async def free_bytes(self) -> int | None:
@@ -71,27 +72,35 @@ class HostGauge:
         def count() -> DiskUse | None:
             return counted(self._root / home / DATA_DIRECTORY, bytes_max, is_over=self._closed.is_set)
 
-        return await _within(COUNT_S_MAX, self._counting, count)
+        return await _within(COUNT_S_MAX + ANSWER_S_MAX, self._counting, count)
 
     def close(self) -> None:
         """What is counted just now ends at its next entry."""
         self._closed.set()
-        for threads in (self._counting, self._asking):
-            threads.shutdown(wait=False, cancel_futures=True)
+        for thread in (self._counting, self._asking):
+            thread.close()
 
 
 def counted(
     root: Path, bytes_max: int, *, entries_max: int = ENTRIES_MAX, is_over: Callable[[], bool] = lambda: False
 ) -> DiskUse | None:
-    """What the tree takes on disk, a file of several names once; None if nobody can tell, or not in time."""
+    """What the tree takes on disk, a file of several names once; None if nobody can tell.
+
+    A tree of many entries that are not counted in time is beyond what can be; one of few is unknown.
+    """
     deadline = time.monotonic() + COUNT_S_MAX
     tree = _Count(entries_max)
     levels: list[_Level] = []
     try:
         levels.append(_Level.opened(str(root)))
         while levels:
-            if is_over() or time.monotonic() > deadline:
+            if is_over():
                 return None
+            if time.monotonic() > deadline:
+                if tree.entries_count <= ENTRIES_SLOW_MIN:
+                    return None
+                tree.beyond = f"more files than can be counted in {COUNT_S_MAX:g} s"
+                break
             entry = next(levels[-1].entries, None)
             if entry is None:
                 levels.pop().close()
@@ -114,14 +123,14 @@ class _Count:
     def __init__(self, entries_max: int) -> None:
         self.bytes_used = 0
         self.beyond = ""
-        self._entries_left = entries_max
+        self.entries_count = 0
         self._entries_max = entries_max
         self._linked: set[tuple[int, int]] = set()  # files of several names
 
     def add(self, entry: "os.DirEntry[str]") -> bool:
         """Count the entry; whether it is a directory to go into."""
-        self._entries_left -= 1
-        if self._entries_left < 0:
+        self.entries_count += 1
+        if self.entries_count > self._entries_max:
             self.beyond = f"more than {self._entries_max} files and directories"
             return False
         try:
@@ -175,10 +184,8 @@ def _free_bytes(root: Path) -> int | None:
     return room.f_bavail * room.f_frsize
 
 
-async def _within(seconds: float, threads: ThreadPoolExecutor, ask: Callable[[], T | None]) -> T | None:
-    """A thread that hangs has the next ones wait behind it, each as long as this."""
+async def _within(seconds: float, thread: OwnThread, ask: Callable[[], T | None]) -> T | None:
     try:
-        async with asyncio.timeout(seconds):
-            return await asyncio.get_running_loop().run_in_executor(threads, ask)
+        return await thread.ask(seconds, ask)
     except TimeoutError:
         return None

@@ -4,7 +4,6 @@ A link may lead out of what CEILING_MOUNTS allows, so that every source is resol
 what came of it. Next: :mod:`reconciler.loop.actuator`.
 """
 
-import asyncio
 import os
 import stat
 from collections.abc import Sequence
@@ -15,21 +14,27 @@ from reconciler.core.ceiling import Ceiling
 from reconciler.core.container import Mount
 from reconciler.core.errors import TerminalError, TransientError
 from reconciler.core.mounts import AllowedMount, source_refusal
+from reconciler.loop.own_thread import OwnThread
 
 RESOLVE_S_MAX = 5.0
 
 
-async def resolved(mounts: Sequence[Mount], ceiling: Ceiling) -> tuple[Mount, ...]:
-    """``mounts`` without any link on the way. Raises TerminalError NotAllowed, or TransientError MountMissing
-    for what is not there, or not to be seen from here."""
-    if not mounts:
-        return ()
-    try:
-        async with asyncio.timeout(RESOLVE_S_MAX):
-            return await asyncio.to_thread(_resolved, mounts, ceiling)
-    except TimeoutError:
-        message = f"the host did not say within {RESOLVE_S_MAX:g} s where {mounts[0].source} is"
-        raise TransientError("MountMissing", message) from None
+class HostMounts:
+    """The host's answers, in a thread of its own: what is mounted may be a file system that hangs."""
+
+    def __init__(self) -> None:
+        self._thread = OwnThread("mounts")
+
+    async def resolved(self, mounts: Sequence[Mount], ceiling: Ceiling) -> tuple[Mount, ...]:
+        """``mounts`` without any link on the way. Raises TerminalError NotAllowed, or TransientError
+        MountMissing for what is not there, or not to be seen from here."""
+        if not mounts:
+            return ()
+        try:
+            return await self._thread.ask(RESOLVE_S_MAX, lambda: _resolved(mounts, ceiling))
+        except TimeoutError:
+            message = f"the host did not say within {RESOLVE_S_MAX:g} s where {mounts[0].source} is"
+            raise TransientError("MountMissing", message) from None
 
 
 def _resolved(mounts: Sequence[Mount], ceiling: Ceiling) -> tuple[Mount, ...]:

@@ -197,7 +197,11 @@ class Security(Shape):
 
     user: Annotated[
         str,
-        Field(pattern=r"^\d{1,9}(:\d{1,9})?$", description="<uid> or <uid>:<gid>.", examples=["1000:1000"]),
+        Field(
+            pattern=r"^[0-9]{1,9}(:[0-9]{1,9})?$",  # \d is any script's digits here
+            description="<uid> or <uid>:<gid>.",
+            examples=["1000:1000"],
+        ),
     ] = "1000"
     read_only_root: bool = False
     cap_add: Annotated[

@@ -110,12 +110,13 @@ def test_the_dockerfile_makes_the_same_image_on_a_base_from_elsewhere(
 ) -> None:
     """On a base that stands in for the registry's: this Debian's Python, pip, and the wheels beside it."""
     engine = Engine("docker" if real_engine.name == "docker" else "podman", real_engine.url)
-    built = local_name(engine, f"{project_name}:built")
+    tag = f"{engine.name}-built"  # the context is a file of that name
+    built = local_name(engine, f"{project_name}:{tag}")
     api = docker.APIClient(base_url=real_engine.url, version="1.41")
     try:
         _give_base(engine, project_name, tmp_path)
         monkeypatch.setattr(demo_image, "REPOSITORY", project_name)
-        demo_image.build_from_dockerfile(engine, "built", base=local_name(engine, f"{project_name}:base"))
+        demo_image.build_from_dockerfile(engine, tag, base=local_name(engine, f"{project_name}:base"))
         imported = local_name(engine, real_engine.image)
         assert _starting(api, built) == _starting(api, imported)
         made = api.create_container(built, command=["-c", LOOK_ABOUT], labels={PROJECT_LABEL: project_name})
@@ -124,8 +125,8 @@ def test_the_dockerfile_makes_the_same_image_on_a_base_from_elsewhere(
     finally:
         api.close()
         remove_labelled(engine, f"{PROJECT_LABEL}={project_name}")
-        for tag in ("built", "base"):
-            try_to_untag(engine, f"{project_name}:{tag}")
+        for one in (tag, "base"):
+            try_to_untag(engine, f"{project_name}:{one}")
     assert code == 0, said
     assert said.split() == ["1000", "1000:750", "mcp", "lib/mcp", "starlette", "lib/starlette"]
 

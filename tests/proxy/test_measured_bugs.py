@@ -282,6 +282,16 @@ async def test_08_the_body_of_a_request_that_asks_for_another_protocol_is_its_bo
     assert header(seen[0], "upgrade") == []
 
 
+async def test_08_a_client_of_http_1_0_that_asks_for_another_protocol_is_sent_no_chunks() -> None:
+    chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+    asks = post(b"{}", "Connection: Upgrade", "Upgrade: h2c", close=False)
+    async with upstream(always(chunked)) as up, gateway(up.endpoint) as front:
+        answer = await front.ask(asks.replace(b" HTTP/1.1", b" HTTP/1.0"))
+    assert status(answer) == 200
+    assert header(answer, "transfer-encoding") == []
+    assert answer.endswith(b"\r\n\r\nok"), "the end of the connection is the body's"
+
+
 async def test_09_pipelined_requests_are_answered_in_order_each_at_once() -> None:
     release = asyncio.Event()
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +15,7 @@ import uvicorn
 from structlog.testing import capture_logs
 
 from gateway.proxy import Failure, Proxy
-from gateway.server import ServerLimits, listen
+from gateway.server import ServerLimits, build_server, listen
 from tests.proxy.rig import (
     OK,
     PATIENCE_S,
@@ -26,6 +31,7 @@ from tests.proxy.rig import (
 )
 
 START = {"type": "http.response.start", "status": 200}
+UNREAD = b"x" * (8 << 20)  # more than the kernel takes for a client that does not read
 
 
 async def ask(port: int, request: bytes) -> bytes:
@@ -220,3 +226,100 @@ async def test_a_mistake_of_ours_while_parsing_ends_the_connection_and_stands_in
     assert answer == b""
     [told] = [line for line in logs if line["event"] == "request.broke"]
     assert isinstance(told["exc_info"], ValueError)
+
+
+async def says_much(scope: Any, receive: Any, send: Any) -> None:
+    await send({**START, "headers": [(b"content-length", str(len(UNREAD)).encode())]})
+    await send({"type": "http.response.body", "body": UNREAD})
+
+
+async def test_clients_that_do_not_read_are_no_more_than_the_limit_once_there_is_no_room() -> None:
+    most, count = 20, 100
+    limits = ServerLimits(connections_max=most, graceful_shutdown_s=1, sweep_s=0.05)
+    async with serving(application(says_much), limits) as port:
+        before = _sockets()
+        with ExitStack() as clients:
+            for _ in range(count):
+                clients.enter_context(await _that_does_not_read(port))
+            await _until(lambda: _sockets() - before - count <= most)
+
+
+async def test_a_client_that_does_not_read_is_not_kept_longer_than_an_idle_one() -> None:
+    limits = ServerLimits(keep_alive_s=0.2, stall_s=1000.0, graceful_shutdown_s=1, sweep_s=0.05)
+    async with serving(application(says_much), limits) as port:
+        before = _sockets()
+        with await _that_does_not_read(port):
+            await _until(lambda: _sockets() - before == 1)
+
+
+class Listener(socket.socket):
+    """A listener of a process in need: at the end, one of its calls fails so."""
+
+    dup_fails_with = accept_fails_with = 0
+
+    def dup(self) -> Listener:
+        if self.dup_fails_with:
+            raise OSError(self.dup_fails_with, "dup")
+        last = super().dup()
+        last.accept_fails_with = self.accept_fails_with
+        return last
+
+    def accept(self) -> Any:
+        raise OSError(self.accept_fails_with, "accept")
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [("dup", errno.EMFILE), ("accept", errno.EMFILE), ("accept", errno.ECONNABORTED)],
+)
+async def test_a_listener_that_fails_at_the_end_does_not_cut_what_is_under_way(call: str, error: int) -> None:
+    running, release = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        running.set()
+        await release.wait()
+        await send({**START, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    before = _sockets()
+    listener = Listener(fileno=listen("127.0.0.1", 0).detach())
+    setattr(listener, f"{call}_fails_with", error)
+    server = build_server(application(app), listener, ServerLimits(graceful_shutdown_s=10, sweep_s=0.05))
+    serves = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.005)
+    try:
+        asked = asyncio.create_task(ask(listener.getsockname()[1], get()))
+        await asyncio.wait_for(running.wait(), PATIENCE_S)
+        server.should_exit = True
+        await asyncio.sleep(0.2)
+        release.set()
+        assert (await asked).endswith(b"ok")
+    finally:
+        server.should_exit = True
+        await asyncio.wait_for(serves, PATIENCE_S)
+    await _until(lambda: _sockets() == before)
+
+
+async def _that_does_not_read(port: int) -> socket.socket:
+    client = socket.socket()
+    client.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port))
+    client.send(get(close=False))
+    await asyncio.sleep(0.01)  # for its answer to begin
+    return client
+
+
+def _sockets() -> int:
+    """Of this process. Its other files are not counted: libuv keeps one more once it has listened."""
+    held = 0
+    for file in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the one that lists them
+            held += str(file.readlink()).startswith("socket:")
+    return held
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not holds():
+            await asyncio.sleep(0.01)

@@ -137,7 +137,9 @@ class ProcessDirectories:
         await asyncio.sleep(0)
         if self._weather.is_disk_full:
             raise TransientError("DiskFull", "the disk is full", retry_after_s=30.0)
-        refuse_contradiction(self._disk.seats.get(claim.home), claim)
+        standing = self._disk.seats.get(claim.home)
+        if standing is not None:
+            refuse_contradiction(standing, claim)
         self._disk.seats[claim.home] = claim
 
     async def _put(self, home: str, files: Iterable[FileText]) -> str:

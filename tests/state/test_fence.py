@@ -1,6 +1,7 @@
 """The fence's report: read whole or not at all, and only from whose word it is."""
 
 import os
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -38,6 +39,69 @@ def test_what_was_written_is_read_by_anybody(path: Path) -> None:
     assert read_fence(path) == REPORT
     assert path.stat().st_mode & 0o777 == 0o644
     assert [one.name for one in path.parent.iterdir()] == ["fence.json"], "no draft is left"
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A folder of somebody who plants a link wherever a draft is about to be made."""
+
+    path: Path
+    victim: Path
+
+    def plant(self, name: str) -> None:
+        (self.path.parent / name).symlink_to(self.victim)
+
+
+@pytest.fixture
+def taken(path: Path, tmp_path_factory: pytest.TempPathFactory) -> Taken:
+    victim = tmp_path_factory.mktemp("roots") / "precious"
+    victim.write_text("untouched")
+    victim.chmod(0o600)
+    return Taken(path, victim)
+
+
+def is_untouched(victim: Path) -> bool:
+    return victim.read_text() == "untouched" and victim.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_whose_name_could_be_foreseen_is_not_written_through(taken: Taken) -> None:
+    taken.plant(f".fence.json.{os.getpid()}")
+    write_fence(taken.path, REPORT)
+    assert read_fence(taken.path) == REPORT
+    assert is_untouched(taken.victim)
+
+
+def test_even_a_link_at_the_drafts_own_name_is_not(taken: Taken, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secrets.token_hex", lambda _bytes: "known")
+    taken.plant(".fence.json.known")
+    with pytest.raises(FileExistsError):
+        write_fence(taken.path, REPORT)
+    assert is_untouched(taken.victim)
+    assert read_fence(taken.path) is None
+
+
+def test_a_name_that_is_swapped_meanwhile_changes_nothing_elsewhere(
+    taken: Taken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the draft's making and its mode."""
+    real_fchmod = os.fchmod
+
+    def swap(descriptor: int, mode: int) -> None:
+        [draft] = taken.path.parent.glob(".fence.json.*")
+        draft.unlink()
+        draft.symlink_to(taken.victim)
+        real_fchmod(descriptor, mode)
+
+    monkeypatch.setattr(os, "fchmod", swap)
+    write_fence(taken.path, REPORT)
+    assert is_untouched(taken.victim)
+
+
+def test_where_it_cannot_be_written_no_draft_is_left(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_fence(path, REPORT)
+    assert [one.name for one in path.parent.iterdir()] == ["fence.json"]
 
 
 def test_where_there_is_none_there_is_none(path: Path) -> None:

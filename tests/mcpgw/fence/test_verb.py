@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from mcpgw.fence.keeping import Fence
 from mcpgw.testing.waiting import until
+from reconciler.settings import ReconcilerSettings
 from state.fence import FenceReport, boot_id, read_fence
+from state.settings import load_settings
 from tests.mcpgw.fence.rig import PROJECT, environment, run_verb
 from tests.netns import Host, host
 
@@ -104,7 +107,7 @@ def test_it_is_written_again_and_again_and_checked_and_removed(machine: Host, tm
         SUBNETS,
         ["10.211.7.2"],
     )
-    assert (told.boot_id, told.kept) == (boot_id(), False)
+    assert (told.boot_id, told.proxy, told.kept) == (boot_id(), "", False)
     assert run_verb(machine, tmp_path, "--check", FENCE_TRUSTED="10.211.7.2").returncode == 0
     assert run_verb(machine, tmp_path, "--check").returncode == 1, "of others it is not the fence"
     for _ in range(2):
@@ -112,6 +115,23 @@ def test_it_is_written_again_and_again_and_checked_and_removed(machine: Host, tm
         assert (removed.returncode, removed.stderr) == (0, "")
         assert tables(machine) == []
         assert read_fence(tmp_path / "fence.json") is None
+
+
+def test_one_that_was_written_with_other_settings_is_not_believed_in(machine: Host, tmp_path: Path) -> None:
+    proxy = "http://10.211.8.9:3128"
+    assert run_verb(machine, tmp_path, FENCE_TRUSTED="10.211.7.2", EGRESS_PROXY=proxy).returncode == 0
+    assert report(tmp_path).proxy == proxy
+
+    def is_reported(**changes: str) -> bool:
+        as_written = {"FENCE_TRUSTED": "10.211.7.2", "EGRESS_PROXY": proxy}
+        settings = {**environment(tmp_path), **as_written, **changes}
+        return Fence(load_settings(ReconcilerSettings, settings)).is_reported()
+
+    assert is_reported()
+    assert not is_reported(FENCE_TRUSTED="")
+    assert not is_reported(FENCE_TRUSTED="10.211.7.2,10.211.7.4")
+    assert not is_reported(EGRESS_PROXY="")
+    assert not is_reported(EGRESS_PROXY="http://10.211.8.9:8080")
 
 
 @pytest.mark.parametrize(("damage", "fault"), DAMAGE.values(), ids=DAMAGE)

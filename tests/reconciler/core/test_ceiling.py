@@ -22,8 +22,8 @@ CEILING = Ceiling(
     runtimes=("", "runsc"),
     egress_refused=((Egress.PROXY, "security.egress Proxy needs EGRESS_PROXY"),),
 )
-SPEC = wanted_of(template(), alice()).spec
 DIGEST = f"sha256:{'0' * 64}"
+SPEC = wanted_of(template(), alice()).spec
 REGISTRIES = Ceiling(
     images=("*",),
     memory_bytes_max=4 << 30,
@@ -46,6 +46,11 @@ def mounting(source: str, target: str = "/models", *, read_only: bool = True) ->
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an image that no glob names": ({"image": "evil:1"}, "CEILING_IMAGES"),
     "an image whose name only contains an allowed one": ({"image": "x/demo:1"}, "CEILING_IMAGES"),
+    "an image of a registry that is called like an allowed one, with a port": (
+        {"image": "demo:5000/evil/image:1"},
+        "CEILING_IMAGES",
+    ),
+    "such an image by its digest": ({"image": f"demo:5000/evil/image@{DIGEST}"}, "CEILING_IMAGES"),
     "more memory": ({"memory_bytes": (1 << 30) + 1}, "CEILING_MEMORY"),
     "more cpus": ({"cpus": 2.1}, "CEILING_CPUS"),
     "more processes": ({"pids": 513}, "CEILING_PIDS"),
@@ -57,6 +62,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "another runtime": ({"runtime": "crun"}, "CEILING_RUNTIMES"),
     "a proxy where none is set": ({"egress": Egress.PROXY}, "EGRESS_PROXY"),
     "root": ({"user": "0"}, "security.user"),
+    "root in other digits": ({"user": "\u0660:\u0661"}, "security.user"),
     "root spelled with more zeros": ({"user": "000:1000"}, "security.user"),
     "data over the image's programs": ({"data_mount_path": "/usr"}, "data.mountPath"),
     "data over the image's accounts": ({"data_mount_path": "/etc/"}, "data.mountPath"),
@@ -75,6 +81,7 @@ ALLOWED: dict[str, dict[str, Any]] = {
     "an allowed capability": {"cap_add": ("NET_BIND_SERVICE",)},
     "an allowed runtime": {"runtime": "runsc"},
     "an image of an allowed registry": {"image": "registry.example/team/app@sha256:00"},
+    "an image with tag and digest": {"image": f"demo:1@{DIGEST}"},
     "data of its own": {"data_mount_path": "/app/data"},
     "data below a home directory": {"data_mount_path": "/home/user"},
     "data beside an image's programs": {"data_mount_path": "/usr/src/app"},
@@ -157,6 +164,34 @@ def test_images_and_registries_both_have_a_word() -> None:
     both = replace(REGISTRIES, images=("ghcr.io/team/*",))
     assert violations(replace(SPEC, image="ghcr.io/team/app:1"), both) == ()
     [reason] = violations(replace(SPEC, image="debian:12"), both)
+    assert "CEILING_IMAGES" in reason
+
+
+TAGS = {
+    "*": ("app", "app:1", "host:5000/team/app:1", f"ghcr.io/app@{DIGEST}"),
+    "ghcr.io/*:1": ("ghcr.io/app:1", "ghcr.io/team/app:1"),
+    "host:5000/app:*": ("host:5000/app:1", f"host:5000/app:1@{DIGEST}"),
+    "host:5000/*": ("host:5000/app", "host:5000/team/app:1"),
+    "app@sha256:*": (f"app@{DIGEST}",),
+    "app:1.?": ("app:1.2",),
+}
+NO_TAGS = {
+    "app:*": ("app", "app:5000/x", "app:5000/x:1", "app/x:1", f"app@{DIGEST}"),
+    "app:5000*": ("app:5000/x:1",),
+    "app:?????/x": ("evil/x:1",),
+    "ghcr.io/team/app:*": ("ghcr.io/team/app:1/x", "ghcr.io/team/app:5000/x:1"),
+    "host:5000/app:*": ("host:5000/app/x:1", "host:5001/app:1"),
+}
+
+
+@pytest.mark.parametrize(("glob", "image"), [(glob, one) for glob, all_ in TAGS.items() for one in all_])
+def test_a_glob_names(glob: str, image: str) -> None:
+    assert violations(replace(SPEC, image=image), replace(CEILING, images=(glob,))) == ()
+
+
+@pytest.mark.parametrize(("glob", "image"), [(glob, one) for glob, all_ in NO_TAGS.items() for one in all_])
+def test_a_glob_does_not_name(glob: str, image: str) -> None:
+    [reason] = violations(replace(SPEC, image=image), replace(CEILING, images=(glob,)))
     assert "CEILING_IMAGES" in reason
 
 

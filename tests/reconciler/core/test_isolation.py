@@ -1,7 +1,7 @@
 """Which report is believed, what is said otherwise, and what is planned where isolation is required."""
 
 from datetime import timedelta
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from reconciler.core.conditions import conditions_of
 from reconciler.core.container import ContainerState
 from reconciler.core.invariants import check
-from reconciler.core.isolation import KEPT_AGE_MAX, isolation_of
+from reconciler.core.isolation import KEPT_AGE_MAX, FenceAsked, isolation_of
 from reconciler.core.plan import plan
 from state.fence import FenceReport
 from state.kinds.incarnation import IncarnationState
@@ -28,14 +28,24 @@ from tests.reconciler.core.worlds import (
 )
 
 SUBNETS = tuple(IPv4Network(f"10.211.{third}.0/24") for third in (7, 8, 9))
+GATEWAY, ROUTER = IPv4Address("10.211.7.2"), IPv4Address("10.211.7.4")
+PROXY = "http://10.211.8.2:3128"
+ASKED = FenceAsked(frozenset(SUBNETS), frozenset({GATEWAY, ROUTER}), PROXY)
 BOOT = "this-boot"
 CREATED, INTENDED, REMOVING = IncarnationState.CREATED, IncarnationState.INTENDED, IncarnationState.REMOVING
 WHY = {"not_isolated": "there is no fence"}
 
 
 def report(**changes: Any) -> FenceReport:
-    facts = {"boot_id": BOOT, "subnets": SUBNETS, "trusted": (), "kept": True, "written_at": NOW, **changes}
-    return FenceReport.model_validate(facts)
+    facts = {
+        "boot_id": BOOT,
+        "subnets": SUBNETS,
+        "trusted": (GATEWAY, ROUTER),
+        "proxy": PROXY,
+        "kept": True,
+        "written_at": NOW,
+    }
+    return FenceReport.model_validate({**facts, **changes})
 
 
 BELIEVED = {
@@ -51,6 +61,14 @@ BELIEVED = {
     "one around more than ours": (report(subnets=(*SUBNETS, IPv4Network("10.0.0.0/24"))), "Fenced"),
     "one around less": (report(subnets=SUBNETS[:2]), "FenceIncomplete"),
     "one around others": (report(subnets=(IPv4Network("10.211.0.0/16"),)), "FenceIncomplete"),
+    "one that trusts the same in another order": (report(trusted=(ROUTER, GATEWAY)), "Fenced"),
+    "one that trusts somebody more": (
+        report(trusted=(GATEWAY, ROUTER, IPv4Address("10.211.7.9"))),
+        "FenceOutdated",
+    ),
+    "one that trusts somebody less": (report(trusted=(GATEWAY,)), "FenceOutdated"),
+    "one with another way out": (report(proxy="http://10.211.8.9:3128"), "FenceOutdated"),
+    "one without the way out": (report(proxy=""), "FenceOutdated"),
     "none": (None, "NotFenced"),
 }
 
@@ -59,7 +77,7 @@ BELIEVED = {
 def test_a_report_is_believed_of_this_boot_all_zones_and_while_it_is_kept(
     said: FenceReport | None, reason: str
 ) -> None:
-    isolation = isolation_of(said, SUBNETS, BOOT, NOW)
+    isolation = isolation_of(said, ASKED, BOOT, NOW)
     assert isolation.reason == reason
     assert isolation.is_fenced is (reason == "Fenced")
     if not isolation.is_fenced:
@@ -67,8 +85,22 @@ def test_a_report_is_believed_of_this_boot_all_zones_and_while_it_is_kept(
         assert "each other" in isolation.message
 
 
+def test_the_settings_that_differ_are_named() -> None:
+    outdated = report(trusted=(), proxy="")
+    assert (
+        "with other settings (FENCE_TRUSTED, EGRESS_PROXY)"
+        in isolation_of(outdated, ASKED, BOOT, NOW).message
+    )
+    assert "with other settings (FENCE_TRUSTED)" in isolation_of(report(trusted=()), ASKED, BOOT, NOW).message
+
+
+def test_what_was_reported_before_proxies_were_is_read_on() -> None:
+    text = report().model_dump_json(exclude={"proxy"})
+    assert FenceReport.model_validate_json(text) == report(proxy="")
+
+
 def test_a_kernel_that_does_not_say_which_boot_this_is_leaves_nothing_believed() -> None:
-    assert not isolation_of(report(boot_id=""), SUBNETS, "", NOW).is_fenced
+    assert not isolation_of(report(boot_id=""), ASKED, "", NOW).is_fenced
 
 
 # What is planned while there is no fence, though one is required.

@@ -7,7 +7,13 @@ import pytest
 
 from tests.virtual_time import VirtualLoop
 
-REAL_TIME = {"test_directories.py", "test_files.py", "test_gauge.py", "test_mounts.py"}
+REAL_TIME = {
+    "test_directories.py",
+    "test_files.py",
+    "test_gauge.py",
+    "test_mounts.py",
+    "test_own_thread.py",
+}
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -13,7 +13,7 @@ import pytest
 from reconciler.core.errors import TransientError
 from reconciler.loop.directories import CLAIM_BYTES_MAX, Claim, HostDirectories
 from state.kinds.home import Owner
-from state.kinds.template import INPUTS_COUNT_MAX
+from state.kinds.template import ENV_COUNT_MAX, INPUTS_COUNT_MAX
 from state.kinds.user_container import Overrides
 from state.kinds.user_inputs import SEALED_CHARS_MAX, InputValue
 from state.settings import SettingsError
@@ -313,6 +313,34 @@ async def test_whose_a_home_is_and_that_it_is_kept_never_changes(
         await directories.prepare(claim().model_copy(update=CONTRADICTIONS[name]), USER)
     assert refused.value.reason == "ClaimContradicted"
     assert await directories.claims() == [claim()]
+
+
+@pytest.mark.parametrize("content", BAD_CLAIMS.values(), ids=BAD_CLAIMS.keys())
+async def test_what_cannot_be_read_may_be_anothers_and_stays(
+    root: Path, directories: HostDirectories, content: bytes
+) -> None:
+    await directories.prepare(claim(), USER)
+    (root / HOME / "claim.json").write_bytes(content)
+    with pytest.raises(TransientError, match=r"claim\.json cannot be read") as refused:
+        await directories.record(claim(user="github:2"))
+    assert refused.value.reason == "ClaimContradicted"
+    assert (root / HOME / "claim.json").read_bytes() == content
+
+
+async def test_a_claim_that_nobody_could_read_again_is_not_written(
+    root: Path, directories: HostDirectories
+) -> None:
+    """The longest overrides there are, of characters of four bytes each."""
+    overrides = Overrides(env={f"A{number}": "\N{GRINNING FACE}" * 32_768 for number in range(ENV_COUNT_MAX)})
+    too_large = claim().model_copy(update={"overrides": overrides})
+    with pytest.raises(TransientError, match="shorten the overrides of alice") as refused:
+        await directories.record(too_large)
+    assert refused.value.reason == "ClaimTooLarge"
+    assert not (root / HOME).exists()
+    await directories.prepare(claim(), USER)
+    with pytest.raises(TransientError, match="shorten the overrides"):
+        await directories.record(too_large)
+    assert await directories.claims() == [claim()], "what stood before it is still whose it was"
 
 
 REFUSALS = {

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from ipaddress import IPv4Network
 
+from reconciler.core.isolation import FenceAsked
 from reconciler.loop.fence import LOOK_PERIOD_S, READ_S_MAX, Fence, ReadFence, no_fence
 from state.fence import FenceReport, FenceUnreadable, boot_id
 from tests.virtual_time import VirtualLoop, clock_s
@@ -37,7 +38,7 @@ def report(*, kept: bool = True) -> FenceReport:
 async def looking(read: ReadFence) -> AsyncIterator[tuple[Fence, Changes]]:
     """Somebody who has looked once and goes on looking."""
     changes = Changes()
-    fence = Fence(read, SUBNETS, loop().now, on_change=changes)
+    fence = Fence(read, FenceAsked(frozenset(SUBNETS)), loop().now, on_change=changes)
     await fence.look()
     task = asyncio.create_task(fence.run())
     try:

@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.core.actions import FileText
 from reconciler.core.errors import TransientError
+from reconciler.loop import files
 from reconciler.loop.directories import HostDirectories
 from reconciler.loop.files import write_files
 
@@ -171,6 +172,47 @@ def test_who_swaps_things_meanwhile_gets_nothing_of_the_outside(data: Path, outs
         for number in range(ROUNDS):
             write_files(data, [FileText("a/b/proxies.yaml", str(number).encode())], USER)
     assert is_untouched(outside)
+
+
+DRAFT = f".mcpgw-{'0' * 24}"
+
+
+def test_drafts_that_a_crash_left_are_removed(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt  # nothing that is cleaned up after
+
+    with monkeypatch.context() as crashing:
+        crashing.setattr(os, "rename", crash)
+        for file in (NEW, FLAT):
+            with pytest.raises(KeyboardInterrupt):
+                write_files(data, [file], USER)
+    assert len(list(data.rglob(".mcpgw-*"))) == 2
+    assert write_files(data, [NEW, FLAT], USER) == ""
+    assert list(data.rglob(".mcpgw-*")) == []
+    (data / DRAFT).touch()
+    write_files(data, [FLAT], USER)
+    assert not (data / DRAFT).exists(), "also where nothing is to be written"
+
+
+def test_what_has_a_drafts_name_is_removed_and_never_followed(data: Path, outside: Path) -> None:
+    (data / DRAFT).symlink_to(outside / "proxies.yaml")
+    os.link(outside / "proxies.yaml", data / DRAFT.replace("0", "1"))
+    (data / DRAFT.replace("0", "2")).symlink_to(outside)
+    own = [data / DRAFT.replace("0", "3"), data / f"{DRAFT}.txt", data / ".mcpgw-notes"]
+    own[0].mkdir()
+    for one in own[1:]:
+        one.touch()
+    assert write_files(data, [FLAT], USER) == ""
+    assert sorted(data.iterdir()) == sorted([*own, data / "proxies.yaml"])
+    assert is_untouched(outside)
+
+
+def test_a_folder_of_no_end_is_not_read_to_its_end(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "ENTRIES_LOOKED_MAX", 5)
+    for number in range(20):
+        (data / f".mcpgw-{number:024x}").touch()
+    assert write_files(data, [FLAT], USER) == ""
+    assert len(list(data.glob(".mcpgw-*"))) == 15
 
 
 def test_a_path_that_leads_out_is_never_begun(data: Path, outside: Path) -> None:

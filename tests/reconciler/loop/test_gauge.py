@@ -1,11 +1,14 @@
 """What data takes, counted on a real disk: every block once, no link followed, hostile trees in bounds."""
 
+import itertools
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from reconciler.core.world import DiskUse
 from reconciler.loop import gauge
 from reconciler.loop.gauge import DEPTH_MAX, HostGauge, counted
 
@@ -103,6 +106,55 @@ def test_more_entries_than_can_be_counted_are_too_many(tmp_path: Path) -> None:
     assert use.beyond == "more than 100 files and directories"
 
 
+@pytest.fixture
+def out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody counts anything in time, and a hundred entries are many."""
+    seen = itertools.count()
+
+    def late() -> float:
+        """The deadline's own look at the clock, then one for each entry: time is over with the sixtieth."""
+        return 0.0 if next(seen) < 60 else gauge.COUNT_S_MAX + 1
+
+    monkeypatch.setattr(gauge.time, "monotonic", late)
+
+
+@pytest.mark.usefixtures("out_of_time")
+def test_many_files_that_are_not_counted_in_time_are_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(100):
+        (tmp_path / f"{number}").touch()
+    monkeypatch.setattr(gauge, "ENTRIES_SLOW_MIN", 50)
+    use = counted(tmp_path, NO_LIMIT)
+    assert use is not None
+    assert use.beyond == "more files than can be counted in 30 s"
+
+
+@pytest.mark.usefixtures("out_of_time")
+def test_few_files_that_are_not_counted_in_time_are_unknown(tmp_path: Path) -> None:
+    for number in range(100):
+        (tmp_path / f"{number}").touch()
+    assert counted(tmp_path, NO_LIMIT) is None, "the disk is slow, which is not their doing"
+
+
+async def test_what_the_count_says_at_its_deadline_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gauge, "COUNT_S_MAX", 0.05)
+
+    def ends_at_its_deadline(*_: object, **__: object) -> DiskUse:
+        time.sleep(0.2)
+        return DiskUse(1, "more files than can be counted")
+
+    monkeypatch.setattr(gauge, "counted", ends_at_its_deadline)
+    host = HostGauge(tmp_path)
+    try:
+        use = await host.use(HOME, NO_LIMIT)
+    finally:
+        host.close()
+    assert use == DiskUse(1, "more files than can be counted")
+
+
 def test_more_depth_than_can_be_counted_is_too_much(tmp_path: Path) -> None:
     descriptor = os.open(tmp_path, os.O_RDONLY)
     for _ in range(DEPTH_MAX + 1):  # deeper than any path can say
@@ -150,6 +202,7 @@ async def test_a_disk_that_hangs_is_unknown_and_holds_up_nothing_else(
         mended.wait(60)
 
     monkeypatch.setattr(gauge, "COUNT_S_MAX", 0.05)
+    monkeypatch.setattr(gauge, "ANSWER_S_MAX", 0.0)
     monkeypatch.setattr(gauge, "counted", hangs)
     host = HostGauge(tmp_path)
     before = threading.active_count()

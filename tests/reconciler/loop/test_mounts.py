@@ -1,16 +1,21 @@
 """Where the sources of mounts really are on a real disk, and which are refused for it."""
 
+import asyncio
 import os
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reconciler.core.container import Mount
 from reconciler.core.errors import TerminalError, TransientError
 from reconciler.core.mounts import AllowedMount
-from reconciler.loop.mounts import resolved
+from reconciler.loop import mounts
+from reconciler.loop.mounts import HostMounts
 from tests.reconciler.core.worlds import CEILING
 
 
@@ -26,7 +31,7 @@ class Host:
         )
 
     async def source_of(self, source: Path) -> str:
-        [one] = await resolved((Mount(str(source), "/x", True),), self.ceiling)
+        [one] = await HostMounts().resolved((Mount(str(source), "/x", True),), self.ceiling)
         return one.source
 
 
@@ -36,7 +41,7 @@ def host(tmp_path: Path) -> Host:
 
 
 async def test_nothing_to_mount_asks_nobody() -> None:
-    assert await resolved((), CEILING) == ()
+    assert await HostMounts().resolved((), CEILING) == ()
 
 
 async def test_a_directory_and_a_file_are_what_they_are(host: Host) -> None:
@@ -100,3 +105,53 @@ async def test_what_is_not_there_is_waited_for(host: Host) -> None:
     with pytest.raises(TransientError, match="make it on the engine's host") as missing:
         await host.source_of(host.allowed / "later")
     assert missing.value.reason == "MountMissing"
+
+
+async def test_a_file_system_that_hangs_takes_one_thread_and_nobody_elses(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mended = threading.Event()
+    asked = 0
+
+    def hangs(*_: object) -> tuple[Mount, ...]:
+        nonlocal asked
+        asked += 1
+        mended.wait(60)
+        return ()
+
+    monkeypatch.setattr(mounts, "RESOLVE_S_MAX", 0.05)
+    monkeypatch.setattr(mounts, "_resolved", hangs)
+    own = HostMounts()
+    asyncio.get_running_loop().set_default_executor(only := ThreadPoolExecutor(max_workers=1))
+    before = threading.active_count()
+    try:
+        for _ in range(5):
+            with pytest.raises(TransientError, match="did not say within") as unknown:
+                await own.resolved((Mount(str(host.allowed), "/x", True),), host.ceiling)
+            assert unknown.value.reason == "MountMissing"
+        assert asked == 1, "the others wait for it, and ask nothing"
+        assert threading.active_count() <= before + 1
+        async with asyncio.timeout(30):
+            await asyncio.to_thread(host.allowed.stat)  # what everybody else's files are done with
+    finally:
+        mended.set()
+        only.shutdown(wait=False)
+
+
+async def test_a_file_system_that_hung_is_asked_again_once_it_answers(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mended, real = threading.Event(), mounts._resolved
+
+    def hangs(*asked: Any) -> tuple[Mount, ...]:
+        mended.wait(60)
+        return real(*asked)
+
+    monkeypatch.setattr(mounts, "_resolved", hangs)
+    own, wanted = HostMounts(), (Mount(str(host.allowed), "/x", True),)
+    with monkeypatch.context() as patience:
+        patience.setattr(mounts, "RESOLVE_S_MAX", 0.05)
+        with pytest.raises(TransientError):
+            await own.resolved(wanted, host.ceiling)
+    mended.set()
+    assert await own.resolved(wanted, host.ceiling) == wanted

@@ -26,7 +26,7 @@ from state.kinds.resource import (
     Resource,
     Truth,
 )
-from state.kinds.template import ContainerTemplate
+from state.kinds.template import ContainerTemplate, ContainerTemplateSpec
 from state.kinds.user_container import DATA_FINALIZER, UserContainer, UserContainerSpec, new_user_container
 from state.kinds.user_headers import UserHeaders
 from state.kinds.user_inputs import UserInputs
@@ -136,6 +136,14 @@ SAMPLES: list[tuple[type[Resource], dict[str, Any]]] = [
     (Reconciler, {"spec": {"project": "mcpgw"}, "status": {"engine": "docker 20.10.24"}}),
     (ManifestFile, {"spec": {"path": "a.yaml"}}),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "user", ["\u0660", "\u0660:0", "1000:\u0660", "\uff10", "\u00b9", "-0", "0x0", "1000\n", ""]
+)
+def test_a_containers_user_is_written_in_plain_digits(user: str) -> None:
+    with pytest.raises(ValidationError, match=r"security\.user"):
+        ContainerTemplateSpec.model_validate({"image": "a", "port": 80, "security": {"user": user}})
 
 
 def test_there_is_a_sample_of_every_kind() -> None:
