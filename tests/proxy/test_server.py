@@ -297,7 +297,11 @@ async def test_a_listener_that_fails_at_the_end_does_not_cut_what_is_under_way(c
         assert (await asked).endswith(b"ok")
     finally:
         server.should_exit = True
-        await asyncio.wait_for(serves, PATIENCE_S)
+        try:
+            await asyncio.wait_for(serves, PATIENCE_S)
+        finally:
+            for one in server.servers:  # a loop with a listener left does not close
+                one.close()
     await _until(lambda: _sockets() == before)
 
 
