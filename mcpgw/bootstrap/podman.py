@@ -40,8 +40,10 @@ def ensure_podman(address: str = "") -> Engine:
 
 
 def settings_file() -> Path:
-    """The `containers.conf` of our service. Give it to the `podman` program through CONTAINERS_CONF."""
-    return cache_dir("podman") / "containers.conf"
+    """The `containers.conf` of our service, written. Give it to `podman` through CONTAINERS_CONF."""
+    path = cache_dir("podman") / "containers.conf"
+    path.write_text(_settings(), "utf-8")
+    return path
 
 
 def _socket() -> Path:
@@ -65,7 +67,6 @@ def _started() -> Engine:
         )
     socket = _socket()
     socket.parent.mkdir(parents=True, exist_ok=True)
-    settings_file().write_text(_settings(), "utf-8")
     url = f"unix://{socket}"
     words = (program, "system", "service", "--time=0", url)
     start("podman", words, url=url, env={"CONTAINERS_CONF": str(settings_file())})

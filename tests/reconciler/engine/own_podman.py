@@ -19,7 +19,7 @@ from tests.netns import COMMAND_S_MAX, Host
 def podman_on(host: Host, folder: Path) -> Iterator[str]:
     """The URL of its API, while it runs."""
     url = f"unix://{folder}/podman.sock"
-    own = {"CONTAINERS_CONF": str(settings_file())} if settings_file().exists() else {}
+    own = {"CONTAINERS_CONF": str(settings_file())}
     command = ("nsenter", f"--net=/run/netns/{host.name}", "podman", "system", "service", "--time=0", url)
     with subprocess.Popen(command, env={**os.environ, **own}) as service:
         try:
