@@ -87,7 +87,7 @@ def test_a_proxy_that_nobody_set_up_is_a_reason_with_its_setting(open_house: Ope
         assert (told.status, told.message["reason"]) == (503, "NotAllowed")
         early = house.user_container("early")
         assert early is not None
-        like = own_addresses(zone_of(house, Egress.PROXY).subnet)[0]
+        like = own_addresses(zone_of(house, Egress.PROXY).subnet)[-1]
         assert "EGRESS_PROXY: attach your proxy" in (shown := house.mcpgw("explain", early.name).stdout)
         assert f"http://{like}:3128" in shown
         house.write_manifest("demo.yaml", demo_template(house.image, egress="None"))
