@@ -59,6 +59,7 @@ class DockerEngine:
 
     kind = EngineKind.DOCKER
     logs_config: Json = DOCKER_LOGS
+    opened_in_read_only_root: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -280,6 +281,7 @@ class DockerEngine:
             self.logs_config,
             sysctls(is_here=self._door.is_here),
             layer_bytes,
+            self.opened_in_read_only_root,
         )
         return container_body(spec, placement, identity, config, networking)
 

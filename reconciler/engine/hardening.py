@@ -16,6 +16,7 @@ from reconciler.core.errors import TerminalError
 
 NANOS_PER_CPU = 1_000_000_000
 TMP_BYTES_MAX = 64 << 20  # counted against the memory limit like any other page
+CLOSED_TMPFS = "ro,nosuid,nodev,size=64k"
 LOG_FILE_MEGABYTES_MAX = 10
 LOG_FILES_MAX = 3
 LOOPBACK = "127.0.0.1"
@@ -51,9 +52,11 @@ def host_config(
     logs: Json,
     sysctls: Json,
     layer_bytes: int = 0,
+    opened: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """``published`` is the loopback port to bind, "" for any, None for none. ``layer_bytes`` is for what is
-    written outside of mounts, 0 for no limit."""
+    written outside of mounts, 0 for no limit. ``opened`` is what the engine would make writable, without a
+    bound, in a root that is read-only."""
     config: dict[str, Any] = {
         "NetworkMode": network,
         "CapDrop": ["ALL"],
@@ -74,7 +77,10 @@ def host_config(
         "Mounts": _mounts(spec, placement),
     }
     if spec.read_only_root:
-        config["Tmpfs"] = {"/tmp": f"rw,nosuid,nodev,mode=1777,size={TMP_BYTES_MAX}"}  # noqa: S108 — inside
+        mounted = {mount["Target"] for mount in config["Mounts"]}
+        config["Tmpfs"] = {path: CLOSED_TMPFS for path in opened if path not in mounted} | {
+            "/tmp": f"rw,nosuid,nodev,mode=1777,size={TMP_BYTES_MAX}"  # noqa: S108 — inside
+        }
     if layer_bytes:
         config["StorageOpt"] = {"size": str(layer_bytes)}
     if spec.runtime:

@@ -35,6 +35,7 @@ class PodmanEngine(DockerEngine):
 
     kind = EngineKind.PODMAN
     logs_config: Json = PODMAN_LOGS
+    opened_in_read_only_root = ("/run", "/var/tmp")  # noqa: S108 — inside. Source: podman-run(1), --read-only-tmpfs
 
     @property
     def capabilities(self) -> Capabilities:

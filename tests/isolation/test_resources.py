@@ -115,11 +115,6 @@ def test_a_memory_bomb_is_its_own_containers(ward: Ward, bobs: str, bomb: str) -
 
 
 def test_what_is_no_disk_of_its_own_fills_at_its_size(ward: Ward, bobs: str) -> None:
-    if ward.house.engine.name == "podman":  # it was seen to lose what such a script prints at its end
-        ward.run(FILL)
-        ward.neighbour_is_well(bobs)
-        ward.is_served_again()
-        return
     told = ward.inside(FILL)
     assert {told[path] for path in ("/tmp/fill", "/dev/shm/fill")} == {"refused: ENOSPC"}
     assert int(told["bytes /tmp/fill"]) == 64 * MEBIBYTE

@@ -78,7 +78,7 @@ async def test_limits_hold_inside(engine_rig: RealRig) -> None:
 async def test_a_read_only_root_is_one_but_for_tmp_and_data(engine_rig: RealRig) -> None:
     one = seat(engine_rig, read_only_root=True, user="0")
     await started(engine_rig, one)
-    script = f"for d in / /etc /usr {MOUNT} /tmp; do touch $d/x 2>/dev/null && echo $d; done"
+    script = f"for d in / /etc /usr /run /var/tmp {MOUNT} /tmp; do touch $d/x 2>/dev/null && echo $d; done"
     assert (await engine_rig.inside(one.name, script)).split() == [MOUNT, "/tmp"]
 
 
