@@ -119,12 +119,13 @@ def base(python: str) -> Path:
     """The folder of a root filesystem with nothing but this Python, made if it is not there."""
     key = hashlib.sha256(f"{python} {debian_release()}".encode() + RECIPE[1].read_bytes()).hexdigest()[:12]
     made = cache_dir("demo-image") / f"base-{key}"
-    if not made.exists():
-        draft = _emptied(made.with_suffix(".draft"))
-        rootfs.make(draft, python)
-        with step("compiling Python's own library"):
-            archive.compile_python(draft, draft / "usr" / "lib" / f"python{python}")
-        draft.rename(made)
+    with only_one("demo-base"):
+        if not made.exists():
+            draft = _emptied(made.with_suffix(".draft"))
+            rootfs.make(draft, python)
+            with step("compiling Python's own library"):
+                archive.compile_python(draft, draft / "usr" / "lib" / f"python{python}")
+            draft.rename(made)
     return made
 
 

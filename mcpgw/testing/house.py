@@ -93,7 +93,8 @@ class House:
 
         def hostname() -> str:
             answer = self.call(user_id, "whoami")
-            return str(answer.result["hostname"]) if answer.status == HTTPStatus.OK else ""
+            is_served = answer.status == HTTPStatus.OK and "result" in answer.message
+            return str(answer.result["hostname"]) if is_served else ""
 
         return until(hostname, f"{user_id} is served", SERVED_S_MAX)
 
