@@ -1,8 +1,10 @@
 """The project under `docker compose`, on real Docker: how large, how soon, and what an upgrade costs.
 
-``image.mb``: the engine's own size of the image. ``compose.ready_s``: from `docker compose up -d` with the
-images there to the sign-in page. ``compose.upgrade.failed_requests``: calls that failed while the gateway was
-replaced behind the edge, under constant load with long calls in flight.
+``image.mb``: the engine's own size of the image, built where a base is there already, and in an image of
+Debian as a registry has it, which gathers its own; the larger counts. ``compose.ready_s``: from `docker
+compose up -d` with the images there to the sign-in page. ``compose.upgrade.failed_requests``: calls that
+failed while all three services were replaced behind the edge, under constant load with long calls in
+flight.
 """
 
 import asyncio
@@ -11,11 +13,16 @@ import time
 from pathlib import Path
 
 from bench.results import Sample
-from mcpgw.bootstrap.demo_image import ensure_demo_image
+from mcpgw.bootstrap import debian, project_image
+from mcpgw.bootstrap.command import run as run_program
+from mcpgw.bootstrap.demo_image import debian_release, ensure_demo_image
 from mcpgw.bootstrap.docker import ensure_docker
-from mcpgw.bootstrap.engine_api import Engine, image_bytes
+from mcpgw.bootstrap.engine_api import Engine, image_bytes, import_image, local_name, try_to_untag
 from mcpgw.bootstrap.program_image import ensure_program_image
+from mcpgw.bootstrap.progress import step
 from mcpgw.bootstrap.project_image import ensure_project_image
+from mcpgw.bootstrap.release import mirror
+from mcpgw.bootstrap.rootfs import python_version
 from mcpgw.testing.composed import EVERY_PROFILE, Composed, composed
 from mcpgw.testing.load import Tally, load, serves
 from mcpgw.testing.ports import free_port
@@ -27,12 +34,14 @@ SLOW_S = 4.0
 BETWEEN_S = 5.0
 ORIGIN = "https://mcp.example.com"
 BYTES_PER_MB = 1_000_000
+IMAGE_HOW = "{0:.0f} on a base that is there, {1:.0f} in an image of Debian"
+NO_INDEX = ("ENV PIP_NO_INDEX=1", "ENV PIP_FIND_LINKS=/wheels")
 
 
 def run(_out: Path, *, quick: bool) -> list[Sample]:
     engine = ensure_docker()
     workload = ensure_demo_image(engine)
-    size_mb = image_bytes(engine, ensure_project_image(engine)) / BYTES_PER_MB
+    sizes_mb = [image_bytes(engine, ensure_project_image(engine)) / BYTES_PER_MB, _on_debian_mb(engine)]
     with tempfile.TemporaryDirectory() as folder, composed(Path(folder), engine, workload) as built:
         ready = [_ready_s(built) for _ in range(ROUNDS_QUICK if quick else ROUNDS)]
     upgrades = UPGRADES_QUICK if quick else UPGRADES
@@ -46,10 +55,31 @@ def run(_out: Path, *, quick: bool) -> list[Sample]:
         f"{tally.slow_count} of {SLOW_S:g} s, longest {tally.longest_s:.1f} s"
     )
     return [
-        Sample("image.mb", (size_mb,), "`docker image inspect`, on a base of Debian packages"),
+        Sample("image.mb", (max(sizes_mb),), f"`docker image inspect`; {IMAGE_HOW.format(*sizes_mb)}"),
         Sample("compose.ready_s", tuple(ready), f"median of {len(ready)} from nothing, images present"),
         Sample("compose.upgrade.failed_requests", (float(failed),), how),
     ]
+
+
+def _on_debian_mb(engine: Engine) -> float:
+    """Of the image that `docker compose build` makes, but that Debian and wheels are fetched beforehand."""
+    debian.install(("debootstrap",), why="an image of Debian")
+    name = f"{project_image.REPOSITORY}-debian"
+    with tempfile.TemporaryDirectory() as folder:
+        root, wheels, tar = Path(folder, "root"), Path(folder, "wheels"), Path(folder, "image.tar")
+        with step("making an image of Debian"):
+            words = ("debootstrap", "--variant=minbase", debian_release(), str(root), mirror())
+            run_program(words, mend="See what debootstrap says")
+        project_image.fetch_wheels(wheels, python_version())
+        project_image.pack(tar, {"": root, "wheels": wheels})
+        import_image(engine, tar, repository=name, tag="latest", changes=list(NO_INDEX))
+    reference = f"{name}:built"
+    try:
+        project_image.build(engine, reference, debian=local_name(engine, f"{name}:latest"), network="host")
+        return image_bytes(engine, reference) / BYTES_PER_MB
+    finally:
+        for one in (reference, f"{name}:latest"):
+            try_to_untag(engine, one)
 
 
 def _ready_s(built: Composed) -> float:
@@ -77,9 +107,9 @@ async def _upgraded(built: Composed, upgrades: int) -> Tally:
     await asyncio.to_thread(built.up, "--no-build", profiles=["edge"])
     await serves(ORIGIN, headers, address)
     async with load(ORIGIN, headers, callers=CALLERS, slow_s=SLOW_S, address=address) as tally:
-        for number in range(upgrades):
+        for _ in range(upgrades):
             await asyncio.sleep(BETWEEN_S)
-            built.set(DRAIN_TIMEOUT_S=str(31 + number))  # another version is another container
+            built.release()
             await asyncio.to_thread(built.up, "--no-build", profiles=["edge"])
         await asyncio.sleep(BETWEEN_S)
     return tally

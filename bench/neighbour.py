@@ -1,7 +1,9 @@
 """``isolation.neighbour``: what other users notice while one user's container does its worst.
 
-Real containers on Docker behind the real gateway: the median latency of the others' calls during each attack,
-over the same without any, in turns. The worst attack's ratio is the figure.
+Real containers on Docker behind the real gateway: the median latency of the others' calls during each
+attack, over the same without any, in turns. The worst attack's ratio is the figure. Calls are paced: users
+who call as fast as they are answered would take the whole machine themselves, and a ratio would only tell
+that it is shared.
 """
 
 import statistics
@@ -23,6 +25,7 @@ from mcpgw.testing.ports import free_port
 ROUNDS = 5
 ROUNDS_QUICK = 1
 MEASURED_S = 4.0
+PACE_S = 0.05  # between the beginnings of a user's calls
 SETTLE_S = 1.0
 ATTACK_S = 60
 API_VERSION = "1.41"
@@ -115,7 +118,8 @@ def run(_out: Path, *, quick: bool) -> list[Sample]:
     worst = max(ratios, key=lambda name: statistics.median(ratios[name]))
     told = ", ".join(f"{name} {statistics.median(each):.2f}" for name, each in ratios.items())
     how = (
-        f"{len(OTHERS)} users' calls by way of the gateway, Docker, {len(ratios[worst])} rounds in turns; "
+        f"{len(OTHERS)} users' calls by way of the gateway, each {1 / PACE_S:g} a second, Docker, "
+        f"{len(ratios[worst])} rounds in turns; "
         f"without an attack {statistics.median(calm):.1f} ms; ratio by attack: {told}"
     )
     beside = {f"{name} ratio": tuple(each) for name, each in ratios.items()}
@@ -149,7 +153,7 @@ def _is_removed(api: docker.APIClient, name: str) -> bool:
 
 
 def _median_ms(built: House) -> float:
-    """Of the calls that all the others make at the same time, one after the other each."""
+    """Of the calls that all the others make at the same time, each at its pace."""
     taken: list[float] = []
     until_at = time.monotonic() + MEASURED_S
 
@@ -159,6 +163,7 @@ def _median_ms(built: House) -> float:
             answer = built.call(user, "echo", text="hello")
             assert answer.result["result"] == "hello", "the others are served"
             taken.append((time.monotonic() - began_at) * 1000)
+            time.sleep(max(0.0, began_at + PACE_S - time.monotonic()))
 
     users = [threading.Thread(target=use, args=(user,)) for user in OTHERS]
     for one in users:

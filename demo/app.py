@@ -97,5 +97,5 @@ def _routes(settings: Settings) -> list[BaseRoute]:
     if settings.controls_allowed:
         routes.append(Route("/control", control.control, methods=["POST"]))
     if settings.getgather:
-        routes.extend(getgather_routes())
+        return [*getgather_routes(), *routes]  # its /link is another one
     return routes

@@ -1,7 +1,8 @@
 """The surface of mcp-getgather, with nothing behind it: the same paths and links, for tests of its manifest.
 
 What it does to a request is what the real one does; what it shows is made up. `demo.app` adds it where
-DEMO_GETGATHER asks. Source: mcp-getgather, getgather/main.py and getgather/mcp/dpage.py.
+DEMO_GETGATHER asks. Source: mcp-getgather, getgather/main.py and getgather/mcp/dpage.py; for /link, /api/auth
+and /api/link, which images had until November 2025, getgather/api/routes and frontend/src/pages/Link.tsx.
 """
 
 import os
@@ -17,6 +18,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 RFB_GREETING = b"RFB 003.008\n"
 LINK_ID = "2345abcd"
+SITE = "amazon"
 PROXIES_FILE = "proxies.yaml"
 
 _REDIRECT = """<!doctype html>
@@ -24,6 +26,7 @@ _REDIRECT = """<!doctype html>
 <script>document.getElementById("redirect").submit();</script>
 """
 _FINISHED = "<!doctype html>\n<title>Sign in</title>\n<p>Finished! You can close this window now.</p>\n"
+_OLDER = "<!doctype html>\n<title>GetGather</title>\n<script type='module' src='/__assets/a.js'></script>\n"
 
 
 class AnyBundle:
@@ -52,9 +55,13 @@ def add_getgather_tools(server: MCPServer[Any], data_dir: Path) -> None:
         request = ctx.request_context.request
         headers = request.headers if request is not None else {}
         host, scheme = headers.get("x-forwarded-host", ""), headers.get("x-forwarded-proto", "http")
-        signin_id = f"{os.environ.get('HOSTNAME', '')}-{LINK_ID}"
-        path = headers.get("x-demo-path", "")
-        return {"url": f"{scheme}://{host}/dpage/{signin_id}", "signin_id": signin_id, "path": path}
+        origin, signin_id = f"{scheme}://{host}", _signin_id()
+        return {
+            "url": f"{origin}/dpage/{signin_id}",
+            "older_url": f"{origin}/link/{signin_id}",
+            "signin_id": signin_id,
+            "path": headers.get("x-demo-path", ""),
+        }
 
     @server.tool()
     async def proxies() -> str:
@@ -70,10 +77,29 @@ def getgather_routes() -> list[BaseRoute]:
         Route("/live/{path:path}", _live),
         WebSocketRoute("/websockify", _websockify),
         Route("/dpage/{id}", _dpage, methods=["GET", "POST"]),
+        *_older_routes(),
         Route("/api/docs-mcp", lambda _: JSONResponse([{"name": "media", "route": "/mcp-media"}])),
         Route("/extended-health", lambda _: PlainTextResponse("OK IP: 192.0.2.1")),
         Route("/__static/assets/{path:path}", lambda _: PlainTextResponse("asset")),
     ]
+
+
+def _older_routes() -> list[BaseRoute]:
+    """The hosted links of older images: a page, and what its script asks for by itself."""
+    return [
+        Route("/link/{id}", lambda _: HTMLResponse(_OLDER)),
+        Route("/__assets/{path:path}", lambda _: PlainTextResponse("", media_type="text/javascript")),
+        Route("/api/link/create", _create_link, methods=["POST"]),
+        Route("/api/link/status/{id}", _link_status, methods=["GET", "PATCH"]),
+        Route("/api/auth/v1/{site}", _auth, methods=["POST"]),
+        Route("/api/auth/v1/{site}/{id}", _auth, methods=["POST"]),
+        Route("/api/auth/{site}", _to_versioned_auth, methods=["POST"]),
+        Route("/api/auth/{site}/{id}", _to_versioned_auth, methods=["POST"]),
+    ]
+
+
+def _signin_id() -> str:
+    return f"{os.environ.get('HOSTNAME', '')}-{LINK_ID}"
 
 
 async def _live(request: Request) -> Response:
@@ -84,9 +110,31 @@ async def _live(request: Request) -> Response:
 
 async def _dpage(request: Request) -> Response:
     page_id = request.path_params["id"]
-    if page_id != f"{os.environ.get('HOSTNAME', '')}-{LINK_ID}":
+    if page_id != _signin_id():
         return PlainTextResponse("Invalid page id", 404)
     return HTMLResponse(_FINISHED if request.method == "POST" else _REDIRECT.format(id=page_id))
+
+
+async def _create_link(_: Request) -> Response:
+    return JSONResponse({"link_id": _signin_id()})
+
+
+async def _link_status(request: Request) -> Response:
+    link_id = request.path_params["id"]
+    if link_id != _signin_id():
+        return JSONResponse({"detail": f"Hosted link '{link_id}' not found"}, 404)
+    status = (await request.json())["status"] if request.method == "PATCH" else "pending"
+    return JSONResponse({"link_id": link_id, "brand_id": SITE, "status": status})
+
+
+async def _auth(request: Request) -> Response:
+    if request.path_params["site"] != SITE:
+        return JSONResponse({"detail": [{"msg": "There is no such site"}]}, 422)
+    return JSONResponse({"status": "FINISHED", "link_id": request.path_params.get("id")})
+
+
+async def _to_versioned_auth(request: Request) -> Response:
+    return RedirectResponse(request.url.path.replace("/auth/", "/auth/v1/", 1), 307)
 
 
 async def _websockify(socket: WebSocket) -> None:

@@ -61,7 +61,7 @@ _KEPT: Final = frozenset(
 
 
 class LinkDoor:
-    """``<link route>/<hostname>-<id>…`` at the gateway's origin."""
+    """``<link route>/<hostname>-<id>…``, or ``<link route>/…/<hostname>-<id>``, at the gateway's origin."""
 
     def __init__(
         self, doorway: Doorway, sessions: Sessions, people: People, sites: Sites, strangers: Strangers

@@ -32,7 +32,7 @@ from reconciler.main import engine_settings
 from reconciler.settings import ReconcilerSettings
 from state.kinds.app import App, AppSpec, key_sha256, mint_key
 from state.kinds.resource import Metadata
-from state.settings import SettingsError, load_settings, near_misses, setting_names, usable_directory
+from state.settings import load_settings, near_misses, setting_names, unwritable, usable_directory
 from state.store import open_store
 from state.store.auth import open_auth
 from state.store.errors import StoreError
@@ -112,8 +112,11 @@ async def _answering_engine(settings: ReconcilerSettings) -> str:
 
 async def _up(plan: _Plan) -> int:
     state_dir = usable_directory("STATE_DIR", plan.gateway.state_dir, mode=FOLDER_MODE)
-    write_choices(state_dir, plan.environment)
-    key = _local_key(state_dir / KEY_FILE)
+    try:
+        write_choices(state_dir, plan.environment)
+        key = _local_key(state_dir / KEY_FILE)
+    except OSError as error:
+        raise unwritable("STATE_DIR", state_dir, error) from None
     await _let_in(plan, key)
     parts = [
         Part("reconciler", ("-m", "mcpgw", "reconciler")),
@@ -162,7 +165,7 @@ def _fence(fence: Fence, environment: Mapping[str, str]) -> bool:
 
 
 def _local_key(path: Path) -> str:
-    """The local App's key: made once, whole or not at all, readable by this user alone."""
+    """The local App's key: made once, whole or not at all, readable by this user alone. Raises OSError."""
     if path.exists():
         return path.read_text().strip()
     key = mint_key()
@@ -171,8 +174,8 @@ def _local_key(path: Path) -> str:
         draft.touch(mode=KEY_FILE_MODE, exist_ok=False)
         draft.write_text(f"{key}\n")
         draft.replace(path)
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be written ({error.strerror}); make STATE_DIR writable") from None
+    finally:
+        draft.unlink(missing_ok=True)
     return key
 
 

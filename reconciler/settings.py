@@ -18,6 +18,7 @@ from state.kinds.quantity import Bytes
 from state.kinds.template import Egress
 from state.manifests.problem import shown
 from state.setting_values import (
+    PORT_UNPRIVILEGED_FIRST,
     Addresses,
     CommaList,
     HostPort,
@@ -101,7 +102,7 @@ class ReconcilerSettings(SharedSettings):
     ceiling_mounts: Mounts = ()
     ceiling_memory: Bytes = 4 << 30
     ceiling_shm: Bytes = 1 << 30
-    ceiling_disk: Bytes = 0
+    ceiling_disk: Bytes = 50 << 30
     ceiling_disk_free_min: Bytes = 1 << 30
     ceiling_cpus: Annotated[float, Field(gt=0, le=256)] = 4.0
     ceiling_pids: Annotated[int, Field(ge=8, le=65536)] = 4096
@@ -125,12 +126,21 @@ class ReconcilerSettings(SharedSettings):
 
     @field_validator("container_port_range")
     @classmethod
-    def _is_below_ephemeral(cls, ports: PortRange) -> PortRange:
-        """A port above could be taken by any outgoing connection between two starts of a container."""
+    def _is_below_ephemeral(cls, ports: PortRange, known: ValidationInfo) -> PortRange:
+        """A port above could be taken by any outgoing connection between two starts of a container.
+
+        Where none is published, as under compose, none is taken.
+        """
         first = ephemeral_first()
-        if ports.last >= first:
-            raise ValueError(f"reaches into the system's ephemeral ports; let it end below {first}")
-        return ports
+        if known.data.get("container_addressing") != "publish" or ports.last < first:
+            return ports
+        why = "reaches into the system's ephemeral ports"
+        if first > PORT_UNPRIVILEGED_FIRST + 1:  # two ports are a range
+            raise ValueError(f"{why}; let it end below {first}")
+        raise ValueError(
+            f"{why}, which leave it no room; begin those higher (sysctl -w net.ipv4.ip_local_port_range="
+            f'"{EPHEMERAL_FIRST_DEFAULT} 60999"), or set CONTAINER_ADDRESSING=network'
+        )
 
     @property
     def engine_address(self) -> str:
@@ -181,7 +191,15 @@ class ReconcilerSettings(SharedSettings):
         for zone in self.zones.values():
             free = own_addresses(zone.subnet)
             for address in self.fence_trusted:
-                if address in zone.subnet and address not in free:
+                if address not in zone.subnet:
+                    continue
+                if self.container_addressing == "publish":  # the engine chooses, and begins with the first
+                    raise ValueError(
+                        f"FENCE_TRUSTED holds {address} of network {zone.network}, where nobody is trusted "
+                        "with CONTAINER_ADDRESSING=publish: the engine may give it to a container; set "
+                        f"CONTAINER_ADDRESSING=network, or trust addresses outside of {zone.subnet}"
+                    )
+                if address not in free:
                     raise ValueError(
                         f"FENCE_TRUSTED holds {address}, which may become a container's on network "
                         f"{zone.network}; trust addresses from {free[0]} to {free[-1]} there, or others"

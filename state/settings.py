@@ -6,6 +6,7 @@ what only the other may know. A variable's name is its field's in capitals; an e
 and a secret may stand in a file (``<SECRET>_FILE``), as container engines hand secrets over.
 """
 
+import errno
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ EXIT_SETTINGS = 78  # Source: sysexits.h, EX_CONFIG: no other start helps before
 STORE_SCHEMES = ("sqlite", "postgresql")
 FROM_FILE = "_FILE"
 SECRET_FILE_BYTES_MAX = 16 << 10
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 # The variables of a family that begin so stand for the same with any other name in the place of OIDC.
 ANY_NAMED = "OAUTH_OIDC_"
@@ -257,7 +259,10 @@ def _what_and_mend(description: str | None, detail: Any) -> str:
 
 
 def usable_directory(setting: str, path: Path, *, mode: int = 0o700) -> Path:
-    """``path``, made if it is missing and tried by writing. Raises SettingsError that names ``setting``."""
+    """``path``, made if it is missing and tried by a new file. Raises SettingsError that names ``setting``.
+
+    Whether there is room for more is not asked: with a full disk below users' data, much goes on.
+    """
     probe = path / f".writable-{os.getpid()}"
     try:
         if not path.is_dir():
@@ -266,8 +271,12 @@ def usable_directory(setting: str, path: Path, *, mode: int = 0o700) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        mend = "make it writable for this user, or name another directory"
-        raise SettingsError(
-            f"{setting}={shown(str(path))} cannot be written ({error.strerror}); {mend}"
-        ) from None
+        raise unwritable(setting, path, error) from None
     return path
+
+
+def unwritable(setting: str, path: Path, error: OSError) -> SettingsError:
+    """What to say where something could not be written in the directory ``path`` of ``setting``."""
+    what = f"{setting}={shown(str(path))} cannot be written ({error.strerror})"
+    mend = "make room there" if error.errno in FULL else "make it writable for this user"
+    return SettingsError(f"{what}; {mend}, or name another directory")

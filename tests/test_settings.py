@@ -1,5 +1,6 @@
 """Settings: what is read, what is refused in which line, what is never shown; and env.template stays true."""
 
+import errno
 import os
 import re
 import stat
@@ -24,6 +25,7 @@ from state.settings import (
     manifest_variables,
     near_misses,
     setting_names,
+    unwritable,
     usable_directory,
 )
 
@@ -82,8 +84,8 @@ READ = [
     Read(
         "addresses",
         "FENCE_TRUSTED",
-        "10.211.7.2, 10.211.7.4,192.168.1.9",
-        (IPv4Address("10.211.7.2"), IPv4Address("10.211.7.4"), IPv4Address("192.168.1.9")),
+        "192.168.1.2, 10.1.0.4,192.168.1.9",
+        (IPv4Address("192.168.1.2"), IPv4Address("10.1.0.4"), IPv4Address("192.168.1.9")),
     ),
     Read("what is required", "REQUIRE_ISOLATION", "true", True),
     Read("a bind", "RECONCILER_PRIVATE_BIND", "0.0.0.0:80", HostPort("0.0.0.0", 80)),
@@ -382,8 +384,8 @@ WRONG = [
     Wrong("EGRESS_PROXY", "http://10.211.7.2:3128", "from 10.211.8.2 to 10.211.8.10"),
     Wrong("FENCE_TRUSTED", "gateway", "10.211.7.2,10.211.7.4"),
     Wrong("FENCE_TRUSTED", "10.211.7.0/28", "10.211.7.2,10.211.7.4"),
-    Wrong("FENCE_TRUSTED", "10.211.7.2,10.211.7.11", "from 10.211.7.2 to 10.211.7.10"),
-    Wrong("FENCE_TRUSTED", "10.211.9.200", "from 10.211.9.2 to 10.211.9.10"),
+    Wrong("FENCE_TRUSTED", "192.168.1.9,10.211.7.4", "CONTAINER_ADDRESSING=network"),
+    Wrong("FENCE_TRUSTED", "10.211.9.2", "outside of 10.211.9.0/24"),
     Wrong("REQUIRE_ISOLATION", "perhaps", "valid boolean"),
     Wrong("CONTAINER_PORT_RANGE", "21000", "21000-28999"),
     Wrong("CONTAINER_PORT_RANGE", "28999-21000", "21000-28999"),
@@ -595,6 +597,29 @@ def test_the_default_ports_lie_below_the_systems_ephemeral_ones(
         load_settings(ReconcilerSettings, {})
 
 
+@pytest.mark.parametrize(
+    ("ephemeral", "mend"),
+    [
+        ("10000\t65535", "let it end below 10000"),
+        ("1026\t65535", "let it end below 1026"),
+        ("1025\t65535", 'sysctl -w net.ipv4.ip_local_port_range="32768 60999"'),
+        ("1024\t65535", "set CONTAINER_ADDRESSING=network"),
+    ],
+)
+def test_ports_that_are_ephemeral_are_refused_only_where_they_would_be_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ephemeral: str, mend: str
+) -> None:
+    """A host may have made nearly all of its ports ephemeral, and the fence of compose sees its host's."""
+    (tmp_path / "ephemeral").write_text(f"{ephemeral}\n")
+    monkeypatch.setattr("reconciler.settings.EPHEMERAL_PORTS_FILE", tmp_path / "ephemeral")
+    with pytest.raises(SettingsError) as refusal:
+        load_settings(ReconcilerSettings, {})
+    (line,) = str(refusal.value).splitlines()
+    assert line.startswith("CONTAINER_PORT_RANGE reaches into the system's ephemeral ports")
+    assert mend in line
+    load_settings(ReconcilerSettings, {"CONTAINER_ADDRESSING": "network"})
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_only_this_machine_reaches(host: str) -> None:
     assert HostPort(host, 1).is_loopback
@@ -632,6 +657,20 @@ def test_a_directory_that_cannot_be_written_is_named_in_one_line(tmp_path: Path)
     (line,) = str(refusal.value).splitlines()
     assert line.startswith("HOST_DATA_DIR=")
     assert "; " in line
+
+
+@pytest.mark.parametrize(
+    ("number", "mend"),
+    [
+        (errno.ENOSPC, "make room there"),
+        (errno.EDQUOT, "make room there"),
+        (errno.EACCES, "make it writable for this user"),
+        (errno.EROFS, "make it writable for this user"),
+    ],
+)
+def test_why_a_directory_cannot_be_written_decides_the_mend(number: int, mend: str) -> None:
+    line = str(unwritable("STATE_DIR", Path("/full"), OSError(number, "no")))
+    assert line == f'STATE_DIR="/full" cannot be written (no); {mend}, or name another directory'
 
 
 # env.template
@@ -730,8 +769,29 @@ def test_a_file_of_a_secret_that_is_none_is_refused_in_one_line(tmp_path: Path, 
     assert PASSWORD not in line
 
 
+@pytest.mark.parametrize(
+    ("trusted", "kept"),
+    [
+        ("10.211.7.2,10.211.7.11", "from 10.211.7.2 to 10.211.7.10"),
+        ("10.211.9.200", "from 10.211.9.2 to 10.211.9.10"),
+    ],
+)
+def test_where_addresses_are_ours_to_give_those_that_are_kept_may_be_trusted(trusted: str, kept: str) -> None:
+    network = {"CONTAINER_ADDRESSING": "network"}
+    with pytest.raises(SettingsError, match=f"FENCE_TRUSTED holds .*; trust addresses {kept}"):
+        load_settings(ReconcilerSettings, {**network, "FENCE_TRUSTED": trusted})
+    firsts = {**network, "FENCE_TRUSTED": "10.211.7.2,10.211.8.10,192.168.1.9"}
+    assert len(load_settings(ReconcilerSettings, firsts).fence_trusted) == 3
+    with pytest.raises(SettingsError, match=r"holds 10\.211\.7\.2 .*CONTAINER_ADDRESSING=publish"):
+        load_settings(ReconcilerSettings, {**firsts, "CONTAINER_ADDRESSING": "publish"})
+
+
 def test_a_proxy_for_containers_has_no_address_that_may_reach_them_all() -> None:
-    given = {"EGRESS_PROXY": "http://10.211.8.9:3128", "FENCE_TRUSTED": "10.211.7.2,10.211.8.9"}
+    given = {
+        "CONTAINER_ADDRESSING": "network",
+        "EGRESS_PROXY": "http://10.211.8.9:3128",
+        "FENCE_TRUSTED": "10.211.7.2,10.211.8.9",
+    }
     with pytest.raises(SettingsError, match=r"EGRESS_PROXY=\S+ has an address of FENCE_TRUSTED.*another one"):
         load_settings(ReconcilerSettings, given)
     assert load_settings(ReconcilerSettings, {**given, "FENCE_TRUSTED": "10.211.8.2"}).egress_proxy

@@ -70,10 +70,16 @@ class RouteSet:
 
 
 def names_hostname(route: Route, path: str, hostname: str) -> bool:
-    """Whether ``path`` is a hosted link of this Home: ``<route>/<hostname>-<id>`` and what lies below it."""
+    """Whether ``path`` is a hosted link of this Home.
+
+    One segment is asked, whatever the others say, so that no link names two Homes: with ``first`` the one
+    right below the route, ``<route>/<hostname>-<id>/…``, with ``last`` the one that ends the path,
+    ``<route>/…/<hostname>-<id>``. A path with a slash at its end ends with no id.
+    """
     base = route.path.rstrip("/")
     if not path.startswith(base + "/"):
         return False
-    segment = path[len(base) + 1 :].partition("/")[0]
+    below = path[len(base) + 1 :].split("/")
+    segment = below[-1] if route.link_id == "last" else below[0]
     named, dash, link_id = segment.partition("-")
     return bool(dash and link_id) and hmac.compare_digest(named.encode(), hostname.encode())

@@ -106,13 +106,15 @@ def import_image(engine: Engine, tar: Path, *, repository: str, tag: str, change
         _streamed(engine, f"{path}?{urlencode(query)}", body, tar.stat().st_size)
 
 
-def build_image(engine: Engine, context: Path, *, reference: str, arguments: Mapping[str, str]) -> None:
+def build_image(
+    engine: Engine, context: Path, *, reference: str, arguments: Mapping[str, str], network: str = ""
+) -> None:
     """Have the engine build the tar file `context` by the Dockerfile in it, with these build arguments.
 
-    A base image that is not there comes from its registry.
+    A base image that is not there comes from its registry. ``network`` is `host`, or the engine's default.
     """
-    name = local_name(engine, reference)
-    query = urlencode({"t": name, "rm": "1", "buildargs": json.dumps(dict(arguments))})
+    asked = {"t": local_name(engine, reference), "rm": "1", "buildargs": json.dumps(dict(arguments))}
+    query = urlencode(asked | ({"networkmode": network} if network else {}))
     with context.open("rb") as body:
         _streamed(engine, f"/build?{query}", body, context.stat().st_size)
 

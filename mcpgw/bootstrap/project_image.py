@@ -1,18 +1,19 @@
 """Builds the project's own image from the `Dockerfile` at the top, each only when its sources have changed.
 
-Named `mcp-gateway:<hash>`, and `:latest` besides. On Debian it stands on a base made of Debian packages, as
-the demo's does, and is built from wheels that are fetched beforehand: no image registry is asked, and no
-build reaches the network. Elsewhere the engine builds it on the base that the `Dockerfile` names.
+Named `mcp-gateway:<hash>`, and `:latest` besides. On Debian, what it stands on and the wheels are fetched
+beforehand: no image registry is asked, and no build reaches the network. Elsewhere the engine does the same
+in a Debian that it pulls. What comes out is the same.
 """
 
 import hashlib
 import platform
 import shutil
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import mcpgw.bootstrap.demo_image as demo
-from mcpgw.bootstrap import archive, rootfs
+from mcpgw.bootstrap import archive, base, rootfs
 from mcpgw.bootstrap.command import run
 from mcpgw.bootstrap.engine_api import (
     Engine,
@@ -30,7 +31,8 @@ from mcpgw.bootstrap.progress import step
 REPOSITORY = "mcp-gateway"
 LOCK = PROJECT_DIR / "requirements.lock"
 FOLDERS = ("gateway", "reconciler", "state", "mcpgw")
-RECIPE = (PROJECT_DIR / "Dockerfile", Path(__file__), *demo.RECIPE)
+RECIPE = (PROJECT_DIR / "Dockerfile", Path(__file__), Path(base.__file__), *demo.RECIPE)
+OFFLINE = (*demo.BASE_CHANGES, "ENV PIP_NO_INDEX=1", "ENV PIP_FIND_LINKS=/wheels", "ENV PYTHONPATH=/pip")
 KEPT_MAX = 3
 
 
@@ -40,7 +42,7 @@ def ensure_project_image(engine: Engine) -> str:
     reference = f"{REPOSITORY}:{tag}"
     with only_one("project-image"):
         if image_id(engine, reference) is None:
-            _build(engine, tag)
+            build(engine, reference, debian=_debian(engine) if rootfs.can_be_made() else "")
             _forget_old(engine, tag)
         tag_image(engine, reference, repository=REPOSITORY, tag="latest")
     return reference
@@ -59,66 +61,58 @@ def _sources() -> list[Path]:
     return [LOCK, *(path for name in FOLDERS for path in demo.sources(PROJECT_DIR / name))]
 
 
-def _build(engine: Engine, tag: str) -> None:
-    context = cache_dir("project-image") / f"{tag}.context.tar"
+def build(engine: Engine, reference: str, *, debian: str = "", network: str = "") -> None:
+    """Have the engine build the `Dockerfile`; ``debian`` is its argument, or what it says itself."""
+    context = cache_dir("project-image") / f"{reference.partition(':')[2]}.context.tar"
     archive.write_context(PROJECT_DIR, [PROJECT_DIR / "Dockerfile", *_sources()], context)
-    bases = _bases(engine) if rootfs.can_be_made() else {}
+    arguments = {"DEBIAN": debian} if debian else {}
     with step(f"building the project's image with {engine.name}"):
-        build_image(engine, context, reference=f"{REPOSITORY}:{tag}", arguments=bases)
+        build_image(engine, context, reference=reference, arguments=arguments, network=network)
     context.unlink()
 
 
-def _bases(engine: Engine) -> dict[str, str]:
-    """The Dockerfile's arguments: what the image stands on, and the same with pip and wheels beside it."""
-    python = rootfs.python_version()
-    key = hashlib.sha256(f"{python} {demo.debian_release()}".encode())
+def _debian(engine: Engine) -> str:
+    """The Dockerfile's argument: an image with a base, with pip and wheels: nothing is fetched."""
+    key = hashlib.sha256(f"{rootfs.python_version()} {demo.debian_release()}".encode())
     for path in (LOCK, *RECIPE[1:]):
         key.update(path.read_bytes())
-    name = f"{REPOSITORY}-base"
-    tags = {"BASE": key.hexdigest()[:12], "BUILDER": f"{key.hexdigest()[:12]}-builder"}
-    if any(image_id(engine, f"{name}:{tag}") is None for tag in tags.values()):
-        folder = cache_dir("project-image") / "bases"
+    name, tag = f"{REPOSITORY}-base", key.hexdigest()[:12]
+    if image_id(engine, f"{name}:{tag}") is None:
+        folder = cache_dir("project-image") / "base"
         shutil.rmtree(folder, ignore_errors=True)
-        _make_bases(folder, python)
-        for argument, tag in tags.items():
-            import_image(
-                engine, folder / f"{argument}.tar", repository=name, tag=tag, changes=_changes(argument)
-            )
+        _make_debian(folder)
+        import_image(engine, folder / "image.tar", repository=name, tag=tag, changes=list(OFFLINE))
         shutil.rmtree(folder)
-    return {argument: local_name(engine, f"{name}:{tag}") for argument, tag in tags.items()}
+    return local_name(engine, f"{name}:{tag}")
 
 
-def _changes(argument: str) -> list[str]:
-    offline = ["ENV PIP_NO_INDEX=1", "ENV PIP_FIND_LINKS=/wheels", "ENV PYTHONPATH=/pip"]
-    return [*demo.BASE_CHANGES, *(offline if argument == "BUILDER" else [])]
-
-
-def _make_bases(folder: Path, python: str) -> None:
+def _make_debian(folder: Path) -> None:
     root, wheels, pip = folder / "root", folder / "wheels", folder / "pip"
-    root.mkdir(parents=True)
-    rootfs.make(root, python, also=("nftables",))
-    archive.compile_python(root, root / "usr" / "lib" / f"python{python}")
+    fetch_wheels(wheels, base.make_base(root))
+    run(
+        [*demo.pip_program(), "install", "-q", "--no-compile", "--target", str(pip), "pip"],
+        mend=demo.PIP_MEND,
+        log=cache_dir("logs") / "pip.log",
+    )
+    pack(folder / "image.tar", {"": root, "base": root, "wheels": wheels, "pip": pip})
+
+
+def fetch_wheels(folder: Path, python: str) -> None:
+    """The project's packages, for an image's Python (`3.11`)."""
     with step("fetching the project's Python packages"):
         run(
-            demo.pip_words(python, "download", "--dest", str(wheels), lock=LOCK),
+            demo.pip_words(python, "download", "--dest", str(folder), lock=LOCK),
             mend=demo.PIP_MEND,
             log=cache_dir("logs") / "pip.log",
         )
-        run(
-            [*demo.pip_program(), "install", "-q", "--no-compile", "--target", str(pip), "pip"],
-            mend=demo.PIP_MEND,
-            log=cache_dir("logs") / "pip.log",
-        )
-    _pack(folder / "BASE.tar", {"": root})
-    _pack(folder / "BUILDER.tar", {"": root, "wheels": wheels, "pip": pip})
 
 
-def _pack(tar: Path, parts: dict[str, Path]) -> None:
+def pack(tar: Path, parts: Mapping[str, Path]) -> None:
+    """The file of an image with what is in each folder, by where it goes."""
     with tarfile.open(tar, "w", format=tarfile.PAX_FORMAT) as file:
-        for name, folder in parts.items():
-            for entry in sorted(folder.iterdir()):
+        for name, part in parts.items():
+            for entry in sorted(part.iterdir()):
                 file.add(entry, arcname=str(Path(name, entry.name)), filter=archive.owned_by(0))
-        archive.add_folder(file, "tmp", 0, 0o1777)
 
 
 def _forget_old(engine: Engine, current: str) -> None:

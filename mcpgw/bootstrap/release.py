@@ -52,7 +52,7 @@ def _options(release: str) -> tuple[str, ...]:
     for name in ("state/lists/partial", "cache/archives/partial", "parts"):
         (apt / name).mkdir(parents=True, exist_ok=True)
     signed_by = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
-    (apt / "sources.list").write_text(f"deb {signed_by}{_mirror()} {release} main\n", "utf-8")
+    (apt / "sources.list").write_text(f"deb {signed_by}{mirror()} {release} main\n", "utf-8")
     settings = {
         "Dir::State": apt / "state",
         "Dir::State::status": "/dev/null",
@@ -65,7 +65,7 @@ def _options(release: str) -> tuple[str, ...]:
     return tuple(word for name, value in settings.items() for word in ("-o", f"{name}={value}"))
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """The address that apt gets Debian's own packages from. Source: apt-get(8), indextargets."""
     words = ("apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Label: Debian")
     addresses = run(words, mend=MEND).split()

@@ -26,9 +26,9 @@ UNNEEDED = (
 )
 TOOLS = ("apt-get", "apt-cache", "dpkg-deb", "dpkg")
 LEFT_OUT = frozenset(
-    {"debconf", "dpkg", "libnsl2", "mailcap", "media-types", "mime-support", "readline-common"}
+    {"debconf", "dpkg", "libnsl2", "mailcap", "media-types", "mime-support", "openssl", "readline-common"}
 )
-"""Depended on for things that the demo does without: a terminal's settings, NIS, tables of file types."""
+"""Depended on for things that images do without: a terminal's settings, NIS, tables of file types."""
 NOT_ASKED = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
 DEPENDS_ONLY = ("--recurse", *(f"--no-{relation}" for relation in NOT_ASKED))
 MEND = "Run `apt-get update`, see that the mirror of this machine answers, and start again"

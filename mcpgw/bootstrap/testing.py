@@ -103,7 +103,8 @@ def _compose() -> None:
     ensure_compose()
     for engine in (ensure_docker(), ensure_podman()):
         ensure_project_image(engine)
-        ensure_program_image(engine, "busybox")
+        for name in ("busybox", "prometheus"):
+            ensure_program_image(engine, name)
     ensure_program_image(ensure_docker(), "caddy")
 
 

@@ -38,6 +38,11 @@ class Answer:
         return message
 
     @property
+    def is_result(self) -> bool:
+        """Whether a tool gave something back; an event stream says after its 200 that none did."""
+        return self.status == 200 and "result" in self.message
+
+    @property
     def result(self) -> Any:
         """What the tool gave back. Fails with all that was said where it is not 200."""
         assert self.status == 200, f"{self.status}: {self.body[:500]!r}"

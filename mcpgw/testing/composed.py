@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from mcpgw.bootstrap.compose import ensure_compose
-from mcpgw.bootstrap.engine_api import Engine, remove_labelled
+from mcpgw.bootstrap.engine_api import Engine, image_tags, remove_labelled, tag_image, try_to_untag
 from mcpgw.bootstrap.paths import PROJECT_DIR
-from mcpgw.bootstrap.project_image import ensure_project_image
+from mcpgw.bootstrap.project_image import REPOSITORY, ensure_project_image
 from mcpgw.testing.calls import Answer, ask, call_tool
 from mcpgw.testing.fences import remove_fence
 from mcpgw.testing.ports import free_port, subnet_prefix
@@ -87,6 +87,13 @@ class Composed:
         assert done.returncode == 0, f"compose {' '.join(words)}: {done.stderr[-3000:]}"
         return done.stdout
 
+    def release(self) -> None:
+        """Another version to :meth:`up` to: the same image by a new name, which is what Compose sees."""
+        tag = f"{self.project}-{secrets.token_hex(4)}"
+        standing = self.settings["GATEWAY_IMAGE"]
+        tag_image(self.engine, standing, repository=REPOSITORY, tag=tag)
+        self.set(GATEWAY_IMAGE=f"{REPOSITORY}:{tag}")
+
     def up(self, *words: str, profiles: Sequence[str] = ()) -> None:
         self.compose(*(word for name in profiles for word in ("--profile", name)), "up", "-d", *words)
 
@@ -120,7 +127,7 @@ class Composed:
                 answer = self.call(user_id, "whoami")
             except (OSError, HTTPException):
                 return ""
-            return str(answer.result["hostname"]) if answer.status == HTTPStatus.OK else ""
+            return str(answer.result["hostname"]) if answer.is_result else ""
 
         return until(hostname, f"{user_id} is served", SERVED_S_MAX)
 
@@ -142,6 +149,9 @@ def composed(
         built.try_compose(*EVERY_PROFILE, "down", "--volumes", "--timeout", "1")
         remove_labelled(engine, f"{LABEL_PROJECT}={built.project}")
         remove_fence(built.project)
+        for tag in image_tags(engine, REPOSITORY):
+            if tag.startswith(f"{built.project}-"):
+                try_to_untag(engine, f"{REPOSITORY}:{tag}")
 
 
 def _build(folder: Path, engine: Engine, image: str, settings: dict[str, str]) -> Composed:

@@ -17,7 +17,6 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -93,8 +92,7 @@ class House:
 
         def hostname() -> str:
             answer = self.call(user_id, "whoami")
-            is_served = answer.status == HTTPStatus.OK and "result" in answer.message
-            return str(answer.result["hostname"]) if is_served else ""
+            return str(answer.result["hostname"]) if answer.is_result else ""
 
         return until(hostname, f"{user_id} is served", SERVED_S_MAX)
 

@@ -60,7 +60,7 @@ async def load(
     where to connect to, whatever the name in ``base`` means (host:port). No certificate is checked.
     """
     tally, ending = Tally(), asyncio.Event()
-    async with _session(address) as session:
+    async with open_session(address) as session:
         caller = _Caller(session, base, dict(headers), tally, ending)
         calls = [caller.call("echo", {"text": "x"}, pause_s) for _ in range(callers)]
         if slow_s:
@@ -143,7 +143,8 @@ class _Caller:
         return answer.headers.get("Mcp-Session-Id", "")
 
 
-def _session(address: str) -> aiohttp.ClientSession:
+def open_session(address: str) -> aiohttp.ClientSession:
+    """Every name is at ``address`` for it (host:port; "" asks the names), and every certificate is good."""
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     resolver = _At(*address.rsplit(":", 1)) if address else None

@@ -14,9 +14,9 @@ import structlog
 
 from reconciler.controllers.freeze import Freeze
 from reconciler.core.actions import Action, Create, FetchImage, Remove, Retire, Start
-from reconciler.core.ceiling import disk_bytes_max
 from reconciler.core.conditions import conditions_of
 from reconciler.core.container import ContainerState
+from reconciler.core.disk import counted_bytes_max
 from reconciler.core.effective import Wanted, wanted_of
 from reconciler.core.errors import ActionError
 from reconciler.core.invariants import check
@@ -29,10 +29,11 @@ from reconciler.loop import records
 from reconciler.loop.actuator import ACTOR, Actuator, Hands
 from reconciler.loop.prober import Prober, Target
 from state.kinds.demand import Demand
+from state.kinds.home import Home
 from state.kinds.incarnation import Incarnation, IncarnationNames, IncarnationState
 from state.kinds.resource import Resource
 from state.kinds.template import ContainerTemplate
-from state.kinds.user_container import EndpointStatus, UserContainer
+from state.kinds.user_container import EndpointStatus, Power, UserContainer
 from state.kinds.user_inputs import UserInputs
 from state.store.errors import Fenced, StoreError
 from state.store.port import Tx
@@ -158,17 +159,24 @@ class UserContainers:
         return decided.action is None and not self._is_news(world, decided) and not self._has_unnoted(world)
 
     def disk_limits(self) -> dict[str, int]:
-        """How many bytes the data of whoever has a container may take, by Home; no limit is left out."""
+        """How far the data of whoever has a container is counted, by Home; who has no limit is left out."""
         cache, limits = self._hands.cache, dict[str, int]()
         for owner in cache.all(UserContainer):
             home, template = cache.home_of(owner.uid), cache.get(ContainerTemplate, owner.spec.template)
-            if home is None or cache.incarnations_of(home.name)[0] is None:
+            if home is None or not self._is_counted(owner, home):
                 continue
             wanted = self._wanted_of(owner, template, cache.inputs_of(owner))
-            limit = disk_bytes_max(wanted.spec, self._hands.site.ceiling) if wanted is not None else 0
+            limit = counted_bytes_max(owner, wanted, self._hands.site.ceiling)
             if limit:
                 limits[home.name] = limit
         return limits
+
+    def _is_counted(self, owner: UserContainer, home: Home) -> bool:
+        """Whoever has a container, be it on record or not; and whom an operator wants up, to be woken."""
+        if owner.status.asleep_since is not None and owner.spec.power is Power.RUNNING:
+            return True
+        on_record = self._hands.cache.incarnations_of(home.name)[0] is not None
+        return on_record or bool(self._engine_view(home.name, owner.uid).containers)
 
     async def _act(self, world: World, decided: Plan, *, urgent: bool) -> Turn:
         action, owner = decided.action, world.user_container

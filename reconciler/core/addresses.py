@@ -79,11 +79,12 @@ def pick_address(pool: AddressPool, is_free: Callable[[str], bool], preferred: s
 
 
 def is_of(pool: AddressPool, address: str) -> bool:
-    """Whether ``address`` is one of the pool's; it may be of a pool that the settings named before."""
-    host, colon, port = address.partition(":")
-    if pool.kind == "publish":
-        return host == LOOPBACK and port.isdigit() and int(port) in pool.ports
-    if colon or not len(pool):
+    """Whether ``address`` is one of the pool's, in the pool's own spelling; it may be of a pool that the
+    settings named before, or none at all: a record of the store says it."""
+    if not len(pool):
         return False
-    offset = int(IPv4Address(host)) - int(IPv4Address(pool.at(0)))
-    return 0 <= offset < len(pool)
+    try:
+        index = pool.after(address) - 1
+    except ValueError:
+        return False
+    return 0 <= index < len(pool) and pool.at(index) == address

@@ -34,7 +34,7 @@ class Ceiling:
     images_pinned: bool = False  # only what names its digest
     mounts: tuple[AllowedMount, ...] = ()
     mounts_never: tuple[str, ...] = ()  # the engine's socket and this installation's own directories
-    disk_bytes_max: int = 0  # of a Home's data; 0: as its template says
+    disk_bytes_max: int = 0  # of a Home's data, whatever keeps it up; 0: as its template says
     retain_days_min: int = 0  # a floor rather: how long the data of deleted users are kept, whoever says less
     containers_max: int = 1000
     creates_per_minute_max: int = 120
@@ -79,9 +79,13 @@ def _reasons(spec: ContainerSpec, ceiling: Ceiling) -> tuple[str, ...]:
     )
 
 
-def disk_bytes_max(spec: ContainerSpec, ceiling: Ceiling) -> int:
-    """What the Home's data may take: as its template says, or else as the ceiling does; 0: no limit."""
-    return spec.disk_bytes or ceiling.disk_bytes_max
+def disk_bytes_max(spec: ContainerSpec | None, ceiling: Ceiling) -> int:
+    """What the Home's data may take: what its template says, and no more than the ceiling; 0: no limit.
+
+    What runs without a spec has the ceiling all the same.
+    """
+    said = (spec.disk_bytes if spec is not None else 0, ceiling.disk_bytes_max)
+    return min((one for one in said if one), default=0)
 
 
 def _is_named(image: str, glob: str) -> bool:

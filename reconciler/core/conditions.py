@@ -197,14 +197,17 @@ def _pacing(world: World, plan: Plan) -> Blocked | None:
 
 
 def _refused_edit(world: World) -> Blocked | None:
-    """Why what is wanted now could not be made: ceiling, missing value, fence or room; what runs stays."""
+    """Why what is wanted now could not be made: ceiling, missing value, fence or room; what runs stays.
+
+    A ceiling that was lowered refuses what runs already, too.
+    """
     record, wanted = world.incarnation, world.wanted
     if record is None or wanted is None:
         return None
-    wanting = values_wanting(world, wanted)
-    if wanting is not None or record.spec.spec_hash == wanted.hash:
-        return wanting
-    return not_allowed(world, wanted) or halted(world)
+    refused = values_wanting(world, wanted) or not_allowed(world, wanted)
+    if refused is not None or record.spec.spec_hash == wanted.hash:
+        return refused
+    return halted(world)
 
 
 def _condition(world: World, of: ConditionType, truth: Truth, reason: str, message: str = "") -> Condition:

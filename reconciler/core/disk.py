@@ -2,14 +2,16 @@
 
 Whoever takes too much is put to sleep, with their data kept. As only a container that runs can free space,
 waking one gives it a while for that: once for each sleep of this kind, so that ending by itself wins no time.
+Whom an operator keeps up is only told of the template's limit; the ceiling's holds for them as for all.
 Next: :mod:`reconciler.core.plan_sleep`.
 """
 
 from datetime import datetime, timedelta
 
-from reconciler.core.ceiling import disk_bytes_max
+from reconciler.core.ceiling import Ceiling, disk_bytes_max
+from reconciler.core.effective import Wanted
 from reconciler.core.world import World
-from state.kinds.user_container import OVER_DISK_LIMIT, Power
+from state.kinds.user_container import OVER_DISK_LIMIT, Power, UserContainer
 
 GRACE = timedelta(minutes=10)  # from the start of a container that was put to sleep for its data
 MIB = 1 << 20
@@ -17,15 +19,25 @@ MIB = 1 << 20
 
 def is_over_disk(world: World) -> bool:
     """Whether the last measurement found more than the limit, or more than can be counted."""
-    limit = disk_limit(world)
-    if not limit or world.disk is None:
+    return _takes_more_than(world, _limit(world.wanted, world.site.ceiling))
+
+
+def is_too_much(world: World) -> bool:
+    """Whether that is too much to be up with, whoever wants it up."""
+    return _takes_more_than(world, _borne_bytes_max(world))
+
+
+def sleeps_on(world: World) -> bool:
+    """Whether power alone wakes nobody: while it is too much, or was when last counted."""
+    if not _borne_bytes_max(world):
         return False
-    return world.disk.bytes_used > limit or bool(world.disk.beyond)
+    return is_too_much(world) or (was_over_disk(world) and world.disk is None)
 
 
-def disk_limit(world: World) -> int:
-    """Bytes that the Home's data may take; 0: no limit."""
-    return disk_bytes_max(world.wanted.spec, world.site.ceiling) if world.wanted is not None else 0
+def counted_bytes_max(owner: UserContainer, wanted: Wanted | None, ceiling: Ceiling) -> int:
+    """How far the data is counted: for as long as something follows from it; 0: not at all."""
+    limit = _limit(wanted, ceiling)
+    return max(limit, ceiling.disk_bytes_max) if owner.spec.power is Power.RUNNING else limit
 
 
 def grace_until(world: World) -> datetime | None:
@@ -41,17 +53,20 @@ def grace_until(world: World) -> datetime | None:
 
 def over_disk_message(world: World) -> str:
     """In words for the user: what is wrong, what comes of it, and how to go on."""
-    took = f"its data takes more than {disk_limit(world) // MIB} MiB"
+    is_put_to_sleep = world.is_asleep or is_too_much(world)
+    limit = _borne_bytes_max(world) if is_put_to_sleep else _limit(world.wanted, world.site.ceiling)
+    setting = "CEILING_DISK" if limit == world.site.ceiling.disk_bytes_max else "resources.disk"
+    took = f"its data takes more than {limit // MIB} MiB"
     if world.disk is not None and world.disk.beyond:
         took = f"its data has {world.disk.beyond}"
-    if world.user_container.spec.power is Power.RUNNING:
-        return f"{took}; free some of it, or have resources.disk raised"
+    if not is_put_to_sleep:
+        return f"{took}; free some of it, or have {setting} raised"
     until = grace_until(world)
     if world.is_asleep or until is None or until <= world.now:
         minutes = GRACE // timedelta(minutes=1)
         return (
             f"{took}, so it sleeps, and its data is kept; the next call wakes it for {minutes} minutes, to "
-            "free some of it, or have resources.disk raised"
+            f"free some of it, or have {setting} raised"
         )
     return f"{took}; free some before {until:%H:%M:%S UTC}, or it is put to sleep"
 
@@ -60,3 +75,20 @@ def was_over_disk(world: World) -> bool:
     """Whether whoever sleeps does so for their data."""
     last = world.user_container.status.last_termination
     return world.is_asleep and last is not None and last.reason == OVER_DISK_LIMIT
+
+
+def _borne_bytes_max(world: World) -> int:
+    """With more than that nobody is up; 0: whatever it is."""
+    ceiling = world.site.ceiling
+    is_kept_up = world.user_container.spec.power is Power.RUNNING
+    return ceiling.disk_bytes_max if is_kept_up else _limit(world.wanted, ceiling)
+
+
+def _limit(wanted: Wanted | None, ceiling: Ceiling) -> int:
+    return disk_bytes_max(wanted.spec if wanted is not None else None, ceiling)
+
+
+def _takes_more_than(world: World, bytes_max: int) -> bool:
+    if not bytes_max or world.disk is None:
+        return False
+    return world.disk.bytes_used > bytes_max or bool(world.disk.beyond)

@@ -32,7 +32,7 @@ from reconciler.core.actions import (
     WriteFiles,
 )
 from reconciler.core.ceiling import violations
-from reconciler.core.container import ContainerSpec, ContainerState, ObservedContainer
+from reconciler.core.container import ContainerSpec, ContainerState, ObservedContainer, spec_hash
 from reconciler.core.effective import proxy_env
 from reconciler.core.target import spec_of
 from reconciler.core.world import World
@@ -177,7 +177,18 @@ def _start(world: World, incarnation: Incarnation, container_id: str) -> Iterato
     shown = next((one for one in world.engine.containers or () if one.id == container_id), None)
     if shown is None or not world.is_ours(shown.identity):
         yield "only a container that labels prove ours is started"
+    if shown is not None and shown.identity is not None:
+        for spec in _known_specs(world):
+            if spec_hash(spec) == shown.identity.spec_hash:
+                yield from violations(spec, world.site.ceiling)
     yield from _owned(world, incarnation)
+
+
+def _known_specs(world: World) -> Iterator[ContainerSpec]:
+    if world.wanted is not None:
+        yield world.wanted.spec
+    if world.home is not None and world.home.status.last_good is not None:
+        yield spec_of(world.home.status.last_good)
 
 
 def _adopt(world: World, home: Home, container: ObservedContainer) -> Iterator[str]:
@@ -262,23 +273,32 @@ def _release(incarnation: Incarnation) -> Iterator[str]:
 def _sleep(world: World) -> Iterator[str]:
     if not any(one.spec.verb is Verb.SLEEP for one in world.requests) and not _has_too_much_data(world):
         yield "nobody is put to sleep unasked"
-    if world.user_container.spec.power is not Power.AUTO:
+    power = world.user_container.spec.power
+    if power is not Power.AUTO and not (power is Power.RUNNING and _is_beyond_ceiling(world)):
         yield "nobody is put to sleep against an operator's word"
     if world.destruction_frozen and any(_claims_owner(world, one) for one in world.engine.containers or ()):
         yield f"nothing is ended while destruction is frozen: {world.destruction_frozen}"
 
 
 def _has_too_much_data(world: World) -> bool:
-    if world.disk is None or world.wanted is None:
-        return False
-    most = world.wanted.spec.disk_bytes or world.site.ceiling.disk_bytes_max
-    return most > 0 and (world.disk.bytes_used > most or world.disk.beyond != "")
+    asked = world.wanted.spec.disk_bytes if world.wanted is not None else 0
+    return _is_beyond_ceiling(world) or _keeps_more_than(world, asked)
+
+
+def _is_beyond_ceiling(world: World) -> bool:
+    return _keeps_more_than(world, world.site.ceiling.disk_bytes_max)
+
+
+def _keeps_more_than(world: World, most: int) -> bool:
+    return most > 0 and world.disk is not None and (world.disk.bytes_used > most or world.disk.beyond != "")
 
 
 def _wake(world: World) -> Iterator[str]:
     is_asked = any(one.spec.verb in (Verb.WAKE, Verb.RESTART) for one in world.requests)
     if not is_asked and world.user_container.spec.power is not Power.RUNNING:
         yield "nobody is woken unasked"
+    if not is_asked and _is_beyond_ceiling(world):
+        yield "nobody is woken by power alone with more data than the ceiling allows"
 
 
 def _end(world: World) -> Iterator[str]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from reconciler.core.actions import Action, End, Release, Retire, Sleep, Unroute
-from reconciler.core.disk import grace_until, is_over_disk
+from reconciler.core.disk import grace_until, is_too_much
 from reconciler.core.files import plan_files
 from reconciler.core.one_time import ends_at
 from reconciler.core.plan_birth import plan_birth, plan_claim
@@ -75,7 +75,7 @@ def _plan_kept(world: World) -> Plan:
     asleep = plan_sleep(world)
     if asleep is not None:
         return asleep
-    due = grace_until(world) if is_over_disk(world) else None
+    due = grace_until(world) if is_too_much(world) else None
     return _plan_running(world) if due is None else _looking_again(_plan_running(world), due)
 
 

@@ -20,7 +20,7 @@ from reconciler.core.planned import (
     not_allowed,
     values_wanting,
 )
-from reconciler.core.target import failed_hash, target_of
+from reconciler.core.target import failed_hash, last_good, target_of
 from reconciler.core.world import World
 from state.kinds.home import Home
 from state.kinds.incarnation import Incarnation, IncarnationState
@@ -86,10 +86,10 @@ def _plan_existing(
             return replaced
     match container.state:
         case ContainerState.CREATED:
-            blocked = halted(world)
+            blocked = _start_refused(world, container, wanted)
             return Plan(blocked=blocked) if blocked is not None else Plan(Start(incarnation, container.id))
         case ContainerState.EXITED if world.destruction_frozen:
-            return _plan_restart_as_is(world, incarnation, container)
+            return _plan_restart_as_is(world, incarnation, container, wanted)
         case ContainerState.EXITED:
             return _plan_death(world, incarnation, container)
         case ContainerState.REMOVING:
@@ -123,11 +123,13 @@ def _plan_replacement(
     return Plan(Retire(incarnation, "SpecChanged", container))
 
 
-def _plan_restart_as_is(world: World, incarnation: Incarnation, container: ObservedContainer) -> Plan:
+def _plan_restart_as_is(
+    world: World, incarnation: Incarnation, container: ObservedContainer, wanted: Wanted
+) -> Plan:
     """What has ended may not be removed now, so it is started again itself, once in a while."""
     if world.user_container.status.endpoint is not None:
         return Plan(Unroute("Ended"))
-    blocked = halted(world)
+    blocked = _start_refused(world, container, wanted)
     if blocked is not None:
         return Plan(blocked=blocked)
     ended_at = container.finished_at
@@ -135,6 +137,17 @@ def _plan_restart_as_is(world: World, incarnation: Incarnation, container: Obser
         waiting = Blocked("DestructionFrozen", f"it ended, and starts again soon: {world.destruction_frozen}")
         return Plan(waiting=waiting, look_again_at=ended_at + FROZEN_RESTART_AFTER)
     return Plan(Start(incarnation, container.id))
+
+
+def _start_refused(world: World, container: ObservedContainer, wanted: Wanted) -> Blocked | None:
+    """What stands against starting what is made: a ceiling that was lowered since, fence or room.
+
+    The label says what it was made of. Of another spec than these two nothing is known.
+    """
+    made_of = container.identity.spec_hash if container.identity is not None else ""
+    known = (wanted, last_good(world))
+    spec = next((one for one in known if one is not None and one.hash == made_of), None)
+    return not_allowed(world, spec) or halted(world)
 
 
 def _plan_death(world: World, incarnation: Incarnation, container: ObservedContainer) -> Plan:

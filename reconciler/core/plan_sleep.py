@@ -1,13 +1,14 @@
 """The plan of sleep: who is put to sleep, who is woken, and what is left to do for whoever sleeps.
 
 Nobody falls asleep by themselves: a Request puts them to sleep, or data that takes more than it may. Another
-Request wakes them, or an operator who sets power to Running. The sleep is a mark in the status. A lost store
-forgets it, and whoever slept gets their container back: nothing is lost by that.
+Request wakes them, or an operator who sets power to Running; beyond the ceiling only the former. The sleep is
+a mark in the status. A lost store forgets it, and whoever slept gets their container back: nothing is lost by
+that.
 Next: :mod:`reconciler.core.invariants`.
 """
 
 from reconciler.core.actions import Answer, Sleep, Wake
-from reconciler.core.disk import grace_until, is_over_disk
+from reconciler.core.disk import grace_until, is_over_disk, is_too_much, sleeps_on
 from reconciler.core.plan_end import plan_absence
 from reconciler.core.planned import Plan
 from reconciler.core.world import World, is_running
@@ -24,7 +25,7 @@ def plan_sleep(world: World) -> Plan | None:
     verb = world.requests[-1].spec.verb if names else None
     stays_up = world.user_container.spec.power is Power.RUNNING
     if world.is_asleep:
-        if stays_up or verb in (Verb.WAKE, Verb.RESTART):
+        if verb in (Verb.WAKE, Verb.RESTART) or (stays_up and not sleeps_on(world)):
             return Plan(Wake(names))
         if verb is Verb.SLEEP:
             return Plan(Answer(names[0], Outcome.DONE, "it sleeps"))
@@ -40,12 +41,12 @@ def plan_sleep(world: World) -> Plan | None:
         case Verb.RESTART:
             return None
         case None:
-            return None if stays_up else _plan_over_disk(world)
+            return _plan_over_disk(world)
 
 
 def _plan_over_disk(world: World) -> Plan | None:
     """Who runs with more data than they may have, and has had their time to free some, sleeps."""
-    if not is_over_disk(world) or not is_running(world.container()):
+    if not is_too_much(world) or not is_running(world.container()):
         return None
     until = grace_until(world)
     return Plan(Sleep(())) if until is None or until <= world.now else None

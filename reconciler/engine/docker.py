@@ -31,6 +31,7 @@ from reconciler.engine.faults import Refused, refusals_as
 from reconciler.engine.finished import FinishedContainers
 from reconciler.engine.fitness import check_architecture, check_runtime, limits_layers, silenced_labels
 from reconciler.engine.hardening import (
+    DOCKER_CLOSED,
     DOCKER_LOGS,
     DOCKER_NETWORK,
     DOCKER_PROXY_NETWORK,
@@ -59,6 +60,7 @@ class DockerEngine:
 
     kind = EngineKind.DOCKER
     logs_config: Json = DOCKER_LOGS
+    closed_config: Json = DOCKER_CLOSED
     opened_in_read_only_root: tuple[str, ...] = ()
 
     def __init__(
@@ -283,6 +285,8 @@ class DockerEngine:
             layer_bytes,
             self.opened_in_read_only_root,
         )
+        if spec.egress is not Egress.INTERNET:
+            config |= self.closed_config
         return container_body(spec, placement, identity, config, networking)
 
 

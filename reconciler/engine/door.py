@@ -1,7 +1,7 @@
 """Which engine, at which socket, and what a person is told when it cannot be talked to.
 
 Decides one line per way to fail: what was tried, which setting names it, and the command that mends it.
-Opens nothing itself. Next: :mod:`reconciler.engine.api`.
+Opens no connection itself. Next: :mod:`reconciler.engine.api`.
 """
 
 import errno
@@ -9,11 +9,13 @@ import re
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from reconciler.core.errors import OutcomeUnknownError, TerminalError
 from reconciler.engine.machine import Machine
 
 API_VERSION_MIN = (1, 41)  # Docker 20.10; Podman 4 and 5 speak it too
+OF_COMPOSE = "unix:///run/engine.sock"  # where docker-compose.yml mounts what ENGINE_SOCKET names
 OF_A_USER = re.compile(r"unix:///run/user/(\d+)/")
 
 
@@ -36,7 +38,12 @@ class Door:
 
     @property
     def setting(self) -> str:
-        return self.kind.setting
+        """What a person sets it by: compose fixes the kind's own setting."""
+        return "ENGINE_SOCKET" if self.is_of_compose else self.kind.setting
+
+    @property
+    def is_of_compose(self) -> bool:
+        return self.url == OF_COMPOSE
 
     @property
     def is_local(self) -> bool:
@@ -54,17 +61,20 @@ class Door:
 def unreachable(door: Door, code: int, machine: Machine | None = None) -> OutcomeUnknownError | TerminalError:
     """No connection could be made, so nothing was asked. ``code`` is an errno, 0 where there is none."""
     machine = machine or Machine.this()
+    mend = f"{_start_mend(door, machine)}, correct {door.setting}, or set CONTAINER_ENGINE"
     match code:
         case errno.EACCES | errno.EPERM:
             text = f"may not open {door}: {_permission_mend(door, machine)}"
             return TerminalError("EnginePermissionDenied", text)
         case errno.ENOENT:
             why = "there is no such socket"
+        case errno.ECONNREFUSED if _is_directory(door):
+            why = "a directory is in the socket's place"
+            mend = f"set {door.setting} to the engine's socket, and remove the directory if an engine made it"
         case errno.ECONNREFUSED:
             why = "nothing listens there"
         case _:
             why = "no connection"
-    mend = f"{_start_mend(door, machine)}, correct {door.setting}, or set CONTAINER_ENGINE"
     text = f"no container engine answers at {door}, {why}: {mend}"
     return OutcomeUnknownError("EngineUnreachable", text)
 
@@ -101,7 +111,14 @@ def unusable_address(door: Door) -> TerminalError:
     return TerminalError("EngineAddressUnusable", text)
 
 
+def _is_directory(door: Door) -> bool:
+    """As an engine makes one where a path that it shall mount is missing."""
+    return door.is_local and Path(door.url.removeprefix("unix://")).is_dir()
+
+
 def _permission_mend(door: Door, machine: Machine) -> str:
+    if door.is_of_compose:
+        return f"set {door.setting} to the socket of an engine of root's"
     whose = OF_A_USER.match(door.url)
     if whose is not None and int(whose[1]) != machine.uid:
         return f"it is user {whose[1]}'s; set {door.setting} to a socket of your own, or run as that user"

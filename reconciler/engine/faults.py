@@ -56,6 +56,13 @@ CANNOT_RUN = (
     "crun:",
     "runc:",
 )
+# Docker's of old, Docker's with containerd's store, Podman's for Docker's lists and for OCI's indexes.
+PROCESSOR_MISSING = (
+    "no matching manifest for",
+    "no match for platform in manifest",
+    "no image found in manifest list for architecture",
+    "no image found in image index for architecture",
+)
 BAD_REFERENCE = ("invalid reference format", "invalid image reference")
 NETWORK_EXISTS = ("network already exists", "already exists")
 NETWORK_IN_USE = ("has active endpoints", "network is being used", "has associated containers")
@@ -149,8 +156,16 @@ def remove_fault(refused: Refused) -> ActionError | None:
 
 
 def pull_fault(refused: Refused, reference: str) -> ActionError:
-    """Waiting may help with every failure but a reference that is none: registries and tags come and go."""
+    """Waiting may help with most failures, as registries and tags come and go; not with a reference that is
+    none, nor with an image that was not made for this processor."""
     text = f"{reference} cannot be pulled: {refused.text}"
+    if refused.says(PROCESSOR_MISSING):
+        mend = (
+            "name an image that was made for the engine's machine, or build it there; where that emulates "
+            "another processor, pull that one's by hand (--platform linux/amd64) under pull: IfNotPresent, "
+            "and set EMULATED_ARCHITECTURES=amd64"
+        )
+        return TerminalError("ImageArchitecture", f"{text}: {mend}")
     if refused.status == 400 or refused.says(BAD_REFERENCE):
         return TerminalError("ImagePullFailed", f"{text}: correct the template's image")
     if refused.says(DISK_FULL):

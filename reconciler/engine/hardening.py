@@ -16,6 +16,7 @@ from reconciler.core.errors import TerminalError
 
 NANOS_PER_CPU = 1_000_000_000
 TMP_BYTES_MAX = 64 << 20  # counted against the memory limit like any other page
+OPEN_TMPFS = f"rw,nosuid,nodev,mode=1777,size={TMP_BYTES_MAX}"
 CLOSED_TMPFS = "ro,nosuid,nodev,size=64k"
 LOG_FILE_MEGABYTES_MAX = 10
 LOG_FILES_MAX = 3
@@ -39,6 +40,12 @@ DOCKER_PROXY_NETWORK: Json = {**DOCKER_NETWORK, "com.docker.network.bridge.enabl
 PODMAN_NETWORK: Json = {"isolate": "true"}
 PODMAN_LOGS: Json = {"Type": "k8s-file", "Config": {"max-size": f"{LOG_FILE_MEGABYTES_MAX}m"}}
 
+
+# Whoever may not go out asks nobody there for names, either. Docker's own name server would ask the host's in
+# their stead, past every rule, where that is on the host's loopback; this one is the container's own.
+# Source: CVE-2024-29018, mended in 23.0.11, 25.0.5 and 26; moby, libnetwork/sandbox_dns_unix.go, setupDNS.
+DOCKER_CLOSED: Json = {"Dns": [LOOPBACK]}
+PODMAN_CLOSED: Json = {}  # its networks have no name server
 
 # Networks and fence speak of IPv4 alone: no other way out, and none to a neighbour on the same bridge.
 IPV6_OFF: Json = {"net.ipv6.conf.all.disable_ipv6": "1"}
@@ -78,9 +85,8 @@ def host_config(
     }
     if spec.read_only_root:
         mounted = {mount["Target"] for mount in config["Mounts"]}
-        config["Tmpfs"] = {path: CLOSED_TMPFS for path in opened if path not in mounted} | {
-            "/tmp": f"rw,nosuid,nodev,mode=1777,size={TMP_BYTES_MAX}"  # noqa: S108 — inside
-        }
+        tmpfs = dict.fromkeys(opened, CLOSED_TMPFS) | {"/tmp": OPEN_TMPFS}  # noqa: S108 — inside
+        config["Tmpfs"] = {path: options for path, options in tmpfs.items() if path not in mounted}
     if layer_bytes:
         config["StorageOpt"] = {"size": str(layer_bytes)}
     if spec.runtime:

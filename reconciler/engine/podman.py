@@ -19,7 +19,7 @@ from reconciler.engine.client import Json
 from reconciler.engine.docker import DockerEngine
 from reconciler.engine.door import EngineKind
 from reconciler.engine.faults import Refused, refusals_as
-from reconciler.engine.hardening import PODMAN_LOGS, PODMAN_NETWORK
+from reconciler.engine.hardening import PODMAN_CLOSED, PODMAN_LOGS, PODMAN_NETWORK
 from reconciler.engine.networks import libpod_network_body
 from reconciler.engine.port import NetworkSpec
 from reconciler.engine.translate import REACHABLE, observed_from_libpod, project_label, state_from_inspect
@@ -35,6 +35,7 @@ class PodmanEngine(DockerEngine):
 
     kind = EngineKind.PODMAN
     logs_config: Json = PODMAN_LOGS
+    closed_config: Json = PODMAN_CLOSED
     opened_in_read_only_root = ("/run", "/var/tmp")  # noqa: S108 — inside. Source: podman-run(1), --read-only-tmpfs
 
     @property

@@ -21,6 +21,7 @@ from reconciler.engine.machine import Machine
 
 KNOCK_S_MAX = 1.0
 ASK_MACHINE_S_MAX = 5.0
+LISTENING = frozenset({0, errno.EAGAIN})  # how _knock() is answered where somebody does, be their queue full
 ASK_MACHINE = ("podman", "machine", "inspect", "--format", "{{.ConnectionInfo.PodmanSocket.Path}}")
 
 DOCKER_SYSTEM = Path("/var/run/docker.sock")
@@ -63,10 +64,12 @@ async def usual_socket(kind: EngineKind, machine: Machine) -> Path:
     """The first of the usual sockets that somebody listens on. Where nobody does, the one whose refusal tells
     most: one that may not be opened, else one that is there, else where an engine would be started."""
     places = candidates(kind, machine)
-    if kind is EngineKind.PODMAN and machine.is_mac and not any(map(_is_there, places)):
-        places = [*await _machines_socket(), *places]
     codes = {path: _knock(path) for path in places}
-    for telling in ({0, errno.EAGAIN}, {errno.EACCES, errno.EPERM}, set(codes.values()) - {errno.ENOENT}):
+    if kind is EngineKind.PODMAN and machine.is_mac and LISTENING.isdisjoint(codes.values()):
+        said = await _machines_socket()
+        places = [*said, *places]
+        codes |= {path: _knock(path) for path in said}
+    for telling in (LISTENING, {errno.EACCES, errno.EPERM}, set(codes.values()) - {errno.ENOENT}):
         if found := next((path for path in places if codes[path] in telling), None):
             return found
     return places[0]
@@ -92,13 +95,6 @@ async def _machines_socket() -> list[Path]:
         await asked.wait()
     lines = said.decode("utf-8", "replace").splitlines()
     return [Path(line.strip()) for line in lines if line.startswith("/")]
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except PermissionError:
-        return True
 
 
 def _knock(path: Path) -> int:

@@ -267,8 +267,9 @@ class Actuator:
             incarnation, hands.observer.count, hands.site.ceiling.containers_max, hands.rate
         )
         try:
-            self._refuse_foreign_address(incarnation)
+            self._refuse_foreign_address(incarnation, spec.egress)
             container_id = await hands.engine.create(spec, placement, action.identity)
+            await hands.observer.look(placement.container_name)  # from here on it counts as one that is shown
         except NameConflictError as conflict:
             await self._look_into_conflict(placement.container_name, conflict)
             return
@@ -283,19 +284,19 @@ class Actuator:
             raise
         finally:
             hands.creations.end()
-        await hands.observer.look(placement.container_name)
         await self._write(
             lambda tx: (records.mark(tx, incarnation, container_id, started_at=None), *files(tx))
         )
         _log.info("container.created", container=placement.container_name, incarnation=incarnation.name)
 
-    def _refuse_foreign_address(self, incarnation: Incarnation) -> None:
+    def _refuse_foreign_address(self, incarnation: Incarnation, egress: Egress) -> None:
         """An intent is the store's word, which somebody else may have written; or the settings named another
-        pool by then. The incarnation starts over.
+        pool by then. Without one, the engine would choose, a trusted one maybe. The incarnation starts over.
         """
-        address = incarnation.spec.address
-        if address and not any(is_of(pool, address) for pool in self._hands.pools.values()):
-            raise TransientError("AddressInUse", f"{address} is none of this installation's addresses")
+        address, pool = incarnation.spec.address, self._hands.pools[egress]
+        is_own = not address if pool.kind == "engine" else is_of(pool, address)
+        if not is_own:
+            raise TransientError("AddressInUse", f"“{address}” is none of the addresses for egress {egress}")
 
     def _require_fence(self) -> None:
         """What was planned may have waited long, and the fence may be gone since. Raises TransientError."""

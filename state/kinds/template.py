@@ -73,11 +73,18 @@ class Route(Shape):
     protocol: Annotated[
         Literal["http", "mcp"], Field(description="mcp: an MCP endpoint, for bearer tokens only.")
     ] = "http"
+    link_id: Literal["first", "last"] = Field(
+        default="first",
+        description="Where a link (access: link) has its <hostname>-<id>. first: right below the path, with "
+        "anything below it; last: at the link's end, below anything (/api/auth/v1/<site>/<hostname>-<id>).",
+    )
 
     @model_validator(mode="after")
-    def _mcp_is_owned(self) -> Self:
+    def _is_coherent(self) -> Self:
         if self.protocol == "mcp" and self.access is not Access.OWNER:
             raise ValueError(f"route {self.path}: protocol mcp needs access owner")
+        if self.link_id == "last" and self.access is not Access.LINK:
+            raise ValueError(f"route {self.path}: linkId last needs access link")
         if "//" in self.path or "/../" in f"{self.path}/" or "/./" in f"{self.path}/":
             raise ValueError(f"route {self.path}: write the path normalized, without //, /./ or /../")
         return self
@@ -128,7 +135,7 @@ class Resources(Shape):
     """The most that a container may use.
 
     ``disk`` is for its data, and once more for what it writes elsewhere, where the engine can limit that; 0
-    is no limit.
+    is no limit but CEILING_DISK, for its data.
     """
 
     memory: Bytes = 1 << 30

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mcpgw.bootstrap.paths import PROJECT_DIR
+from tests.other_user import OtherUser, open_folder
 
 PATIENCE_S = 120.0
 LOCK = "requirements-dev.lock"
@@ -16,21 +17,27 @@ LOCK = "requirements-dev.lock"
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
+    return put_project(tmp_path)
+
+
+def put_project(folder: Path) -> Path:
     """The script, a lock that names nothing, and a program to hand over to."""
-    shutil.copy(PROJECT_DIR / "run", tmp_path / "run")
-    (tmp_path / LOCK).write_text("# nothing\n")
-    (tmp_path / "bench").mkdir()
-    (tmp_path / "bench" / "__main__.py").write_text("import sys; print(sys.prefix, *sys.argv[1:])")
-    return tmp_path
+    shutil.copy(PROJECT_DIR / "run", folder / "run")
+    (folder / LOCK).write_text("# nothing\n")
+    (folder / "bench").mkdir()
+    (folder / "bench" / "__main__.py").write_text("import sys; print(sys.prefix, *sys.argv[1:])")
+    return folder
 
 
-def run(project: Path, *words: str, path: str | None = None) -> "subprocess.CompletedProcess[str]":
+def run(
+    project: Path, *words: str, path: str | None = None, prefix: tuple[str, ...] = ()
+) -> "subprocess.CompletedProcess[str]":
     environment = {**os.environ, "PATH": path or os.environ["PATH"]}
     if path:
         environment["MCPGW_PYTHON"] = "python3"
     environment.pop("VIRTUAL_ENV", None)
     return subprocess.run(
-        ("/bin/sh", "run", *words),
+        (*prefix, "/bin/sh", "run", *words),
         check=False,
         cwd=project,
         env=environment,
@@ -115,6 +122,32 @@ def test_who_may_not_install_it_gets_the_one_command(project: Path, debian_witho
     assert done.returncode == 1
     assert "Run `sudo apt-get install -y --no-install-recommends python3." in done.stderr.splitlines()[-1]
     assert not (project / "installed").exists()
+
+
+@pytest.mark.parametrize("made_by_root", [".cache/locks/venv", ".venv/bin/mcpgw"])
+def test_what_another_user_has_set_up_is_told_with_the_way_to_take_it_over(made_by_root: str) -> None:
+    """As after `sudo ./run up`."""
+    somebody = OtherUser()
+    with open_folder() as folder:
+        made = put_project(folder) / made_by_root
+        made.parent.mkdir(parents=True)
+        somebody.give(folder)
+        made.touch(mode=0o644)
+        done = run(folder, "bench", prefix=somebody.bare_words)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "may not be written, as what an earlier ./run made here is another user's" in line
+    assert f"`sudo chown -R {somebody.uid} .cache .venv`" in line
+
+
+def test_a_folder_that_is_another_users_is_told_as_such() -> None:
+    somebody = OtherUser()
+    with open_folder() as folder:
+        done = run(put_project(folder), "bench", prefix=somebody.bare_words)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "this folder is another user's" in line
+    assert f"`sudo chown {somebody.uid} .`" in line
 
 
 @pytest.mark.parametrize("words", [(), ("nonsense",)])

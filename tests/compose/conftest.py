@@ -3,6 +3,7 @@
 Where a test fails, the end of its services' logs is in the report.
 """
 
+import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from mcpgw.testing.ports import free_port
 from tests.engines import RealEngine
 
 LOG_CHARS = 6000
+GATEWAY_UID = 10001
 
 _open: list[Composed] = []
 
@@ -45,7 +47,20 @@ def opened(engine: RealEngine, folder: Path, settings: dict[str, str] | None = N
 def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
     """The three services on each engine in turn, up; for tests that leave it as they found it."""
     engine: RealEngine = request.getfixturevalue(f"{request.param}_engine")
-    with opened(engine, tmp_path_factory.mktemp("stack")) as built:
+    folder = tmp_path_factory.mktemp("stack")
+    folder.chmod(0o755)
+    secret = folder / "github"
+    secret.write_text("a-secret\n")
+    secret.chmod(0o400)
+    os.chown(secret, GATEWAY_UID, GATEWAY_UID)
+    port = free_port()
+    settings = {
+        "GATEWAY_PUBLISH": str(port),  # everywhere, so that a container may try
+        "GATEWAY_ORIGIN": f"http://localhost:{port}",
+        "OAUTH_GITHUB_CLIENT_ID": "an-id",
+        "OAUTH_GITHUB_CLIENT_SECRET_FILE": str(secret),
+    }
+    with opened(engine, folder, settings) as built:
         built.up("--no-build")
         built.until_page()
         yield built

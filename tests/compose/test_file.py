@@ -129,6 +129,14 @@ def test_the_gateway_has_longer_to_stop_than_it_may_take(tmp_path: Path) -> None
     assert read("", tmp_path)["services"]["gateway"]["stop_grace_period"] == "2m0s"
 
 
+def test_the_edge_waits_longer_than_a_gateway_may_take_to_stop() -> None:
+    [waited_s] = re.findall(r"lb_try_duration (\d+)s", (ROOT / "deploy" / "Caddyfile").read_text())
+    [most] = [
+        one.le for one in GatewaySettings.model_fields["drain_timeout_s"].metadata if hasattr(one, "le")
+    ]
+    assert int(waited_s) >= most + 30
+
+
 def test_the_router_advertises_the_subnet_and_hides_the_tailnet_from_containers(tmp_path: Path) -> None:
     env = "TS_AUTHKEY=tskey-auth-x\nCONTAINER_SUBNET_PREFIX=10.50.1\n"
     env += "PROXY_SUBNET_PREFIX=10.50.2\nCLOSED_SUBNET_PREFIX=10.50.3\n"

@@ -1,6 +1,7 @@
 """The three services on a real engine: who is served, who sees what, and what survives."""
 
 import json
+from http.client import HTTPException
 
 import docker
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from mcpgw.bootstrap.program_image import ensure_program_image
 from mcpgw.testing.calls import ask
 from mcpgw.testing.composed import Composed
+from mcpgw.testing.ports import free_port
 from mcpgw.testing.waiting import until
 from reconciler.core.container import LABEL_USER_CONTAINER
 
@@ -75,6 +77,21 @@ def test_nobody_reaches_out_of_a_users_container(stack: Composed) -> None:
 def test_the_gateway_has_no_engine_and_no_rights(stack: Composed) -> None:
     said = stack.run_in("gateway", "python3", "-c", LOOK_ABOUT).stdout.splitlines()
     assert said == ["10001 10001", *["socket False"] * 4, "root Read-only file system", "none", "1"]
+
+
+def test_the_gateway_knows_the_authorities_that_identity_providers_are_certified_by(stack: Composed) -> None:
+    counted = "import ssl; print(len(ssl.create_default_context().get_ca_certs()))"
+    assert int(stack.run_in("gateway", "python3", "-c", counted).stdout) > 100
+
+
+def test_a_secret_in_a_file_is_the_gateways_alone(stack: Composed) -> None:
+    """Its owner is user 10001, and nobody else may read it."""
+    seen = "import os, sys; at = os.stat(sys.argv[1]); print(at.st_uid, oct(at.st_mode & 0o777))"
+    path = "/run/secrets/oauth_github_client_secret"
+    assert stack.run_in("gateway", "python3", "-c", seen, path).stdout.split() == ["10001", "0o400"]
+    page = ask("GET", f"{stack.origin}/", {"Accept": "text/html"})
+    page = ask("GET", f"{stack.origin}{page.headers['location']}") if "location" in page.headers else page
+    assert b"GitHub" in page.body
 
 
 def test_the_gateway_cannot_open_a_connection_to_the_engine(stack: Composed) -> None:
@@ -145,6 +162,26 @@ def test_every_service_may_be_replaced_and_users_containers_run_on(stack: Compos
     stack.up("--no-build")
     assert stack.serve("ann") == before
     until(lambda: "Fenced" in stack.logs("reconciler"), "the fence is believed")
+
+
+def test_prometheus_sees_both_private_ports(stack: Composed) -> None:
+    """Debian's program in the place of the image of the compose file, which comes from a registry."""
+    port = free_port()
+    image = ensure_program_image(stack.engine, "prometheus")
+    stack.set(PROMETHEUS_IMAGE=image, PROMETHEUS_PUBLISH=f"127.0.0.1:{port}")
+    stack.up("--no-build", "observability", profiles=["observability"])
+
+    def seen() -> dict[str, str]:
+        try:
+            told = json.loads(ask("GET", f"http://127.0.0.1:{port}/api/v1/query?query=up").body)
+        except (OSError, HTTPException, ValueError):
+            return {}
+        return {one["metric"]["job"]: one["value"][1] for one in told["data"]["result"]}
+
+    try:
+        until(lambda: seen() == {"gateway": "1", "reconciler": "1"}, "Prometheus has asked both", 90)
+    finally:
+        stack.compose("--profile", "observability", "rm", "--stop", "--force", "observability")
 
 
 def test_a_router_without_a_key_says_what_to_do(stack: Composed) -> None:

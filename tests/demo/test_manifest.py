@@ -1,13 +1,30 @@
-"""The demo's manifest: it can be read, and the routes it opens are there."""
+"""The manifests: they can be read, and the routes they open are there."""
+
+from pathlib import Path
 
 import aiohttp
 import pytest
 
+from demo.getgather import LINK_ID, SITE
+from gateway.routes.match import names_hostname
 from mcpgw.bootstrap.paths import PROJECT_DIR
 from state.kinds.template import Access, ContainerTemplate, ContainerTemplateSpec
 from state.manifests.parse import parse_manifest
+from tests.demo.rig import demo_process
 
 TRIED = {"/link": "/link/home-id", "/static": "/static/demo.js"}
+HOME = "abcdefghijklmnopqrstuvwx23"
+LINK = f"{HOME}-{LINK_ID}"
+TRIED_OF_GETGATHER = {
+    "/mcp": ("POST", "/mcp-media"),
+    "/dpage": ("GET", f"/dpage/{LINK}"),
+    "/link": ("GET", f"/link/{LINK}"),
+    "/api/auth": ("POST", f"/api/auth/v1/{SITE}/{LINK}"),
+    "/api/link": ("POST", "/api/link/create"),
+    "/api/link/status": ("GET", f"/api/link/status/{LINK}"),
+    "/__assets": ("GET", "/__assets/a.js"),
+    "/__static": ("GET", "/__static/assets/logo.png"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +51,21 @@ async def test_every_route_is_there_and_the_rest_of_the_demo_is_closed(
     assert not {"/control", "/calls", "/health"} & {route.path for route in spec.routes}
 
 
-def test_getgather_runs_beside_it_with_an_image_of_its_own() -> None:
+@pytest.fixture(scope="module")
+def getgather() -> ContainerTemplateSpec:
     text = (PROJECT_DIR / "manifests" / "getgather.yaml").read_bytes()
     images = {"DEMO_IMAGE": "demo:1", "CONTAINER_IMAGE": "getgather:1"}
     [declared] = parse_manifest("getgather.yaml", text, images)
     assert isinstance(declared.resource, ContainerTemplate)
-    spec = declared.resource.spec
-    assert spec.image == "getgather:1"
-    assert spec.data is not None
-    assert (spec.env["PORT"], spec.env["DATA_DIR"]) == (str(spec.port), spec.data.mount_path)
-    of = {route.path: route.access for route in spec.routes}
+    return declared.resource.spec
+
+
+def test_getgather_runs_beside_it_with_an_image_of_its_own(getgather: ContainerTemplateSpec) -> None:
+    assert getgather.image == "getgather:1"
+    assert getgather.data is not None
+    at = getgather.data.mount_path
+    assert (getgather.env["PORT"], getgather.env["DATA_DIR"]) == (str(getgather.port), at)
+    of = {route.path: route.access for route in getgather.routes}
     assert {path for path, access in of.items() if access is Access.ANY} == {"/__assets", "/__static"}
     assert {path for path, access in of.items() if access is Access.LINK} == {
         "/dpage",
@@ -52,3 +74,20 @@ def test_getgather_runs_beside_it_with_an_image_of_its_own() -> None:
         "/api/link",
         "/api/link/status",
     }
+
+
+def test_what_data_may_take_is_bounded(spec: ContainerTemplateSpec, getgather: ContainerTemplateSpec) -> None:
+    assert (spec.resources.disk, getgather.resources.disk) == (1 << 30, 10 << 30)
+
+
+async def test_every_route_of_getgather_is_there_on_its_stand_in(
+    getgather: ContainerTemplateSpec, tmp_path: Path
+) -> None:
+    with demo_process(tmp_path, DEMO_GETGATHER="1", HOSTNAME=HOME) as url:
+        async with aiohttp.ClientSession(url) as http:
+            for route in getgather.routes:
+                method, path = TRIED_OF_GETGATHER.get(route.path, ("GET", route.path))
+                async with http.request(method, path) as answer:
+                    assert answer.status != 404 or route.path == "/websockify", route.path
+                if route.access is Access.LINK and path.endswith(LINK):
+                    assert names_hostname(route, path, HOME), route.path

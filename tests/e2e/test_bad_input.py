@@ -6,7 +6,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import UnixStreamServer
@@ -172,6 +172,28 @@ def test_data_that_cannot_be_written_is_a_reason_and_heals(open_house: Opener) -
 def test_a_directory_that_is_read_only_is_named(idle_house: House, tmp_path: Path) -> None:
     with read_only(tmp_path):
         assert "HOST_DATA_DIR" in refused(idle_house, "reconciler", HOST_DATA_DIR=str(tmp_path / "homes"))
+
+
+@contextmanager
+def full(folder: Path) -> Iterator[None]:
+    """A disk of its own there meanwhile, on which files can be made and nothing be written into them."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount one")
+    subprocess.run(("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)), check=True)
+    try:
+        with suppress(OSError), (folder / "ballast").open("wb", buffering=0) as ballast:
+            for _ in range(32):
+                ballast.write(bytes(4096))
+        yield
+    finally:
+        subprocess.run(("umount", str(folder)), check=True)
+
+
+def test_a_state_directory_on_a_full_disk_is_named(idle_house: House, tmp_path: Path) -> None:
+    with full(tmp_path):
+        line = refused(idle_house, "up", STATE_DIR=str(tmp_path))
+    assert line.startswith("mcpgw: STATE_DIR=")
+    assert "cannot be written (No space left on device); make room there" in line
 
 
 @pytest.mark.parametrize("part", ["reconciler", "up"])

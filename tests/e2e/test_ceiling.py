@@ -74,6 +74,21 @@ def test_a_mount_path_names_no_other_source(bounded_house: House) -> None:
     is_refused(house, "engines read some of its characters as options")
 
 
+def test_a_ceiling_that_is_lowered_ends_nothing_is_told_and_lets_nothing_be_made_anew(
+    real_engine: RealEngine, tmp_path: Path
+) -> None:
+    with opened(real_engine, tmp_path) as house, hand_at(real_engine) as hand:
+        before = house.serve("alice")
+        house.reconciler.stop()
+        house.environment["CEILING_MEMORY"] = "128Mi"
+        house.reconciler.start()
+        until(lambda: house.reason("alice", ConditionType.DEGRADED) == "True NotAllowed", "it is told")
+        assert house.serve("alice") == before
+        until(lambda: house.reason("alice", ConditionType.READY) == "True Answers", "it is well")
+        hand.kill(house.container_name("alice"))
+        is_refused(house, "CEILING_MEMORY")
+
+
 @pytest.mark.parametrize("setting", ["CEILING_REGISTRIES", "CEILING_IMAGES_PINNED"])
 def test_an_image_is_refused_by_the_setting_that_names_it(
     docker_engine: RealEngine, tmp_path: Path, setting: str

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from mcpgw.testing.house import House, until
-from mcpgw.testing.workload import demo_template
-from state.kinds.resource import ConditionType
+from mcpgw.testing.workload import demo_template, user_manifest, user_of
+from state.kinds.resource import ConditionType, Metadata
+from state.kinds.template import ContainerTemplate
+from state.kinds.user_container import DATA_FINALIZER, UserContainer, UserContainerSpec
+from state.store.port import Tx
 from tests.e2e.conftest import HOLD_S, Opener, opened
 from tests.e2e.test_bad_input import refused
 from tests.engines import RealEngine
@@ -19,6 +23,7 @@ pytestmark = pytest.mark.engine
 
 MIB = 1 << 20
 LOOKED_S_MAX = 150.0  # two rounds over everybody's data, and what follows, on a machine that is busy
+QUIET_S = 5.0
 
 
 def limited_to(image: str, disk: str) -> str:
@@ -65,6 +70,52 @@ def test_who_takes_too_much_sleeps_keeps_the_data_and_wakes_to_free_some(limited
     blob.unlink()
     until(says(house, "alice", ConditionType.DEGRADED, "False AsExpected"), "it is well again", LOOKED_S_MAX)
     assert house.reason("alice", ConditionType.READY) == "True Answers"
+
+
+def bring_without_template(house: House, user: str) -> None:
+    """A user whose template is deleted once their container serves."""
+
+    def come(tx: Tx) -> None:
+        demo = tx.get(ContainerTemplate, "demo")
+        assert demo is not None
+        tx.create(ContainerTemplate(metadata=Metadata(name="brief"), spec=demo.spec))
+        spec = UserContainerSpec(user=user_of(user), template="brief")
+        tx.create(UserContainer(metadata=Metadata(name=user, finalizers=(DATA_FINALIZER,)), spec=spec))
+
+    def go(tx: Tx) -> None:
+        template = tx.get(ContainerTemplate, "brief")
+        assert template is not None
+        tx.delete(template)
+
+    house.write(come)
+    house.serve(user)
+    house.write(go)
+
+
+def test_neither_power_nor_a_template_that_is_gone_keeps_anybody_up_above_the_ceiling(
+    open_house: Opener,
+) -> None:
+    with open_house({"CEILING_DISK": "8Mi"}) as house:
+        house.write_manifest("alice.yaml", user_manifest("alice", power="Running"))
+        until(lambda: house.user_container("alice"), "alice is declared")
+        house.serve("alice")
+        bring_without_template(house, "bob")
+        for user in ("alice", "bob"):
+            home = house.home(user)
+            assert home is not None
+            (house.homes / home.name / "data" / "blob").write_bytes(os.urandom(16 * MIB))
+        for user in ("alice", "bob"):
+            asleep = says(house, user, ConditionType.HIBERNATED, "True PutToSleep")
+            until(asleep, f"{user} sleeps", LOOKED_S_MAX)
+            assert house.reason(user, ConditionType.READY) == "False OverDiskLimit"
+        assert "CEILING_DISK" in house.mcpgw("explain", "alice").stdout
+        house.reconciler.kill()  # what it had counted is forgotten
+        house.reconciler.start()
+        house.wait_ready()
+        time.sleep(QUIET_S)
+        assert house.reason("alice", ConditionType.HIBERNATED) == "True PutToSleep"
+        assert not house.incarnations("alice")
+        house.serve("alice")
 
 
 @contextmanager

@@ -12,8 +12,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+from yarl import URL
 
-from demo.getgather import LINK_ID, PROXIES_FILE, RFB_GREETING
+from demo.getgather import LINK_ID, PROXIES_FILE, RFB_GREETING, SITE
 from gateway.auth.local import local_user
 from mcpgw.bootstrap.paths import PROJECT_DIR
 from mcpgw.testing.calls import Answer, call_tool
@@ -130,6 +131,59 @@ async def test_a_link_that_a_tool_gave_leads_to_its_page_and_to_nothing_else(gat
             async with stranger.websocket(at_home, "/websockify"):
                 pass
         assert refused.value.status == 401
+
+
+async def test_a_link_of_an_older_image_leads_through_its_whole_sign_in(gathering: House) -> None:
+    found = result(await asyncio.to_thread(call, gathering, "sign_in", headers("ann")))
+    link_id = found["signin_id"]
+    at_home = home_origin(gathering, link_id.partition("-")[0])
+    async with person_at(gathering.origin) as stranger:
+        page = await stranger.visit(found["older_url"])
+        assert (page.status, page.url) == (200, f"{at_home}/link/{link_id}")
+        assert (await stranger.visit(f"{at_home}/__assets/a.js")).status == 200
+        async with stranger.http.get(f"{at_home}/api/link/status/{link_id}") as answer:
+            assert (await answer.json())["brand_id"] == SITE
+        for path in (f"/api/auth/v1/{SITE}/{link_id}", f"/api/auth/{SITE}/{link_id}"):
+            assert await posted(stranger, at_home, path) == 200, path
+        url, own = f"{at_home}/api/link/status/{link_id}", {"Origin": at_home}
+        async with stranger.http.patch(url, json={"status": "completed"}, headers=own) as answer:
+            assert (await answer.json())["status"] == "completed"
+
+
+async def test_an_older_images_link_opens_nothing_but_what_ends_with_it_at_its_own_home(
+    gathering: House,
+) -> None:
+    anns, bobs = [
+        result(await asyncio.to_thread(call, gathering, "sign_in", headers(user)))["signin_id"]
+        for user in ("ann", "bob")
+    ]
+    ann = home_origin(gathering, anns.partition("-")[0])
+    bob = home_origin(gathering, bobs.partition("-")[0])
+    async with person_at(gathering.origin) as stranger:
+        for origin, path, status in (
+            (ann, f"/api/auth/{SITE}/{bobs}", 401),
+            (ann, f"/api/auth/{anns}/{bobs}", 401),
+            (bob, f"/api/auth/v1/{SITE}/{anns}", 401),
+            (ann, f"/api/auth/{anns}/{SITE}", 401),
+            (ann, f"/api/auth/v1/{SITE}/{anns}/", 401),
+            (ann, f"/api/auth/v1/{SITE}", 401),
+            (ann, "/api/link/create", 401),
+            (ann, f"/api/link/create/{anns}", 401),
+            (ann, f"/api/auth/v1/{SITE}%2f{anns}", 400),
+            (gathering.origin, f"/api/auth/v1/{SITE}/{anns}", 404),
+        ):
+            assert await posted(stranger, origin, path) == status, (origin, path)
+
+
+def home_origin(house: House, home: str) -> str:
+    return house.origin.replace("localhost", f"{home}.localhost")
+
+
+async def posted(person: Person, origin: str, path: str) -> int:
+    """The status of what a page of ``origin`` sends there."""
+    url, own = URL(f"{origin}{path}", encoded=True), {"Origin": origin}
+    async with person.http.post(url, json={"state": None}, headers=own) as answer:
+        return answer.status
 
 
 async def test_the_owner_sees_the_desktop(gathering: House) -> None:

@@ -52,6 +52,7 @@ ROUTES = (
     Route(path="/live"),
     Route(path="/ws"),
     Route(path="/dpage", access=Access.LINK),
+    Route(path="/api/auth", access=Access.LINK, link_id="last"),
     Route(path="/static", access=Access.ANY),
 )
 MCP_ACCEPT = "application/json, text/event-stream"

@@ -249,6 +249,27 @@ async def test_a_hosted_link_opens_for_whoever_knows_the_hostname_and_nothing_el
         assert answer.status == 200, "the owner may all the same"
 
 
+async def test_a_link_whose_id_comes_last_opens_its_own_home_and_no_other(town: Town) -> None:
+    for path in (f"/api/auth/v1/shop/{ALICE_HOME}-1", f"/api/auth/{BOB_HOME}-1/{ALICE_HOME}-1"):
+        async with page(town.rig, path, method="POST", Origin=f"http://{host(town.rig)}") as answer:
+            assert (await answer.json())["container"] == "alice"
+    for path in (
+        f"/api/auth/v1/shop/{BOB_HOME}-1",
+        f"/api/auth/{ALICE_HOME}-1/{BOB_HOME}-1",
+        f"/api/auth/{ALICE_HOME}-1/shop",
+        f"/api/auth/shop/{ALICE_HOME}-1/",
+        f"/api/auth/shop/{ALICE_HOME}-1/shop",
+        "/api/auth/v1/shop",
+        "/api/auth",
+    ):
+        async with page(town.rig, path) as answer:
+            assert answer.status == 401, path
+    async with page(town.rig, "/api/auth/v1/shop", await enter(town.rig)) as answer:
+        assert answer.status == 200, "the owner may all the same"
+    assert len(town.alice.requests) == 3
+    assert not town.bob.requests
+
+
 async def test_what_is_anyones_needs_nothing_and_waits_for_nothing(town: Town) -> None:
     async with page(town.rig, "/static/app.css") as answer:
         assert answer.status == 200

@@ -102,6 +102,11 @@ async def test_a_sandboxed_form_is_sent_without_our_cookies(bare: Town) -> None:
         pytest.param(f"/dpage/{ALICE_HOME}-", id="an_empty_link"),
         pytest.param(f"/dpage/x/{ALICE_HOME}-7", id="further_down"),
         pytest.param(f"/dpage/{'a' * 26}-7", id="an_unknown_home"),
+        pytest.param("/api/auth/v1/shop", id="no_id_at_the_end"),
+        pytest.param(f"/api/auth/v1/shop/{ALICE_HOME}", id="no_link_at_the_end"),
+        pytest.param(f"/api/auth/v1/shop/{ALICE_HOME}-7/", id="a_slash_at_the_end"),
+        pytest.param(f"/api/auth/{ALICE_HOME}-7/shop", id="further_up"),
+        pytest.param(f"/api/auth/{ALICE_HOME}-7/{'a' * 26}-7", id="an_unknown_home_at_the_end"),
         pytest.param("/", id="the_front_page_is_ours"),
     ],
 )
@@ -109,6 +114,43 @@ async def test_nothing_else_of_a_container_is_there(bare: Town, path: str) -> No
     async with bare.rig.request("GET", path, host=HOST) as answer:
         assert answer.status in (303, 404)
     assert not bare.alice.requests
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        (f"/api/auth/v1/shop/{ALICE_HOME}-7", "alice"),
+        (f"/api/auth/{BOB_HOME}-7/{ALICE_HOME}-7", "alice"),
+        (f"/api/auth/{ALICE_HOME}-7/{BOB_HOME}-7", "bob"),
+        (f"/dpage/{ALICE_HOME}-7/{BOB_HOME}-7", "alice"),
+    ],
+)
+async def test_of_two_homes_in_a_path_the_one_where_the_id_stands_is_reached(
+    bare: Town, path: str, name: str
+) -> None:
+    async with bare.rig.request("POST", path, host=HOST) as answer:
+        assert (answer.status, (await answer.json())["container"]) == (200, name)
+    assert len(bare.alice.requests) + len(bare.bob.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/api/auth/v1%2f{ALICE_HOME}-7",
+        f"/api/auth/{BOB_HOME}-7%2f{ALICE_HOME}-7",
+        f"/api/auth/{BOB_HOME}-7%252f{ALICE_HOME}-7",
+        f"/api/auth/{BOB_HOME}-7/..%2f{ALICE_HOME}-7",
+        f"/api/auth/{BOB_HOME}-7/%2e%2e/{ALICE_HOME}-7",
+        f"/api/auth//{ALICE_HOME}-7",
+        f"/api/auth/{BOB_HOME}-7;/{ALICE_HOME}-7",
+        f"/api/auth/{BOB_HOME}-7%5c{ALICE_HOME}-7",
+    ],
+)
+async def test_a_link_that_could_be_read_in_two_ways_leads_nowhere(bare: Town, path: str) -> None:
+    async with bare.rig.request("POST", path, host=HOST) as answer:
+        assert answer.status == 400
+    assert not bare.alice.requests
+    assert not bare.bob.requests
 
 
 async def test_where_homes_have_origins_links_are_at_them_alone(town: Town) -> None:

@@ -4,7 +4,7 @@ import posixpath
 from urllib.parse import unquote, unquote_to_bytes
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.routes.match import RouteSet, covers, names_hostname
@@ -165,6 +165,9 @@ def test_what_no_rule_covers_does_not_exist() -> None:
 
 
 HOSTNAME = "abcdefghijklmnopqrstuvwx23"
+OTHER = "bcdefghijklmnopqrstuvwxy34"
+FIRST = Route(path="/dpage", access=Access.LINK)
+LAST = Route(path="/api/auth", access=Access.LINK, link_id="last")
 
 
 @pytest.mark.parametrize(
@@ -181,4 +184,60 @@ HOSTNAME = "abcdefghijklmnopqrstuvwx23"
     ],
 )
 def test_a_hosted_link_names_the_home(path: str, is_named: bool) -> None:
-    assert names_hostname(Route(path="/dpage", access=Access.LINK), path, HOSTNAME) is is_named
+    assert names_hostname(FIRST, path, HOSTNAME) is is_named
+
+
+@pytest.mark.parametrize(
+    ("path", "is_named"),
+    [
+        (f"/api/auth/v1/shop/{HOSTNAME}-1", True),
+        (f"/api/auth/shop/{HOSTNAME}-1", True),
+        (f"/api/auth/{HOSTNAME}-1", True),
+        (f"/api/auth/{OTHER}-1/{HOSTNAME}-1", True),
+        (f"/api/auth/{HOSTNAME}-1/{OTHER}-1", False),
+        (f"/api/auth/{HOSTNAME}-1/shop", False),
+        (f"/api/auth/shop/{HOSTNAME}-1/", False),
+        (f"/api/auth/shop/{HOSTNAME}-1/shop", False),
+        (f"/api/auth/shop/{HOSTNAME}", False),
+        (f"/api/auth/shop/{HOSTNAME}-", False),
+        (f"/api/auth/shop/x{HOSTNAME}-1", False),
+        (f"/api/auth/shop/{OTHER}-{HOSTNAME}-1", False),
+        (f"/api/auth-{HOSTNAME}-1", False),
+        (f"/api/{HOSTNAME}-1", False),
+        ("/api/auth/", False),
+        ("/api/auth", False),
+    ],
+)
+def test_a_hosted_link_whose_id_comes_last_names_the_home_there_alone(path: str, is_named: bool) -> None:
+    assert names_hostname(LAST, path, HOSTNAME) is is_named
+
+
+_segments = st.sampled_from(
+    [
+        *(f"{HOSTNAME}-1", f"{OTHER}-1", HOSTNAME, f"{HOSTNAME}-", f"{HOSTNAME}%2d1", f"%61{HOSTNAME[1:]}-1"),
+        *(f"{OTHER}-1%2f{HOSTNAME}-1", f"{HOSTNAME}-1%252f{OTHER}-1", f"{HOSTNAME}-1;{OTHER}-1"),
+        *(f"{HOSTNAME}-%2561", f"%2561{HOSTNAME[1:]}-1", f"{HOSTNAME}-1%00", f"{HOSTNAME}-1%23"),
+        *(f"\\{HOSTNAME}-1", f"{HOSTNAME}-1?", f"{HOSTNAME}-{OTHER}-1"),
+        *("", ".", "..", "%2e%2e", "%252e%252e", "x", "v1"),
+    ]
+)
+
+
+@given(
+    st.sampled_from([FIRST, LAST]),
+    st.lists(_segments, min_size=1, max_size=4),
+)
+@example(LAST, [f"{OTHER}-1", f"{HOSTNAME}-1"])
+@example(LAST, [f"{HOSTNAME}-1", f"{OTHER}-1"])
+@example(FIRST, [f"{HOSTNAME}-1", f"{OTHER}-1"])
+@pytest.mark.negative(63)
+def test_n63_a_link_names_one_home_however_a_server_reads_it(route: Route, segments: list[str]) -> None:
+    try:
+        path = normalized("/".join((route.path, *segments)).encode())
+    except AmbiguousPathError:
+        return
+    named = [name for name in (HOSTNAME, OTHER) if names_hostname(route, path, name)]
+    assert len(named) <= 1
+    for name in named:
+        for how, read in READINGS.items():
+            assert names_hostname(route, read(path.encode()), name), f"a server where {how}"

@@ -1,8 +1,10 @@
 """A house on each engine, and in it Mallory, whose container attacks, and Bob, her neighbour."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -10,11 +12,14 @@ import pytest
 
 from mcpgw.testing.house import House, until
 from tests.e2e.conftest import opened
-from tests.e2e.hand import API_VERSION
+from tests.e2e.hand import API_VERSION, FOREIGN_LABEL
 from tests.engines import RealEngine
 
 MALLORY, BOB = "mallory", "bob"
 CALLS = 3
+WORKLOAD, ROOT = "1000:1000", "0:0"
+FORBIDDEN = ("refused: EPERM", "refused: EACCES")
+NO_SUCH_CALL = "refused: ENOSYS"  # the kernel has none, or a seccomp profile says so of what it keeps back
 # What runs inside begins with this: an attempt is told by what it gave, or by the error that stopped it.
 PRELUDE = """
 import ctypes, errno, json, os, platform, socket, sys, threading
@@ -30,9 +35,59 @@ def checked(result):
     if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result
+# In a process of its own, which alone is changed by it.
+def apart(do):
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        number = 0
+        try:
+            do()
+        except BaseException as error:
+            number = getattr(error, "errno", None) or -1
+        os.write(writer, str(number).encode())
+        os._exit(0)
+    os.close(writer)
+    number = int(os.read(reader, 9) or -1)
+    os.close(reader)
+    os.wait()
+    if number:
+        raise OSError(number, "apart")
+    return "done"
+# What stops the script itself is told like any attempt.
+def excepthook(_, error, __):
+    said["the script"] = repr(error)
+    finish()
+sys.excepthook = excepthook
 def finish():
     print("\\n" + json.dumps(said), flush=True)
 """
+
+
+def as_script(script: str, values: Mapping[str, Any]) -> list[str]:
+    """The words that run it in a container; ``values`` are names that it finds defined."""
+    defined = "".join(f"{name} = {value!r}\n" for name, value in values.items())
+    return ["python3", "-c", PRELUDE + defined + script + "\nfinish()"]
+
+
+def told_by(printed: str) -> dict[str, str] | None:
+    """What became of each attempt; None where it was not told to the end."""
+    [*_, last] = printed.strip().splitlines() or [""]
+    return json.loads(last) if last.startswith("{") else None
+
+
+@dataclass(frozen=True)
+class Control:
+    """A container that is not protected in some way: what is refused elsewhere has to get through in here."""
+
+    api: docker.APIClient
+    id: str
+
+    def inside(self, script: str, **values: Any) -> dict[str, str]:
+        made = self.api.exec_create(self.id, as_script(script, values))
+        printed = self.api.exec_start(made["Id"]).decode(errors="replace")
+        told = told_by(printed)
+        assert told is not None, printed
+        return told
 
 
 @dataclass
@@ -54,33 +109,65 @@ class Ward:
         [network] = self.inspect(user)["NetworkSettings"]["Networks"].values()
         return str(network["IPAddress"])
 
-    def inside(self, script: str, user: str = MALLORY, **values: Any) -> dict[str, str]:
-        """What became of each attempt of a script that runs in the user's container, as their workload would.
+    def data(self, user: str) -> Path:
+        """The user's data directory, as the host sees it."""
+        home = self.house.home(user)
+        assert home is not None
+        return self.house.homes / home.name / "data"
+
+    @contextmanager
+    def unlike_hers(self, user: str = WORKLOAD, **told: Any) -> Iterator[Control]:
+        """A container made by hand of Mallory's image, with her data, and protected as hers is but for what
+        the engine is ``told``."""
+        hers = {
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges"],
+            "read_only": True,
+            "tmpfs": {"/tmp": ""},
+            "network_mode": "none",
+            "init": True,
+            "binds": [f"{self.data(MALLORY)}:/data:ro"],
+        }
+        image = self.house.image if self.house.engine.name == "docker" else f"localhost/{self.house.image}"
+        made = self.api.create_container(
+            image,
+            entrypoint=["sleep"],
+            command=["600"],
+            user=user,
+            labels={FOREIGN_LABEL: self.house.project},
+            host_config=self.api.create_host_config(**{**hers, **told}),
+        )
+        try:
+            self.api.start(made["Id"])
+            yield Control(self.api, made["Id"])
+        finally:
+            self.api.remove_container(made["Id"], force=True)
+
+    def inside(self, script: str, user: str = MALLORY, *, as_user: str = "", **values: Any) -> dict[str, str]:
+        """What became of each attempt of a script that runs in the user's container, as their workload would
+        or as another user of it.
 
         ``values`` are names that it finds defined.
         """
-        defined = "".join(f"{name} = {value!r}\n" for name, value in values.items())
-        whole = PRELUDE + defined + script + "\nfinish()"
-        # It says nothing where its container ends under it, by a bomb of before.
-        said = until(lambda: self.run(whole, user).strip(), f"what {user} tried is told")
-        told: dict[str, str] = json.loads(said.splitlines()[-1])
-        return told
+        words = as_script(script, values)
+        # It says nothing, or only what the engine says, where a bomb of before ends its container under it.
+        return until(lambda: told_by(self._printed(user, words, as_user)), f"what {user} tried is told")
 
-    def run(self, script: str, user: str = MALLORY) -> str:
-        """What a Python script prints that runs in the user's container, whatever becomes of it."""
-        made = until(lambda: self._exec(user, script), f"{user}'s container runs")
+    def _printed(self, user: str, words: list[str], as_user: str) -> str:
+        """What they print, whatever becomes of it."""
+        made = until(lambda: self._exec(user, words, as_user), f"{user}'s container runs")
         printed: bytes = self.api.exec_start(made["Id"])
         return printed.decode(errors="replace")
 
     def begin(self, script: str, user: str = MALLORY) -> None:
         """Run a script in the user's container, and do not wait for it."""
-        made = until(lambda: self._exec(user, script), f"{user}'s container runs")
+        made = until(lambda: self._exec(user, ["python3", "-c", script]), f"{user}'s container runs")
         self.api.exec_start(made["Id"], detach=True)
 
-    def _exec(self, user: str, script: str) -> dict[str, str] | None:
+    def _exec(self, user: str, words: list[str], as_user: str = "") -> dict[str, str] | None:
         """None while there is nothing to run it in: what a bomb ended is made anew."""
         try:
-            made: dict[str, str] = self.api.exec_create(self.name(user), ["python3", "-c", script])
+            made: dict[str, str] = self.api.exec_create(self.name(user), words, user=as_user)
         except docker.errors.APIError:
             return None
         return made
@@ -98,8 +185,16 @@ class Ward:
 
 
 @pytest.fixture(scope="module")
-def ward(real_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
-    with opened(real_engine, tmp_path_factory.mktemp("ward")) as house:
+def ward_settings() -> dict[str, str]:
+    """What a module's house is told besides the usual."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def ward(
+    real_engine: RealEngine, ward_settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ward]:
+    with opened(real_engine, tmp_path_factory.mktemp("ward"), ward_settings) as house:
         house.serve(MALLORY)
         house.serve(BOB)
         api = docker.APIClient(base_url=real_engine.url, version=API_VERSION, timeout=120)
@@ -124,3 +219,17 @@ def assert_refused(told: dict[str, str]) -> None:
     assert told, "nothing was tried"
     got = {name: what for name, what in told.items() if not is_refused(what)}
     assert not got, got
+
+
+def assert_forbidden(told: dict[str, str]) -> None:
+    """Refused for want of a right. By any other error, the kernel had begun to look at what was asked."""
+    assert told, "nothing was tried"
+    got = {name: what for name, what in told.items() if what not in (*FORBIDDEN, NO_SUCH_CALL)}
+    assert not got, got
+
+
+def assert_got_through(told: dict[str, str], *, but_for: Collection[str] = ()) -> None:
+    """Nothing forbade it, so that it is a protection that does elsewhere; a kernel may lack some calls."""
+    stopped = {name: what for name, what in told.items() if what in FORBIDDEN and name not in but_for}
+    assert not stopped, stopped
+    assert set(told.values()) - {*FORBIDDEN, NO_SUCH_CALL}, "nothing got through"

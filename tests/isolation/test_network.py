@@ -1,23 +1,39 @@
-"""What a container reaches from inside a fence: nothing of ours, nothing of the host's, and no neighbour."""
+"""What a container reaches from inside a fence: nothing of ours, nothing of the host's, and no neighbour.
 
+Somebody answers wherever it tries, and before there is a fence it gets there.
+"""
+
+import secrets
 import socket
+import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import pytest
 
 from mcpgw.testing.ports import free_port
 from mcpgw.testing.waiting import until
-from tests.isolation.conftest import BOB, Ward, assert_refused
+from reconciler.core.zones import zones
+from reconciler.settings import ReconcilerSettings
+from state.kinds.template import Egress
+from state.settings import load_settings
+from tests.isolation.conftest import BOB, Ward, assert_refused, is_refused
+from tests.mcpgw.fence.rig import ELSEWHERE
+from tests.netns import host_outside
 
 pytestmark = pytest.mark.engine
 
 PORT = 8080  # of the demo workload
+BINDS = ("GATEWAY_BIND", "GATEWAY_PRIVATE_BIND", "RECONCILER_PRIVATE_BIND")
+METADATA_PORT = 80
 METADATA = ("169.254.169.254", "169.254.170.2", "100.100.100.200", "168.63.129.16", "192.0.0.192")
 SERVICES = (22, 53, 80, 443, 2375, 2376, 2377, 5000, 5432, 6443, 9000, 9001, 9100, 10250)
-CONNECTIONS = 2_000
+PRIVATE = (*ELSEWHERE, "192.168.9.9")
+CONNECTIONS, FEW = 2_000, 20
+TABLES = range(20_000, 30_000)  # of routes, by number: nobody's
 
 CONNECT = """
 def reach(host, port):
@@ -39,7 +55,7 @@ for _ in range(count):
     one.connect_ex((host, port))
     begun.append(one)
 import time
-time.sleep(3)
+time.sleep(seconds)
 opened = 0
 for one in begun:
     writable = select.poll()
@@ -50,11 +66,70 @@ said["opened"] = str(opened)
 """
 
 
+@dataclass(frozen=True)
+class Around:
+    """Who answers around Mallory's container."""
+
+    hosts: list[str]  # the addresses of the host
+    port: int  # of a service of the host's, at each of them
+    own: list[tuple[str, int]]  # the gateway and the reconciler
+    elsewhere: list[tuple[str, int]]  # metadata services and private networks
+
+
+@pytest.fixture(scope="module")
+def ward_settings() -> dict[str, str]:
+    """Gateway and reconciler at every address, as an operator may have them: the fence alone parts them."""
+    ports = {name: free_port() for name in BINDS}
+    binds = {name: f"0.0.0.0:{port}" for name, port in ports.items()}
+    return {**binds, "GATEWAY_ORIGIN": f"http://localhost:{ports['GATEWAY_BIND']}"}
+
+
+@pytest.fixture(scope="module")
+def around(ward: Ward) -> Iterator[Around]:
+    hosts = hosts_addresses(ward)
+    ports = [int(ward.house.environment[name].rpartition(":")[2]) for name in BINDS]
+    others = tuple(dict.fromkeys((*METADATA, *PRIVATE)))
+    with listening("0.0.0.0") as port, answering_at(ward, others):
+        own = [(host, port) for host in hosts for port in ports]
+        yield Around(hosts, port, own, [(host, METADATA_PORT) for host in others])
+
+
 @pytest.fixture(scope="module", autouse=True)
-def fence(ward: Ward) -> None:
-    """The operator's own command. The house takes it away with everything else."""
+def fence(ward: Ward, around: Around) -> None:
+    """The operator's own command, once it is seen that without it all of them are reached. The house takes it
+    away with everything else."""
+    theirs = [(host, around.port) for host in around.hosts]
+    told = ward.inside(CONNECT, targets=[*around.own, *around.elsewhere, *theirs])
+    assert not any(map(is_refused, told.values())), told
+    for host in around.hosts:
+        opened = ward.inside(FLOOD, host=host, port=around.port, count=FEW, seconds=1)
+        assert opened == {"opened": str(FEW)}
     done = ward.house.mcpgw("fence")
     assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def answering_at(ward: Ward, addresses: Sequence[str]) -> Iterator[None]:
+    """Somebody at these addresses, whom only what comes from the house's containers is led to: whatever else
+    of the machine has to do with them goes its usual way."""
+    settings = load_settings(ReconcilerSettings, ward.house.environment)
+    zone = zones(ward.house.project, settings.container_subnet_prefix)[Egress.INTERNET]
+    table = str(secrets.choice(TABLES))
+    rule = ("from", str(zone.subnet), "lookup", table)
+    with host_outside() as (outside, way):
+        for address in addresses:
+            outside.ip("addr", "add", f"{address}/32", "dev", "lo")
+            ip("route", "add", f"{address}/32", "via", str(way), "table", table)
+        outside.serve(METADATA_PORT)
+        ip("rule", "add", *rule)
+        try:
+            yield
+        finally:
+            ip("rule", "del", *rule)
+
+
+def ip(*words: str) -> None:
+    subprocess.run(("ip", *words), check=True, capture_output=True, timeout=30)
 
 
 @contextmanager
@@ -109,33 +184,28 @@ def test_a_neighbours_name_leads_to_nobody(ward: Ward, bobs: str) -> None:
     ward.neighbour_is_well(bobs)
 
 
-def test_nothing_of_the_gateway_or_the_reconciler_is_reached(ward: Ward, bobs: str) -> None:
-    environment = ward.house.environment
-    binds = ("GATEWAY_BIND", "GATEWAY_PRIVATE_BIND", "RECONCILER_PRIVATE_BIND")
-    ports = [int(environment[name].rpartition(":")[2]) for name in binds]
-    hosts = [*hosts_addresses(ward), "127.0.0.1", "host.docker.internal", "host.containers.internal"]
-    assert_refused(ward.inside(CONNECT, targets=[(h, p) for h in hosts for p in ports]))
+def test_nothing_of_the_gateway_or_the_reconciler_is_reached(ward: Ward, around: Around, bobs: str) -> None:
+    ports = {port for _, port in around.own}
+    names = ("127.0.0.1", "host.docker.internal", "host.containers.internal")
+    assert_refused(ward.inside(CONNECT, targets=[*around.own, *((n, p) for n in names for p in ports)]))
     ward.neighbour_is_well(bobs)
 
 
-def test_no_service_of_the_host_is_reached(ward: Ward) -> None:
-    with listening("0.0.0.0") as port:
-        hosts = hosts_addresses(ward)
-        assert answers(hosts[-1], port), "the host itself reaches it"
-        told = ward.inside(CONNECT, targets=[(h, p) for h in hosts for p in (port, *SERVICES)])
-    assert_refused(told)
-
-
-def test_no_metadata_service_and_no_private_network_is_reached(ward: Ward) -> None:
-    private = ("10.0.0.1", "172.17.0.1", "192.168.0.1", "192.168.1.1", "100.64.0.1", "127.0.0.1", "0.0.0.0")
-    targets = [(host, port) for host in (*METADATA, *private) for port in (80, 443)]
+def test_no_service_of_the_host_is_reached(ward: Ward, around: Around) -> None:
+    assert answers(around.hosts[-1], around.port), "the host itself reaches it"
+    targets = [(host, port) for host in around.hosts for port in (around.port, *SERVICES)]
     assert_refused(ward.inside(CONNECT, targets=targets))
 
 
-def test_thousands_of_connections_to_the_host_are_none(ward: Ward, bobs: str) -> None:
-    with listening("0.0.0.0") as port:
-        for host in hosts_addresses(ward):
-            assert ward.inside(FLOOD, host=host, port=port, count=CONNECTIONS) == {"opened": "0"}
+def test_no_metadata_service_and_no_private_network_is_reached(ward: Ward, around: Around) -> None:
+    """Each private range, and Tailscale's; all of them with every way in: tests/mcpgw/fence/test_rules.py."""
+    assert_refused(ward.inside(CONNECT, targets=around.elsewhere))
+
+
+def test_thousands_of_connections_to_the_host_are_none(ward: Ward, around: Around, bobs: str) -> None:
+    for host in around.hosts:
+        told = ward.inside(FLOOD, host=host, port=around.port, count=CONNECTIONS, seconds=3)
+        assert told == {"opened": "0"}
     ward.neighbour_is_well(bobs)
 
 

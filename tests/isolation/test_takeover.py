@@ -4,12 +4,14 @@ They have the gateway's environment and so the store, and nothing of the reconci
 HOST_DATA_DIR. The reconciler stays within its ceiling, touches nothing foreign and deletes nobody's data.
 """
 
+import hashlib
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,18 @@ import pytest
 
 from mcpgw.testing.house import House, until
 from mcpgw.testing.workload import user_of
-from reconciler.core.container import Identity
+from reconciler.core.addresses import LOOPBACK, own_addresses
+from reconciler.core.container import LABEL_NUMBER, Identity, spec_hash
+from reconciler.core.target import spec_of
+from reconciler.core.zones import zones
+from reconciler.engine.translate import LABEL_ADDRESS
 from state.kinds.app import App
-from state.kinds.home import Home, HomeSpec, Owner
+from state.kinds.home import HOSTNAME_BYTES, Home, HomeSpec, Owner, hostname
 from state.kinds.incarnation import Incarnation, IncarnationNames, IncarnationSpec, IncarnationStatus
 from state.kinds.request import Request, RequestSpec, Verb
 from state.kinds.resource import ConditionType, Metadata
-from state.kinds.template import ContainerTemplate
-from state.kinds.user_container import DATA_FINALIZER, UserContainer, UserContainerSpec
+from state.kinds.template import ContainerTemplate, Egress
+from state.kinds.user_container import DATA_FINALIZER, Power, UserContainer, UserContainerSpec
 from state.store.port import Tx
 from tests.e2e.conftest import opened
 from tests.e2e.hand import Hand, hand_at
@@ -35,12 +41,15 @@ pytestmark = pytest.mark.engine
 
 CEILING_CONTAINERS = 6
 CEILING_CREATES = 30
+PACE = 4  # of a house of its own, in a minute
+PACE_S_MIN = 30.0  # a minute, less what an engine may take for a creation
 CROWD = 300
 SWARM = 60
 ALWAYS_S = 5.0
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 NOTE = "what its owner keeps"
 OTHER_PROJECT = "somebody-elses"
+FORGED_NUMBER = 7
 TEMPLATES: dict[str, dict[str, Any]] = {
     "another image": {"image": "busybox:latest"},
     "an image of the same end": {"image": "evil.example/mcp-gateway-demo:latest"},
@@ -60,6 +69,13 @@ TEMPLATES: dict[str, dict[str, Any]] = {
     "the engine's socket": {"mounts": ({"source": "/var/run/docker.sock", "mount_path": "/s"},)},
     "the host's root": {"mounts": ({"source": "/", "mount_path": "/host"},)},
     "everybody's data": {"mounts": ({"source": "HOMES", "mount_path": "/homes"},)},
+}
+LAST_GOOD: dict[str, dict[str, Any]] = {
+    "root": {"user": "0"},
+    "another image": {"image": "busybox:latest"},
+    "the strongest capability": {"cap_add": ["SYS_ADMIN"]},
+    "all memory": {"memory_bytes": 1 << 50},
+    "the host's root": {"mounts": [["/", "/host", False]]},
 }
 
 
@@ -105,6 +121,7 @@ class Captured:
             assert set(one["NetworkSettings"]["Networks"]) <= {self.house.project}
             sources = [mount["Source"] for mount in one["Mounts"] if mount["Type"] == "bind"]
             assert all(Path(source).parent.parent == self.house.homes for source in sources)
+            assert one["Config"]["Labels"][LABEL_ADDRESS] in addresses_of(self.house)
         for name, container_id in self.foreign.items():
             assert self.hand.id_of(name) == container_id, f"{name} is not what it was"
             assert self.hand.is_running(container_id)
@@ -141,9 +158,49 @@ def keep_a_note(house: House, user: str) -> None:
     assert house.call(user, "disk", text=NOTE).status == 200
 
 
-def new_user(name: str, template: str = "demo") -> UserContainer:
-    spec = UserContainerSpec(user=user_of(name), template=template)
+def addresses_of(house: House) -> list[str]:
+    """Those that the reconciler gives to containers."""
+    first, _, last = house.environment["CONTAINER_PORT_RANGE"].partition("-")
+    return [f"{LOOPBACK}:{port}" for port in range(int(first), int(last) + 1)]
+
+
+def free_addresses(tx: Tx, house: House) -> list[str]:
+    taken = {one.spec.address for one in tx.list(Incarnation)}
+    return [address for address in addresses_of(house) if address not in taken]
+
+
+def new_user(name: str, template: str = "demo", power: Power = Power.AUTO) -> UserContainer:
+    spec = UserContainerSpec(user=user_of(name), template=template, power=power)
     return UserContainer(metadata=Metadata(name=name, finalizers=(DATA_FINALIZER,)), spec=spec)
+
+
+def forge(
+    tx: Tx, house: House, name: str, wanted: str, address: str, container_name: str = ""
+) -> tuple[UserContainer, Home]:
+    """A user who is always up, their Home, and an intent such as the reconciler alone writes."""
+    user = tx.create(new_user(name, power=Power.RUNNING))
+    home_name = hostname(hashlib.sha256(name.encode()).digest()[:HOSTNAME_BYTES])
+    owner = Owner(user_container=user.name, uid=user.uid, user=user.spec.user)
+    home = tx.create(Home(metadata=Metadata(name=home_name), spec=HomeSpec(template="demo", owner=owner)))
+    spec = IncarnationSpec(
+        home=home_name,
+        user_container=user.uid,
+        number=FORGED_NUMBER,
+        spec_hash=wanted,
+        container_name=container_name or IncarnationNames.container(house.project, home_name),
+        address=address,
+        port=8080,
+        epoch=0,
+    )
+    record = Metadata(name=IncarnationNames.record(home_name, FORGED_NUMBER))
+    tx.create(Incarnation(metadata=record, spec=spec, status=IncarnationStatus()))
+    return user, home
+
+
+def hash_of(house: House, user: str) -> str:
+    """Of what runs for the user, as everybody's of that template is who has no values of their own."""
+    [running] = house.incarnations(user)
+    return running.spec.spec_hash
 
 
 def worse(house: House, template: ContainerTemplate, name: str, changes: dict[str, Any]) -> ContainerTemplate:
@@ -195,44 +252,81 @@ def test_a_crowd_of_users_gets_no_more_containers_than_there_may_be(captured: Ca
 
 
 def test_forged_intents_make_no_more_and_nothing_elsewhere(captured: Captured) -> None:
-    """Records that only the reconciler writes: to be created at once, past the count and the pace."""
+    """Records that only the reconciler writes, of what is wanted: to be created at once, past the count."""
     house = captured.house
     keep_a_note(house, "bob")
-    addresses = (house.environment["GATEWAY_PRIVATE_BIND"], "0.0.0.0:2222", "10.1.2.3", "nonsense")
-    [foreign, other] = captured.foreign
+    wanted = hash_of(house, "bob")
+    prefix = house.environment["CONTAINER_SUBNET_PREFIX"]
+    kept = own_addresses(zones(house.project, IPv4Network(f"{prefix}.0/24"))[Egress.INTERNET].subnet)[2]
+    elsewhere = (house.environment["GATEWAY_PRIVATE_BIND"], "0.0.0.0:2222", "10.1.2.3", "nonsense", str(kept))
+    wrong = {f"swarm-at-{number}": address for number, address in enumerate((*elsewhere, ""))}
+    named = {f"swarm-named-{number}": name for number, name in enumerate(captured.foreign)}
+    captured.write(lambda tx: [forge(tx, house, name, wanted, address) for name, address in wrong.items()])
+    until(lambda: _refused_addresses(house) >= set(wrong.values()), "no address but our own is taken")
+    captured.assert_within()
 
     def write(tx: Tx) -> None:
+        free = free_addresses(tx, house)
+        for name, container_name in named.items():
+            forge(tx, house, name, wanted, free.pop(), container_name)
         for number in range(SWARM):
-            user = tx.create(new_user(f"swarm-{number}"))
-            home = f"{number:a>26}".translate(str.maketrans("0123456789", "bcdefghijk"))
-            owner = Owner(user_container=user.name, uid=user.uid, user=user.spec.user)
-            tx.create(Home(metadata=Metadata(name=home), spec=HomeSpec(template="demo", owner=owner)))
-            named = IncarnationNames.container(house.project, home)
-            spec = IncarnationSpec(
-                home=home,
-                user_container=user.uid,
-                number=1,
-                spec_hash="0" * 32,
-                container_name=(foreign, other, named)[number % 3],
-                address=addresses[number] if number < len(addresses) else "",
-                port=8080,
-                epoch=0,
-            )
-            tx.create(
-                Incarnation(
-                    metadata=Metadata(name=IncarnationNames.record(home, 1)),
-                    spec=spec,
-                    status=IncarnationStatus(),
-                )
-            )
+            forge(tx, house, f"swarm-{number}", wanted, free.pop())
 
     captured.write(write)
+    for name in named:
+        until(lambda name=name: "PlanRefused" in house.reason(name, ConditionType.READY), "no foreign name")
+    until(lambda: len(captured.ours()) == CEILING_CONTAINERS, "as many are made as may be")
     captured.stays_within(2 * ALWAYS_S)
+    assert str(FORGED_NUMBER) in [one["Config"]["Labels"][LABEL_NUMBER] for one in captured.ours()]
     house.wait_ready("reconciler")
     assert house.call("bob", "disk").result["result"] == NOTE
-    captured.write(lambda tx: [tx.delete(one) for one in tx.list(UserContainer) if "swarm" in one.name])
-    until(lambda: len(house.read(lambda tx: tx.list(UserContainer))) == 1, "the swarm is gone", 180)
+    _send_away(captured, "swarm")
+
+
+def test_a_forged_last_good_spec_makes_nothing_beyond_the_ceiling(captured: Captured) -> None:
+    """What is wanted is said to have failed, and what ran well before to have been something else."""
+    house = captured.house
+    keep_a_note(house, "bob")
+    wanted, bobs = hash_of(house, "bob"), house.home("bob")
+    assert bobs is not None and bobs.status.last_good is not None
+    good = bobs.status.last_good
+    names = {f"good-{number}": what for number, what in enumerate(LAST_GOOD)}
+
+    def write(tx: Tx) -> None:
+        free = free_addresses(tx, house)
+        for name, what in names.items():
+            beyond = {**good, **LAST_GOOD[what]}
+            user, home = forge(tx, house, name, spec_hash(spec_of(beyond)), free.pop())
+            tx.update_status(home.replaced(status=home.status.model_copy(update={"last_good": beyond})))
+            status = user.status.model_copy(update={"failed_spec_hash": wanted})
+            tx.update_status(user.replaced(status=status))
+
+    captured.write(write)
+    for name, what in names.items():
+        until(lambda name=name: "NotAllowed" in house.reason(name, ConditionType.READY), f"{what} is refused")
+    captured.stays_within(1.0)
     assert len(captured.ours()) == 1
+    _send_away(captured, "good")
+
+
+def test_forged_intents_are_carried_out_at_the_pace_of_all_others(
+    real_engine: RealEngine, tmp_path: Path
+) -> None:
+    settings = {"CEILING_CREATES_PER_MINUTE": str(PACE)}
+    with opened(real_engine, tmp_path, settings) as house, hand_at(real_engine) as hand:
+        house.serve("bob")
+        wanted = hash_of(house, "bob")
+
+        def write(tx: Tx) -> None:
+            free = free_addresses(tx, house)
+            for number in range(3 * PACE):
+                forge(tx, house, f"swarm-{number}", wanted, free.pop())
+
+        house.write(write)
+        until(lambda: len(hand.ids(house)) >= PACE, "some are made")
+        time.sleep(2 * ALWAYS_S)
+        made = sorted(one["Created"] for one in hand.containers(house))
+        assert all(later - first >= PACE_S_MIN for first, later in zip(made, made[PACE:], strict=False))
 
 
 def test_a_home_that_is_said_to_be_over_keeps_its_data(captured: Captured) -> None:
@@ -372,6 +466,21 @@ def test_rows_that_are_no_objects_end_nobodys_container(captured: Captured) -> N
     captured.stays_within()
     assert captured.hand.ids(house) == before
     assert all(one["State"]["Running"] for one in captured.ours())
+
+
+def _refused_addresses(house: House) -> set[str]:
+    lines = house.log_lines("address.avoided")
+    return {one["address"] for one in lines if "is none of the addresses" in one["why"]}
+
+
+def _send_away(captured: Captured, prefix: str) -> None:
+    """Delete whoever is called so, until Bob alone is there again."""
+    house = captured.house
+    captured.write(
+        lambda tx: [tx.delete(one) for one in tx.list(UserContainer) if one.name.startswith(prefix)]
+    )
+    until(lambda: len(house.read(lambda tx: tx.list(UserContainer))) == 1, f"{prefix}… are gone", 180)
+    assert len(captured.ours()) == 1
 
 
 def _tombstoned(house: House, name: str) -> datetime | None:

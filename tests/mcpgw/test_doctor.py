@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,12 @@ import structlog
 from mcpgw import doctor as doctor_module
 from mcpgw.cli import main
 from mcpgw.doctor_looks import Finding
+from reconciler.core.isolation import FENCED, Isolation, unfenced
+from state.kinds.report import Reconciler, ReconcilerSpec, ReconcilerStatus
+from state.kinds.resource import Condition, ConditionType, Metadata, Truth
 from state.logs import configure
 from state.store import open_store
+from state.store.port import Tx
 
 Doctor = Callable[..., tuple[int, dict[str, str]]]
 
@@ -118,6 +123,21 @@ def test_who_is_at_work_is_told_by_their_leases(doctor: Doctor, tmp_path: Path) 
     assert said["gateway"].startswith("ok 1 at work")
 
 
+def test_whether_the_fence_stands_is_told_with_the_command_where_it_does_not(
+    doctor: Doctor, tmp_path: Path
+) -> None:
+    made(tmp_path, alive_s=60.0)
+    assert "Isolated" not in doctor()[1]["reconciler"], "nothing was reported yet"
+    report(tmp_path, unfenced("NotFenced", "there is no fence"))
+    code, said = doctor()
+    assert code == 1
+    [line] = [one for one in said["reconciler"].splitlines() if "Isolated" in one]
+    assert line.startswith("trouble Isolated False NotFenced: there is no fence, so containers may reach ")
+    assert "run `mcpgw fence` as root" in line
+    report(tmp_path, Isolation(FENCED, ""))
+    assert doctor()[1]["reconciler"].splitlines()[-1] == "ok Isolated True Fenced"
+
+
 def test_an_engine_that_hangs_is_a_finding(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
     async def hang(_settings: object) -> "object":
         yield Finding(doctor_module.Verdict.OK, "engine", "docker 1")
@@ -143,3 +163,41 @@ def made(folder: Path, *, alive_s: float = 0.0) -> None:
         await store.close()
 
     asyncio.run(make())
+
+
+def report(folder: Path, isolation: Isolation) -> None:
+    """What the reconciler says of itself into the store, as it does after each look at the fence's report."""
+    truth = Truth.TRUE if isolation.is_fenced else Truth.FALSE
+    condition = Condition(
+        type=ConditionType.ISOLATED,
+        status=truth,
+        reason=isolation.reason,
+        message=isolation.message,
+        since=datetime.now(UTC),
+    )
+
+    def write(tx: Tx) -> None:
+        spec = ReconcilerSpec(project="mcpgw")
+        told = tx.get(Reconciler, "mcpgw") or tx.create(
+            Reconciler(metadata=Metadata(name="mcpgw"), spec=spec)
+        )
+        tx.update_status(told.replaced(status=ReconcilerStatus(conditions=(condition,))))
+
+    async def put() -> None:
+        store = await open_store(f"sqlite:///{folder}/var/state/state.db")
+        await store.transact(write, actor="tests")
+        await store.close()
+
+    asyncio.run(put())
+
+
+def test_the_developers_link_counts_only_where_nobody_else_reaches_the_gateway(doctor: Doctor) -> None:
+    assert doctor("gateway")[1]["sign-in"].startswith("ok by the local developer's link")
+    open_to_all = {"GATEWAY_BIND": "0.0.0.0:9000"}
+    code, said = doctor("gateway", **open_to_all)
+    assert code == 1
+    mend = "set a provider's OAUTH_… settings"
+    assert said["sign-in"].startswith(f"trouble nobody can sign in at http://localhost:9000: {mend}")
+    assert "GATEWAY_BIND=0.0.0.0:9000" in said["sign-in"]
+    provider = {"OAUTH_GITHUB_CLIENT_ID": "id", "OAUTH_GITHUB_CLIENT_SECRET": "secret"}
+    assert doctor("gateway", **open_to_all, **provider)[1]["sign-in"].startswith("ok github")

@@ -37,7 +37,12 @@ TRUSTED, PROXY = "10.211.7.2,10.211.8.2", "http://10.211.8.9:3128"
 async def test_a_fence_of_other_settings_is_not_believed_in(
     tmp_path: Path, changed: dict[str, str], reason: str
 ) -> None:
-    written = {"STATE_DIR": str(tmp_path), "FENCE_TRUSTED": TRUSTED, "EGRESS_PROXY": PROXY}
+    written = {
+        "STATE_DIR": str(tmp_path),
+        "CONTAINER_ADDRESSING": "network",
+        "FENCE_TRUSTED": TRUSTED,
+        "EGRESS_PROXY": PROXY,
+    }
     as_written = load_settings(ReconcilerSettings, written)
     write_fence(
         as_written.fence_report,

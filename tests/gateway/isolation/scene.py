@@ -38,6 +38,7 @@ WORKER_PATH = "/live/worker.js"
 # The names of the tests are this machine's; nobody vouches for its certificate.
 SWITCHES = ("--host-resolver-rules=MAP *.example 127.0.0.1", "--ignore-certificate-errors")
 NETWORK_CHANGED = "ERR_NETWORK_CHANGED"
+ERROR_PAGE = 'interrupted by another navigation to "chrome-error:'
 GOES_MAX = 5
 KEPT = (Account, UserContainer, Home, Request, AccessPolicy)
 
@@ -263,8 +264,10 @@ async def _go(page: Page, url: str) -> None:
 
 
 def _refuse_other(error: Error) -> None:
-    """Chromium drops what is under way when a network comes or goes, as those of containers do."""
-    if NETWORK_CHANGED not in error.message:
+    """Chromium drops what is under way when a network comes or goes, as those of containers do; the page that
+    says so may come so late that it interrupts the next try.
+    """
+    if NETWORK_CHANGED not in error.message and ERROR_PAGE not in error.message:
         raise error
 
 

@@ -231,6 +231,7 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
     own = {
         "CONTAINER_PROJECT_NAME": PROJECT,
         "CONTAINER_SUBNET_PREFIX": str(SUBNET),
+        "CONTAINER_ADDRESSING": "network",
         "STATE_DIR": str(folder),
         "PYTHONPATH": str(ROOT),
     }

@@ -15,6 +15,7 @@ from state.kinds.request import Verb
 from state.kinds.user_container import EndpointStatus, Power
 from tests.reconciler.core.worlds import (
     ADDRESS,
+    CEILING,
     EPOCH,
     HOME,
     KEY_ID,
@@ -22,6 +23,7 @@ from tests.reconciler.core.worlds import (
     NOW,
     OTHER_HASH,
     PROJECT,
+    SITE,
     UID,
     Scene,
     ago,
@@ -40,6 +42,7 @@ TEMPLATES: list[dict[str, Any]] = [
     {"resources": {"disk": "1Mi"}},
     {"inputs": [{"name": "A", "title": "A", "required": True}, {"name": "B", "title": "B", "secret": True}]},
 ]
+BOUNDED = replace(SITE, ceiling=replace(CEILING, disk_bytes_max=1 << 20))
 VALUES: list[dict[str, str]] = [
     {"A": "1"},
     {"A": "1", "B": f"{KEY_ID}.b"},
@@ -149,6 +152,7 @@ def scenes(draw: st.DrawFn) -> Scene:
         scene = scene.asked(draw(st.sampled_from(Verb)), seconds_ago=draw(st.integers(-10, 600)))
     scene = replace(scene, containers=draw(engines()), image=draw(images), health=draw(healths(scene.live)))
     return scene.but(
+        site=BOUNDED if draw(st.booleans()) else SITE,
         destruction_frozen="the store looks old" if draw(seldom) else "",
         not_isolated="there is no fence" if draw(seldom) else "",
         disk_full="there is no room" if draw(seldom) else "",

@@ -34,6 +34,12 @@ PICKS = {
     "no reserved host": (NETWORK, (), "10.211.7.3", 0, "10.211.7.11"),
     "no broadcast address": (NETWORK, (), "10.211.7.15", 0, "10.211.7.11"),
     "no published port on a network": (NETWORK, (), port(21000), 0, "10.211.7.11"),
+    "no address with a port on a network": (NETWORK, (), "10.211.7.12:80", 0, "10.211.7.11"),
+    "no port in another spelling": (PORTS, (), "127.0.0.1:021002", 0, port(21000)),
+    "no port of another address": (PORTS, (), "0.0.0.0:21002", 0, port(21000)),
+    "nothing that is no address on a network": (NETWORK, (), "nonsense", 0, "10.211.7.11"),
+    "nothing that is no port": (PORTS, (), "127.0.0.1:x", 0, port(21000)),
+    "nothing that is none at all": (PORTS, (), "nonsense", 0, port(21000)),
     "nothing where the engine chooses": (ENGINE, (), "10.0.0.1", 5, ""),
 }
 

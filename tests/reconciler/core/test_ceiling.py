@@ -262,7 +262,9 @@ def test_data_takes_no_more_than_the_ceiling_says() -> None:
     [reason] = violations(replace(SPEC, disk_bytes=(1 << 30) + 1), ceiling)
     assert "CEILING_DISK" in reason
     assert disk_bytes_max(replace(SPEC, disk_bytes=1 << 20), ceiling) == 1 << 20
+    assert disk_bytes_max(replace(SPEC, disk_bytes=1 << 40), ceiling) == 1 << 30, "no template says more"
     assert disk_bytes_max(SPEC, ceiling) == 1 << 30, "without a word of the template, the ceiling's"
+    assert disk_bytes_max(None, ceiling) == 1 << 30, "without a template, too"
     assert disk_bytes_max(SPEC, CEILING) == 0
 
 

@@ -38,6 +38,13 @@ SAID: dict[str, tuple[Scene, ConditionType, str, str]] = {
         "True",
         "NotAllowed",
     ),
+    "a ceiling that is lower by now is told of what runs": (
+        alive(image="evil:1"),
+        DEGRADED,
+        "True",
+        "NotAllowed",
+    ),
+    "which is ready all the same": (alive(image="evil:1"), READY, "True", "Answers"),
     "what has not answered yet is not": (
         Scene().recorded().showing().starting(seconds=1),
         READY,

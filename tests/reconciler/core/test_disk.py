@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.actions import Create, Intend, Sleep
+from reconciler.core.actions import Create, Intend, Sleep, Wake
 from reconciler.core.conditions import conditions_of
 from reconciler.core.container import ContainerState
-from reconciler.core.disk import GRACE
+from reconciler.core.disk import GRACE, counted_bytes_max
 from reconciler.core.invariants import check
 from reconciler.core.plan import plan
 from reconciler.core.world import DiskUse
@@ -16,7 +16,7 @@ from state.kinds.incarnation import IncarnationState
 from state.kinds.request import Verb
 from state.kinds.resource import ConditionType, Truth
 from state.kinds.user_container import OVER_DISK_LIMIT, Power, Termination
-from tests.reconciler.core.worlds import NOW, Scene, ago, alive, home, in_words
+from tests.reconciler.core.worlds import CEILING, NOW, SITE, Scene, ago, alive, home, in_words
 
 LIMIT = 100 << 20
 LIMITED: dict[str, Any] = {"resources": {"disk": LIMIT}, "data": {"mountPath": "/data"}}
@@ -24,6 +24,16 @@ TOO_MUCH = DiskUse(LIMIT + 1)
 TOO_MANY = DiskUse(1, beyond="more than 1000000 files and directories")
 FULL = {"disk_full": "less than 1024 MiB are left"}
 CREATED, INTENDED = IncarnationState.CREATED, IncarnationState.INTENDED
+RUNNING = Power.RUNNING
+
+
+def bounded_by(disk_bytes_max: int) -> dict[str, Any]:
+    """A reconciler with such a CEILING_DISK."""
+    return {"site": replace(SITE, ceiling=replace(CEILING, disk_bytes_max=disk_bytes_max))}
+
+
+BOUNDED = bounded_by(LIMIT)
+ROOMY = bounded_by(2 * LIMIT)
 
 
 def taking(use: DiskUse | None) -> Scene:
@@ -38,19 +48,67 @@ def put_to_sleep_before(scene: Scene, reason: str = OVER_DISK_LIMIT, *, started_
     return replace(scene, live=live.replaced(status=status))
 
 
+def asleep_for_data(**template_spec: Any) -> Scene:
+    scene = Scene().templated(**template_spec).seated().asleep()
+    return scene.told(last_termination=Termination(reason=OVER_DISK_LIMIT, at=NOW))
+
+
 PLANS = {
     "who takes more than they may is put to sleep": (taking(TOO_MUCH), "Sleep"),
     "who has more files than can be counted is, too": (taking(TOO_MANY), "Sleep"),
     "who takes all that they may is left alone": (taking(DiskUse(LIMIT)), "nothing"),
     "who was not measured yet is left alone": (taking(None), "nothing"),
     "who has no limit is left alone": (alive().but(disk=TOO_MUCH), "nothing"),
-    "whom an operator wants up is only told of": (taking(TOO_MUCH).powered(Power.RUNNING), "nothing"),
+    "whom an operator wants up is only told of": (taking(TOO_MUCH).powered(RUNNING), "nothing"),
+    "also where the ceiling allows it": (taking(TOO_MUCH).powered(RUNNING).but(**ROOMY), "nothing"),
+    "nobody is up above the ceiling, whoever wants it": (
+        alive().but(disk=TOO_MUCH, **BOUNDED).powered(RUNNING),
+        "Sleep",
+    ),
+    "nor with more files than can be counted": (
+        alive().but(disk=TOO_MANY, **BOUNDED).powered(RUNNING),
+        "Sleep",
+    ),
+    "without a template the ceiling holds": (alive().untemplated().but(disk=TOO_MUCH, **BOUNDED), "Sleep"),
+    "nor does a template that says more help": (
+        alive(resources={"disk": 1 << 50}).but(disk=TOO_MUCH, **BOUNDED),
+        "Sleep",
+    ),
+    "of what is on no record by now, too": (
+        Scene().seated().untemplated().showing().but(disk=TOO_MUCH, **BOUNDED),
+        "Sleep",
+    ),
     "a restart that was asked for comes first": (taking(TOO_MUCH).asked(Verb.RESTART), "Retire(Restarted)"),
     "who is asleep by now loses the container": (taking(TOO_MUCH).asleep(), "Retire(OverDiskLimit)"),
     "who asks to wake is woken": (
         Scene().templated(**LIMITED).seated().asleep().but(disk=TOO_MUCH).asked(Verb.WAKE),
         "Wake",
     ),
+    "an operator's word wakes nobody above the ceiling": (
+        Scene().seated().asleep().powered(RUNNING).but(disk=TOO_MUCH, **BOUNDED),
+        "nothing",
+    ),
+    "nor before it is counted anew": (asleep_for_data().powered(RUNNING).but(**BOUNDED), "nothing"),
+    "a call wakes them": (
+        asleep_for_data().powered(RUNNING).but(disk=TOO_MUCH, **BOUNDED).asked(Verb.WAKE),
+        "Wake",
+    ),
+    "and gives them time": (
+        put_to_sleep_before(
+            alive().powered(RUNNING).but(disk=TOO_MUCH, **BOUNDED),
+            started_seconds_ago=GRACE.total_seconds() - 1,
+        ),
+        "nothing",
+    ),
+    "and so does an operator's word, once there is less": (
+        asleep_for_data().powered(RUNNING).but(disk=DiskUse(LIMIT), **BOUNDED),
+        "Wake",
+    ),
+    "or where it is too much for the template alone": (
+        asleep_for_data(**LIMITED).powered(RUNNING).but(disk=TOO_MUCH, **ROOMY),
+        "Wake",
+    ),
+    "or where there is no ceiling": (asleep_for_data().powered(RUNNING), "Wake"),
     "who was woken has time to free some": (
         put_to_sleep_before(taking(TOO_MUCH), started_seconds_ago=GRACE.total_seconds() - 1),
         "nothing",
@@ -107,8 +165,7 @@ def said(scene: Scene, of: ConditionType) -> tuple[Truth, str, str]:
 
 
 def test_who_sleeps_for_their_data_is_told_how_to_go_on() -> None:
-    scene = Scene().templated(**LIMITED).seated().asleep()
-    scene = scene.told(last_termination=Termination(reason=OVER_DISK_LIMIT, at=NOW))
+    scene = asleep_for_data(**LIMITED)
     for of, truth in ((ConditionType.READY, Truth.FALSE), (ConditionType.DEGRADED, Truth.TRUE)):
         status, reason, message = said(scene, of)
         assert (status, reason) == (truth, OVER_DISK_LIMIT)
@@ -130,9 +187,56 @@ def test_whom_an_operator_wants_up_is_told_of_the_limit() -> None:
     assert "1000000 files" in message
 
 
+@pytest.mark.parametrize(
+    ("scene", "words"),
+    [
+        (taking(TOO_MUCH), "more than 100 MiB, so it sleeps"),
+        (taking(TOO_MUCH), "resources.disk"),
+        (alive().but(disk=TOO_MUCH, **BOUNDED).powered(RUNNING), "more than 100 MiB, so it sleeps"),
+        (alive().but(disk=TOO_MUCH, **BOUNDED).powered(RUNNING), "CEILING_DISK"),
+        (taking(TOO_MUCH).but(**ROOMY).powered(RUNNING), "more than 100 MiB; free"),
+        (taking(DiskUse(2 * LIMIT + 1)).but(**ROOMY).powered(RUNNING), "more than 200 MiB, so it sleeps"),
+    ],
+)
+def test_the_limit_that_counts_is_named(scene: Scene, words: str) -> None:
+    assert words in said(scene, ConditionType.DEGRADED)[2]
+
+
+@pytest.mark.parametrize(
+    ("scene", "site", "counted"),
+    [
+        (alive(**LIMITED), ROOMY, LIMIT),
+        (alive(), ROOMY, 2 * LIMIT),
+        (alive(resources={"disk": 3 * LIMIT}), ROOMY, 2 * LIMIT),
+        (alive(**LIMITED).powered(RUNNING), ROOMY, 2 * LIMIT),
+        (alive(**LIMITED).powered(RUNNING), {}, LIMIT),
+        (alive().untemplated(), ROOMY, 2 * LIMIT),
+        (alive(), {}, 0),
+    ],
+)
+def test_data_is_counted_as_far_as_something_follows(
+    scene: Scene, site: dict[str, Any], counted: int
+) -> None:
+    world = scene.but(**site).world
+    assert counted_bytes_max(world.user_container, world.wanted, world.site.ceiling) == counted
+
+
 def test_nobody_is_put_to_sleep_for_what_they_may_take() -> None:
     for scene in (taking(DiskUse(LIMIT)), taking(None), alive().but(disk=TOO_MUCH)):
         assert check(scene.world, Sleep(())) == ("nobody is put to sleep unasked",)
+
+
+def test_nobody_is_woken_into_more_than_the_ceiling_allows_but_by_request() -> None:
+    scene = asleep_for_data().powered(RUNNING).but(disk=TOO_MUCH, **BOUNDED)
+    [broken] = check(scene.world, Wake(()))
+    assert "more data than the ceiling allows" in broken
+    assert check(scene.asked(Verb.WAKE).world, Wake(("r-0",))) == ()
+
+
+def test_only_above_the_ceiling_sleep_goes_against_an_operators_word() -> None:
+    assert check(alive().powered(RUNNING).but(disk=TOO_MUCH, **BOUNDED).world, Sleep(())) == ()
+    [broken] = check(taking(TOO_MUCH).powered(RUNNING).but(**ROOMY).world, Sleep(()))
+    assert broken == "nobody is put to sleep against an operator's word"
 
 
 def test_nothing_is_made_while_the_disk_is_full() -> None:

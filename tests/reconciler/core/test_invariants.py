@@ -38,6 +38,7 @@ from tests.reconciler.core.worlds import (
     ago,
     alice,
     alive,
+    good_hash,
     home,
     ours,
     record,
@@ -82,6 +83,13 @@ def container(scene: Scene) -> ObservedContainer:
 SEATED = Scene().seated()
 INTENT = Scene().recorded(INTENDED)
 MADE = Scene().recorded(CREATED).showing(ContainerState.CREATED)
+REFUSED_BY_NOW = Scene().templated(image="evil:1").recorded(CREATED).showing(ContainerState.CREATED)
+GOOD_ONCE = (
+    Scene()
+    .once_good(image="evil:1")
+    .recorded(CREATED, of=good_hash(image="evil:1"))
+    .showing(ContainerState.CREATED)
+)
 READY = Scene().recorded().showing().healthy()
 GOING = Scene().recorded(REMOVING).showing()
 RESTING = Scene().seated().resting()
@@ -181,6 +189,16 @@ BREACHES: dict[str, tuple[Scene, Action, str]] = {
         MADE,
         Start(BOBS_RECORD, container(MADE).id),
         "an incarnation belongs to one user container for good",
+    ),
+    "starting what the ceiling refuses by now": (
+        REFUSED_BY_NOW,
+        Start(live(REFUSED_BY_NOW), container(REFUSED_BY_NOW).id),
+        "image evil:1 matches none",
+    ),
+    "starting what was good once and the ceiling refuses by now": (
+        GOOD_ONCE,
+        Start(live(GOOD_ONCE), container(GOOD_ONCE).id),
+        "image evil:1 matches none",
     ),
     "adopting a foreign container": (
         SEATED.beside(FOREIGN),

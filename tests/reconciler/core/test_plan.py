@@ -20,6 +20,7 @@ from tests.reconciler.core.worlds import (
     Scene,
     ago,
     alive,
+    good_hash,
     in_words,
     ours,
     shown,
@@ -78,6 +79,18 @@ BIRTH = {
         Scene(template=None).templated(image="evil:1").recorded(INTENDED),
         "blocked: NotAllowed",
     ),
+    "what a lower ceiling refuses by now is not started": (
+        Scene().templated(image="evil:1").recorded(CREATED).showing(ContainerState.CREATED),
+        "blocked: NotAllowed",
+    ),
+    "nor is it where another is wanted that failed here": (
+        Scene()
+        .once_good(image="evil:1")
+        .told(failed_spec_hash=Scene().hash)
+        .recorded(CREATED, of=good_hash(image="evil:1"))
+        .showing(ContainerState.CREATED),
+        "blocked: NotAllowed",
+    ),
     "what was created is started": (Scene().recorded(CREATED).showing(ContainerState.CREATED), "Start"),
     "what was started by a call whose answer was lost is recorded so": (
         Scene().recorded(CREATED).showing(RUNNING),
@@ -105,6 +118,7 @@ CHANGE = {
         alive().overriding(image="evil:1"),
         "nothing",
     ),
+    "what runs is not ended for a lower ceiling": (alive(image="evil:1"), "nothing"),
     "a restart that somebody asked for retires the container": (alive().asked(), "Retire(Restarted)"),
     "a restart asked for before the last start is answered": (alive().asked(seconds_ago=120), "Answer"),
     "power Stopped retires the container": (alive().powered(Power.STOPPED), "Retire(Stopped)"),
@@ -149,6 +163,18 @@ TROUBLE = {
     "a container without its template runs on": (
         Scene().recorded().showing().healthy().routed().untemplated(),
         "blocked: TemplateMissing",
+    ),
+    "what may not be removed is started again": (
+        Scene().recorded().showing(EXITED).but(destruction_frozen="the store looks old"),
+        "Start",
+    ),
+    "but not what a lower ceiling refuses by now": (
+        Scene()
+        .templated(image="evil:1")
+        .recorded()
+        .showing(EXITED)
+        .but(destruction_frozen="the store looks old"),
+        "blocked: NotAllowed",
     ),
     "a container of ours under another name keeps its address": (
         Scene().recorded(REMOVING).beside(shown(RUNNING, identity=ours(OTHER_HASH), name="renamed")),

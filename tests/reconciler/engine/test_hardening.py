@@ -82,6 +82,13 @@ async def test_a_read_only_root_is_one_but_for_tmp_and_data(engine_rig: RealRig)
     assert (await engine_rig.inside(one.name, script)).split() == [MOUNT, "/tmp"]
 
 
+async def test_data_may_be_mounted_where_a_read_only_root_stays_writable(engine_rig: RealRig) -> None:
+    one = seat(engine_rig, read_only_root=True, data_mount_path="/tmp")
+    await started(engine_rig, one)
+    assert (await engine_rig.inside(one.name, "touch /tmp/x && ls /tmp")).split() == ["x"]
+    assert [file.name for file in Path(one.placement.data_path).iterdir()] == ["x"]
+
+
 async def test_no_namespace_is_the_hosts(engine_rig: RealRig) -> None:
     """But for users', which an engine of root's shares, and cgroups', which version 1 does."""
     one = seat(engine_rig)

@@ -111,6 +111,17 @@ async def test_on_macos_podman_is_asked_where_its_machine_listens(folder: Path) 
         assert await usual_socket(EngineKind.PODMAN, mac(folder)) == elsewhere
 
 
+async def test_on_macos_podman_is_asked_too_where_a_dead_socket_was_left(folder: Path) -> None:
+    with listening(folder / "home" / PODMAN_MACHINE_OF_USER[1]) as left:
+        pass
+    elsewhere = folder / "api.sock"
+    podman_that(folder, f"echo {elsewhere}")
+    with listening(elsewhere):
+        assert await usual_socket(EngineKind.PODMAN, mac(folder)) == elsewhere
+    elsewhere.unlink()
+    assert await usual_socket(EngineKind.PODMAN, mac(folder)) == left, "its refusal tells more than nothing"
+
+
 @pytest.mark.parametrize("script", ["exec /bin/sleep 60", "echo no machine >&2; exit 125", "echo nonsense"])
 async def test_a_podman_that_hangs_or_knows_no_machine_holds_nobody_up(
     folder: Path, monkeypatch: pytest.MonkeyPatch, script: str

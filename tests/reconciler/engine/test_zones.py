@@ -160,6 +160,18 @@ async def test_an_engine_without_an_address_left_names_the_setting(engine_rig: R
     assert caught.value.reason == "AddressesExhausted"
 
 
+@pytest.mark.engine
+async def test_who_is_closed_in_has_a_name_server_that_asks_nobody(engine_rig: RealRig) -> None:
+    """Docker's own would ask the host's in their stead; Podman's networks have none."""
+    for egress in Egress:
+        await engine_rig.engine.ensure_network(engine_rig.networks[egress])
+        one = seat(engine_rig, home=egress.lower().ljust(26, "a"), egress=egress)
+        await started(engine_rig, one)
+        is_said = engine_rig.machine.name == "docker" and egress is not Egress.INTERNET
+        told = (await engine_rig.raw(one.name))["HostConfig"]
+        assert list(told["Dns"] or ()) == (["127.0.0.1"] if is_said else []), egress
+
+
 @pytest.fixture
 def outside() -> Iterator[tuple[Host, IPv4Address]]:
     with host_outside() as found:

@@ -210,6 +210,13 @@ REFUSED = [
         "needs access owner",
         "",
     ),
+    Refused(
+        "a link's id where there are no links",
+        _spec("routes: [{path: /a, linkId: last}]"),
+        6,
+        "needs access link",
+        "",
+    ),
     Refused("a route twice", _spec("routes: [{path: /a}, {path: /a}]"), 4, "stands twice", "keep one"),
     Refused(
         "neither percent nor number", _spec("rollout: {maxUnavailable: some}"), 6, "maxUnavailable", ", or "
