@@ -71,6 +71,21 @@ class GatewaySettings(SharedSettings):
     def missing(cls, loc: tuple[str | int, ...], given: Mapping[str, Any]) -> str:
         return missing_in_family(loc, given)
 
+    @property
+    def no_local_sign_in(self) -> str:
+        """Why the local developer's link signs nobody in, with the mend; "" where it does."""
+        if self.oauth_providers:
+            return f"a provider is configured; sign in at {self.gateway_origin}/"
+        if not Sites(self.gateway_origin).is_local:
+            return f"nobody can sign in at {self.gateway_origin}: set a provider's OAUTH_… settings"
+        if not self.gateway_bind.is_loopback:
+            return (
+                f"nobody can sign in at {self.gateway_origin}: set a provider's OAUTH_… settings (README.md, "
+                "Let people sign in); the local developer's link is off, as "
+                f"GATEWAY_BIND={self.gateway_bind} lets others in than this machine"
+            )
+        return ""
+
     @model_validator(mode="after")
     def _ports_differ(self) -> Self:
         if self.gateway_bind.port == self.gateway_private_bind.port:

@@ -107,14 +107,10 @@ def at_public_address(settings: GatewaySettings) -> Iterator[Finding]:
     if settings.oauth_providers:
         names = ", ".join(sorted(settings.oauth_providers))
         yield Finding(Verdict.OK, "sign-in", f"{names}; callback {settings.gateway_origin}/auth/callback")
-    elif sites.is_local and settings.gateway_bind.is_loopback:
-        yield Finding(Verdict.OK, "sign-in", "by the local developer's link; no provider is set up")
+    elif settings.no_local_sign_in:
+        yield Finding(Verdict.TROUBLE, "sign-in", settings.no_local_sign_in)
     else:
-        said = f"nobody can sign in at {settings.gateway_origin}: set a provider's OAUTH_… settings"
-        if sites.is_local:
-            bind = f"GATEWAY_BIND={settings.gateway_bind} lets others in than this machine"
-            said += f" (README.md, Let people sign in); the local developer's link is off, as {bind}"
-        yield Finding(Verdict.TROUBLE, "sign-in", said)
+        yield Finding(Verdict.OK, "sign-in", "by the local developer's link; no provider is set up")
     if not is_https and not sites.is_local:
         said = f"{settings.gateway_origin} is plain http: tokens can be read on the way; use https"
         yield Finding(Verdict.TROUBLE, "GATEWAY_ORIGIN", said)

@@ -64,10 +64,10 @@ def up(env_file: Path) -> int:
 
 
 def sign_in_link(env_file: Path) -> int:
-    """Print a new one-time link; where a provider is configured, say that links sign nobody in."""
+    """Print a new one-time link; where links sign nobody in, say why."""
     settings = load_settings(GatewaySettings, env_file=env_file)
-    if settings.oauth_providers:
-        print(f"mcpgw: a provider is configured; sign in at {settings.gateway_origin}/", file=sys.stderr)
+    if settings.no_local_sign_in:
+        print(f"mcpgw: {settings.no_local_sign_in}", file=sys.stderr)
         return 1
     print(asyncio.run(_sign_in_link(settings)))
     return 0
@@ -232,6 +232,8 @@ async def _way_in(settings: GatewaySettings) -> str:
     """Where a person signs in: by the link as long as no provider is configured."""
     if settings.oauth_providers:
         return f"{settings.gateway_origin}/"
+    if settings.no_local_sign_in:
+        return settings.no_local_sign_in
     try:
         return f"{await _sign_in_link(settings)}   (once, within 15 minutes)"
     except StoreError as error:

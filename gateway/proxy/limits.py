@@ -16,7 +16,7 @@ MIB = 1024 * KIB
 class Limits:
     connect_s: float = 3.0
     """Dialling an endpoint; it is on this machine or one hop away."""
-    head_s: float = 300.0
+    head_s: float = 900.0
     """Silence before the answer's head: a tool that answers in plain JSON may compute for minutes."""
     idle_s: float = 120.0
     """Silence inside an answer's body, or of an upstream that stopped reading the request's body."""

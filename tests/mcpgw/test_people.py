@@ -156,6 +156,14 @@ def test_where_a_provider_is_configured_the_local_developer_signs_in_no_longer(
     assert err == "mcpgw: a provider is configured; sign in at http://localhost:9000/\n"
 
 
+def test_where_others_reach_the_gateway_there_is_no_link(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_BIND", "0.0.0.0:9000")
+    code, out, err = desk.type("sign-in-link")
+    assert (code, out) == (1, "")
+    assert "GATEWAY_BIND=0.0.0.0:9000 lets others in" in err
+    assert "OAUTH_" in err
+
+
 def test_what_a_provider_says_does_not_drive_the_terminal(desk: Desk) -> None:
     desk.sign_in(Identity("oidc", "1", Claims(login="\x1b[2Jx\n", emails=("a@b.example\x07",))))
     code, out, err = desk.type("users")
