@@ -37,6 +37,7 @@ CONFIGURATIONS = Path(__file__).resolve().parents[2] / "deploy" / "reverse-proxy
 GATEWAY_NAME, HOMES_NAME = "mcp.test", "homes.test"
 CLIENT_ADDRESS = "127.0.0.2"  # another one of this machine's than the proxies use, to tell them apart
 STOP_S = 20.0
+PATIENCE_S = 600.0
 BLOCK = bytes(range(256)) * 256
 ROUTES = (
     Route(path="/mcp", match="prefix", protocol="mcp"),
@@ -196,7 +197,11 @@ async def behind(name: str, folder: Path) -> AsyncIterator[Proxied]:
             resolver=_Names(), ssl=trusting, local_addr=(CLIENT_ADDRESS, 0), force_close=True
         )
         client = await stack.enter_async_context(
-            aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+            aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(PATIENCE_S),
+            )
         )
         async with aiohttp.ClientSession() as direct:
             await seen(lambda: _is_ready(direct, private), bool, "the gateway is ready")
