@@ -188,12 +188,13 @@ class ReconcilerSettings(SharedSettings):
     @model_validator(mode="after")
     def _trusted_are_no_containers(self) -> Self:
         """Whoever is given a trusted address would reach everybody."""
-        for zone in self.zones.values():
+        for egress, zone in self.zones.items():
             free = own_addresses(zone.subnet)
             for address in self.fence_trusted:
                 if address not in zone.subnet:
                     continue
-                if self.container_addressing == "publish":  # the engine chooses, and begins with the first
+                # The engine chooses, and begins with the first; in the other zones we do.
+                if self.container_addressing == "publish" and egress is Egress.INTERNET:
                     raise ValueError(
                         f"FENCE_TRUSTED holds {address} of network {zone.network}, where nobody is trusted "
                         "with CONTAINER_ADDRESSING=publish: the engine may give it to a container; set "

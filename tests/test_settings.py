@@ -385,7 +385,7 @@ WRONG = [
     Wrong("FENCE_TRUSTED", "gateway", "10.211.7.2,10.211.7.4"),
     Wrong("FENCE_TRUSTED", "10.211.7.0/28", "10.211.7.2,10.211.7.4"),
     Wrong("FENCE_TRUSTED", "192.168.1.9,10.211.7.4", "CONTAINER_ADDRESSING=network"),
-    Wrong("FENCE_TRUSTED", "10.211.9.2", "outside of 10.211.9.0/24"),
+    Wrong("FENCE_TRUSTED", "10.211.9.200", "from 10.211.9.2 to 10.211.9.10"),
     Wrong("REQUIRE_ISOLATION", "perhaps", "valid boolean"),
     Wrong("CONTAINER_PORT_RANGE", "21000", "21000-28999"),
     Wrong("CONTAINER_PORT_RANGE", "28999-21000", "21000-28999"),

@@ -8,7 +8,7 @@ Next: :mod:`reconciler.core.plan_sleep`.
 
 from datetime import datetime, timedelta
 
-from reconciler.core.ceiling import Ceiling, disk_bytes_max
+from reconciler.core.ceiling import Ceiling, disk_bytes_max, violations
 from reconciler.core.effective import Wanted
 from reconciler.core.world import World
 from state.kinds.user_container import OVER_DISK_LIMIT, Power, UserContainer
@@ -43,12 +43,14 @@ def counted_bytes_max(owner: UserContainer, wanted: Wanted | None, ceiling: Ceil
 def grace_until(world: World) -> datetime | None:
     """Until when a container that takes too much may go on; None: not at all.
 
-    Where the disk itself is about to be full, nobody gets any.
+    Where the disk itself is about to be full, nobody gets any; nor does a start yet to come, which only
+    somebody else can have written.
     """
     last, record = world.user_container.status.last_termination, world.incarnation
     if last is None or last.reason != OVER_DISK_LIMIT or record is None or world.disk_full:
         return None
-    return record.status.started_at + GRACE if record.status.started_at is not None else None
+    started_at = record.status.started_at
+    return started_at + GRACE if started_at is not None and started_at <= world.now else None
 
 
 def over_disk_message(world: World) -> str:
@@ -56,19 +58,21 @@ def over_disk_message(world: World) -> str:
     is_put_to_sleep = world.is_asleep or is_too_much(world)
     limit = _borne_bytes_max(world) if is_put_to_sleep else _limit(world.wanted, world.site.ceiling)
     setting = "CEILING_DISK" if limit == world.site.ceiling.disk_bytes_max else "resources.disk"
-    took = f"its data takes more than {limit // MIB} MiB"
+    took, raised = f"its data takes more than {limit // MIB} MiB", f", or have {setting} raised"
     if world.disk is not None and world.disk.beyond:
-        took = f"its data has {world.disk.beyond}"
+        took, raised = f"its data has {world.disk.beyond}", ""  # which no limit of bytes helps
+    elif not limit:
+        took, raised = "its data took more than it might", ""
     if not is_put_to_sleep:
-        return f"{took}; free some of it, or have {setting} raised"
+        return f"{took}; free some of it{raised}"
     until = grace_until(world)
-    if world.is_asleep or until is None or until <= world.now:
-        minutes = GRACE // timedelta(minutes=1)
-        return (
-            f"{took}, so it sleeps, and its data is kept; the next call wakes it for {minutes} minutes, to "
-            f"free some of it, or have {setting} raised"
-        )
-    return f"{took}; free some before {until:%H:%M:%S UTC}, or it is put to sleep"
+    if not world.is_asleep and until is not None and until > world.now:
+        return f"{took}; free some before {until:%H:%M:%S UTC}, or it is put to sleep"
+    asleep = f"{took}, so it sleeps, and its data is kept; "
+    if world.wanted is None or violations(world.wanted.spec, world.site.ceiling):
+        return f"{asleep}no call wakes it before its template is there and within the ceiling{raised}"
+    minutes = GRACE // timedelta(minutes=1)
+    return f"{asleep}the next call wakes it for {minutes} minutes, to free some of it{raised}"
 
 
 def was_over_disk(world: World) -> bool:

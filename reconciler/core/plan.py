@@ -17,13 +17,15 @@ from reconciler.core.plan_birth import plan_birth, plan_claim
 from reconciler.core.plan_end import plan_deletion, plan_removal, plan_stopped
 from reconciler.core.plan_life import plan_life
 from reconciler.core.plan_sleep import plan_sleep
-from reconciler.core.planned import Blocked, Plan, halted, template_missing
+from reconciler.core.planned import Blocked, Plan, halted, not_allowed, template_missing
+from reconciler.core.target import target_of
 from reconciler.core.world import World, is_running
 from state.kinds.incarnation import IncarnationState
 from state.kinds.user_container import Power
 
 # Why what runs is ended only so that another one takes its place.
 _FOR_ANOTHER = ("Restarted", "SpecChanged", "Unhealthy", "NeverReady")
+_BY_THE_SAME = ("Restarted", "Unhealthy")
 
 
 def plan(world: World) -> Plan:
@@ -48,8 +50,13 @@ def _held(world: World, action: Action | None) -> Blocked | None:
     if world.destruction_frozen and _ends_a_container(world, action):
         return Blocked("DestructionFrozen", world.destruction_frozen)
     if isinstance(action, Retire) and action.reason in _FOR_ANOTHER and is_running(action.container):
-        return halted(world)
+        return halted(world) or (_refused_again(world) if action.reason in _BY_THE_SAME else None)
     return None
+
+
+def _refused_again(world: World) -> Blocked | None:
+    """A ceiling that was lowered since would not have what runs made anew."""
+    return not_allowed(world, target_of(world, world.wanted)) if world.wanted is not None else None
 
 
 def _plan(world: World) -> Plan:

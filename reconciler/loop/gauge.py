@@ -20,7 +20,7 @@ from reconciler.loop.own_thread import OwnThread
 ENTRIES_MAX = 1_000_000
 DEPTH_MAX = 128  # each level holds two descriptors open
 LINKED_MAX = 100_000  # files of several names that are remembered; a further one counts with each name
-COUNT_S_MAX = 30.0
+COUNT_S_MAX = 120.0
 ENTRIES_SLOW_MIN = 100_000  # fewer that take longer than that are a slow disk's doing
 ANSWER_S_MAX = 5.0  # beyond COUNT_S_MAX, for what the count itself says of its end
 ROOM_S_MAX = 5.0
@@ -86,13 +86,17 @@ def counted(
 ) -> DiskUse | None:
     """What the tree takes on disk, a file of several names once; None if nobody can tell.
 
-    A tree of many entries that are not counted in time is beyond what can be; one of few is unknown.
+    A tree of many entries that are not counted in time is beyond what can be; one of few is unknown. Where
+    there is none in a folder that is there, as after it was removed by hand, nothing is taken.
     """
     deadline = time.monotonic() + COUNT_S_MAX
     tree = _Count(entries_max)
     levels: list[_Level] = []
     try:
-        levels.append(_Level.opened(str(root)))
+        try:
+            levels.append(_Level.opened(str(root)))
+        except FileNotFoundError:
+            return DiskUse(0, "") if root.parent.is_dir() else None
         while levels:
             if is_over():
                 return None

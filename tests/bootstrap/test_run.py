@@ -124,8 +124,12 @@ def test_who_may_not_install_it_gets_the_one_command(project: Path, debian_witho
     assert not (project / "installed").exists()
 
 
-@pytest.mark.parametrize("made_by_root", [".cache/locks/venv", ".venv/bin/mcpgw"])
-def test_what_another_user_has_set_up_is_told_with_the_way_to_take_it_over(made_by_root: str) -> None:
+@pytest.mark.parametrize(
+    ("made_by_root", "what"), [(".cache/locks/venv", ".cache"), (".venv/bin/mcpgw", ".cache .venv")]
+)
+def test_what_another_user_has_set_up_is_told_with_the_way_to_take_it_over(
+    made_by_root: str, what: str
+) -> None:
     """As after `sudo ./run up`."""
     somebody = OtherUser()
     with open_folder() as folder:
@@ -137,7 +141,7 @@ def test_what_another_user_has_set_up_is_told_with_the_way_to_take_it_over(made_
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "may not be written, as what an earlier ./run made here is another user's" in line
-    assert f"`sudo chown -R {somebody.uid} .cache .venv`" in line
+    assert f"`sudo chown -R {somebody.uid} {what}`" in line
 
 
 def test_a_folder_that_is_another_users_is_told_as_such() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.server.crowd import NEWCOMER_S
 from gateway.server.limits import FILES_PER_CONNECTION, FILES_RESERVED, ServerLimits
 from tests.gateway.attacks.conftest import Place, opened
 from tests.gateway.attacks.test_smuggling import serves
@@ -83,8 +84,12 @@ async def test_ten_thousand_idle_connections_are_bounded_and_others_are_served(
 async def test_whoever_was_served_keeps_the_connection_in_a_silent_crowd(place: Place) -> None:
     known = await place.connect()
     await _ask_of(known, place)
-    async with crowd(place, CROWD + 2_000):
-        await _ask_of(known, place)
+    async with crowd(place, CROWD - 1_000):
+        await asyncio.sleep(
+            NEWCOMER_S + 0.1
+        )  # all at once they would be newcomers, who may be about to speak
+        async with crowd(place, 3_000):
+            await _ask_of(known, place)
     await known.close()
 
 

@@ -117,6 +117,10 @@ PLANS = {
         put_to_sleep_before(taking(TOO_MUCH), started_seconds_ago=GRACE.total_seconds()),
         "Sleep",
     ),
+    "a start that is yet to come gives none": (
+        put_to_sleep_before(taking(TOO_MUCH), started_seconds_ago=-3600),
+        "Sleep",
+    ),
     "ending by itself wins no time": (
         put_to_sleep_before(taking(TOO_MUCH), "Error", started_seconds_ago=1),
         "Sleep",
@@ -185,6 +189,7 @@ def test_whom_an_operator_wants_up_is_told_of_the_limit() -> None:
     status, reason, message = said(taking(TOO_MANY).powered(Power.RUNNING), ConditionType.DEGRADED)
     assert (status, reason) == (Truth.TRUE, OVER_DISK_LIMIT)
     assert "1000000 files" in message
+    assert "raised" not in message, "no limit of bytes helps"
 
 
 @pytest.mark.parametrize(
@@ -196,6 +201,12 @@ def test_whom_an_operator_wants_up_is_told_of_the_limit() -> None:
         (alive().but(disk=TOO_MUCH, **BOUNDED).powered(RUNNING), "CEILING_DISK"),
         (taking(TOO_MUCH).but(**ROOMY).powered(RUNNING), "more than 100 MiB; free"),
         (taking(DiskUse(2 * LIMIT + 1)).but(**ROOMY).powered(RUNNING), "more than 200 MiB, so it sleeps"),
+        (
+            asleep_for_data().untemplated().but(disk=TOO_MUCH, **BOUNDED),
+            "no call wakes it before its template",
+        ),
+        (alive(resources={"disk": 1 << 50}).but(disk=TOO_MUCH, **BOUNDED), "and within the ceiling"),
+        (asleep_for_data(), "took more than it might"),
     ],
 )
 def test_the_limit_that_counts_is_named(scene: Scene, words: str) -> None:

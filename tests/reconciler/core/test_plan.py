@@ -120,6 +120,10 @@ CHANGE = {
     ),
     "what runs is not ended for a lower ceiling": (alive(image="evil:1"), "nothing"),
     "a restart that somebody asked for retires the container": (alive().asked(), "Retire(Restarted)"),
+    "but not one that a lower ceiling would not have made anew": (
+        alive(image="evil:1").asked(),
+        "blocked: NotAllowed",
+    ),
     "a restart asked for before the last start is answered": (alive().asked(seconds_ago=120), "Answer"),
     "power Stopped retires the container": (alive().powered(Power.STOPPED), "Retire(Stopped)"),
     "power Stopped frees the address": (

@@ -68,6 +68,16 @@ async def test_who_takes_too_much_is_told_of_in_every_round() -> None:
     assert told.over == ["b", "c"] * 2
 
 
+async def test_in_a_long_round_who_takes_too_much_is_counted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who frees some has to be seen before their time is over, however many others there are."""
+    monkeypatch.setattr("reconciler.loop.disk.ROUND_PERIOD_S", 0.0)
+    told = Told()
+    told.limits = dict.fromkeys("abc", 10)
+    told.gauge.uses = {"a": DiskUse(11), "b": DiskUse(1), "c": DiskUse(1)}
+    await told.disk.measure()
+    assert told.over == ["a"] * 4, "in its turn, and after each"
+
+
 async def test_what_was_known_outlives_an_answer_that_does_not_come() -> None:
     told = Told()
     told.limits, told.gauge.uses = {"a": 10}, {"a": DiskUse(11)}

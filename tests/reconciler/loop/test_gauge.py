@@ -127,7 +127,7 @@ def test_many_files_that_are_not_counted_in_time_are_too_many(
     monkeypatch.setattr(gauge, "ENTRIES_SLOW_MIN", 50)
     use = counted(tmp_path, NO_LIMIT)
     assert use is not None
-    assert use.beyond == "more files than can be counted in 30 s"
+    assert use.beyond == "more files than can be counted in 120 s"
 
 
 @pytest.mark.usefixtures("out_of_time")
@@ -170,8 +170,12 @@ def test_more_depth_than_can_be_counted_is_too_much(tmp_path: Path) -> None:
     assert _open_count() == before, "every level was closed"
 
 
-def test_what_is_not_there_is_unknown(tmp_path: Path) -> None:
-    assert counted(tmp_path / "no", NO_LIMIT) is None
+def test_data_that_was_removed_by_hand_takes_nothing(tmp_path: Path) -> None:
+    assert counted(tmp_path / "data", NO_LIMIT) == DiskUse(0)
+
+
+def test_what_is_not_there_with_its_home_is_unknown(tmp_path: Path) -> None:
+    assert counted(tmp_path / "home" / "data", NO_LIMIT) is None
 
 
 def test_counting_ends_when_it_is_told_to(tmp_path: Path) -> None:
