@@ -13,6 +13,12 @@ pytest_plugins = ["tests.engines"]
 
 ENGINE_FOLDERS = ("tests/e2e/", "tests/isolation/", "tests/compose/")
 PODMAN_ALONE = "test_rootless"
+WAITS = "tests/reverse_proxy/test_patience.py"  # for minutes, and does nothing
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits for long comes first: at the end it would be all that is left."""
+    items.sort(key=lambda item: not item.nodeid.startswith(WAITS))
 
 
 class ProcessForEachEngine(LoadScopeScheduling):

@@ -37,6 +37,7 @@ CONFIGURATIONS = Path(__file__).resolve().parents[2] / "deploy" / "reverse-proxy
 GATEWAY_NAME, HOMES_NAME = "mcp.test", "homes.test"
 CLIENT_ADDRESS = "127.0.0.2"  # another one of this machine's than the proxies use, to tell them apart
 STOP_S = 20.0
+PROXIES = ("nginx", "caddy")
 PATIENCE_S = 600.0
 BLOCK = bytes(range(256)) * 256
 ROUTES = (

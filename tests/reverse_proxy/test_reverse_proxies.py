@@ -1,21 +1,17 @@
 """The reverse proxies of docs/reverse-proxy.md, by the configuration that is printed there."""
 
 import asyncio
-import contextlib
 import json
 import re
 import zlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from yarl import URL
 
-from tests.reverse_proxy.rig import BLOCK, CLIENT_ADDRESS, Proxied, behind
+from tests.reverse_proxy.rig import BLOCK, CLIENT_ADDRESS, PROXIES, Proxied, behind
 
-PROXIES = ("nginx", "caddy")
-TOOL_S = 305.0  # nginx gives an upstream 60 s, unless it is told otherwise
 LARGE_BLOCKS = (200 << 20) // len(BLOCK)
 GROWTH_MIB_MAX = 64.0
 LONG_VALUE = "x" * 12_000
@@ -134,21 +130,3 @@ async def test_a_path_with_two_readings_is_still_refused(proxied: Proxied) -> No
     for path in ("/open/%2e%2e/mcp", "/open/%2fmcp", "/open;x/y"):
         async with proxied.client.get(URL(f"{proxied.home}{path}", encoded=True)) as answer:
             assert answer.status == 400, path
-
-
-async def test_a_tool_may_compute_for_longer_than_the_proxies_would_wait_by_themselves(
-    tmp_path: Path,
-) -> None:
-    async with contextlib.AsyncExitStack() as stack:
-        all_proxied = []
-        for name in PROXIES:
-            (tmp_path / name).mkdir()
-            all_proxied.append(await stack.enter_async_context(behind(name, tmp_path / name)))
-        assert await asyncio.gather(*map(_computes, all_proxied)) == [200, 200]
-
-
-async def _computes(proxied: Proxied) -> int:
-    proxied.workload.silence_s = TOOL_S
-    async with proxied.call() as answer:
-        await answer.read()
-        return int(answer.status)
