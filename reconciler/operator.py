@@ -56,13 +56,15 @@ from state.sealing import PrivateKey
 from state.store.errors import Fenced, StoreError
 from state.store.port import Batch, Store
 
-WORKERS_MAX = 256  # passes under way at once; most of them wait for the engine
+WORKERS: dict["Controller", int] = {
+    "user": 256,  # passes under way at once; most of them wait for the engine
+    "home": 1,  # data are deleted one Home after the other, and no user's turn waits for it
+}
 TURNS_IN_A_ROW_MAX = 32  # then the key goes to the back, so that nobody starves
 STORE_RETRY_S = 1.0
 CRASHED_PASS_RETRY_S = 60.0
 
 Controller = Literal["user", "home"]
-QueueKey = tuple[Controller, str]
 _log = structlog.get_logger(__name__)
 
 
@@ -97,7 +99,7 @@ class Operator:
         loop = asyncio.get_running_loop()
         clock = around.clock or loop.time
         self._around = around
-        self._queue: KeyQueue[QueueKey] = KeyQueue()
+        self._queues: dict[Controller, KeyQueue[str]] = {"user": KeyQueue(), "home": KeyQueue()}
         self.cache = Cache()
         self.leader = (
             Leader(around.store, around.holder, around.lease_clock)
@@ -162,11 +164,13 @@ class Operator:
         try:
             await self._run_led()
         finally:
-            self._queue.close()
+            for queue in self._queues.values():
+                queue.close()
             await self._stop_collecting()
             await self.prober.close()
             await self._images.close()
             self._around.gauge.close()
+            self._around.directories.close()
             await self._resign()
 
     def is_synced(self) -> bool:
@@ -174,11 +178,11 @@ class Operator:
         return self._synced.is_set()
 
     def queue_length(self) -> int:
-        return len(self._queue)
+        return sum(len(queue) for queue in self._queues.values())
 
     def is_settled(self) -> bool:
         """Synced, and no key waits for a turn or has one."""
-        return self._synced.is_set() and self._queue.is_idle()
+        return self._synced.is_set() and all(queue.is_idle() for queue in self._queues.values())
 
     async def _take_the_lead(self) -> None:
         """Lead, with what the store forgot rebuilt from disk.
@@ -231,7 +235,11 @@ class Operator:
                     group.create_task(self.hands.fence.run()),
                     group.create_task(self.hands.disk.run()),
                     group.create_task(self.observer.run()),
-                    *(group.create_task(self._work()) for _ in range(WORKERS_MAX)),
+                    *(
+                        group.create_task(self._work(one))
+                        for one in self._queues
+                        for _ in range(WORKERS[one])
+                    ),
                 ]
                 await self._until_over()
                 for task in tasks:
@@ -310,11 +318,11 @@ class Operator:
                 pass
 
     def _wake_user(self, name: str, priority: Priority) -> None:
-        self._queue.add(("user", name), priority)
+        self._queues["user"].add(name, priority)
 
     def _wake_home(self, home: Home) -> None:
         if home.status.tombstoned_at is not None:
-            self._queue.add(("home", home.name), Priority.RESYNC)
+            self._queues["home"].add(home.name, Priority.RESYNC)
         elif home.spec.owner is not None:
             self._wake_owner(home.spec.owner.uid)
 
@@ -410,46 +418,46 @@ class Operator:
 
     # --- whose turn it is ---------------------------------------------------------------------------
 
-    async def _work(self) -> None:
+    async def _work(self, controller: Controller) -> None:
+        queue = self._queues[controller]
         while True:
-            key, priority = await self._queue.take()
+            name, priority = await queue.take()
             try:
                 await self._may_work.wait()
                 await self._report.networks_were_tried.wait()
-                await self._turn(key, priority)
+                await self._turn(controller, name, priority)
             finally:
-                self._queue.done(key)
+                queue.done(name)
 
-    async def _turn(self, key: QueueKey, priority: Priority) -> None:
+    async def _turn(self, controller: Controller, name: str, priority: Priority) -> None:
         for _ in range(TURNS_IN_A_ROW_MAX):
-            turn = await self._guarded(key, urgent=priority is Priority.URGENT)
+            turn = await self._guarded(controller, name, urgent=priority is Priority.URGENT)
             if not turn.again:
-                self._later(key, turn.look_again_at)
+                self._later(controller, name, turn.look_again_at)
                 return
         await asyncio.sleep(0)  # actions that never wait must not keep the lease from being renewed
-        self._queue.add(key, Priority.RESYNC)
+        self._queues[controller].add(name, Priority.RESYNC)
 
-    async def _guarded(self, key: QueueKey, *, urgent: bool) -> Turn:
+    async def _guarded(self, controller: Controller, name: str, *, urgent: bool) -> Turn:
         """A mistake of ours in one key's pass is logged and tried again later; the others go on."""
         try:
-            return await self._reconcile(key, urgent=urgent)
+            return await self._reconcile(controller, name, urgent=urgent)
         except Fenced:
             raise
         except Exception:
-            _log.exception("pass.crashed", key=key)
+            _log.exception("pass.crashed", controller=controller, key=name)
             return Turn(look_again_at=self._around.now() + timedelta(seconds=CRASHED_PASS_RETRY_S))
 
-    async def _reconcile(self, key: QueueKey, *, urgent: bool) -> Turn:
-        controller, name = key
+    async def _reconcile(self, controller: Controller, name: str, *, urgent: bool) -> Turn:
         with structlog.contextvars.bound_contextvars(key=name):
             if controller == "user":
                 return await self.users.reconcile(name, urgent=urgent)
             return await self._homes.reconcile(name)
 
-    def _later(self, key: QueueKey, at: datetime | None) -> None:
+    def _later(self, controller: Controller, name: str, at: datetime | None) -> None:
         if at is not None:
             delay_s = (at - self._around.now()).total_seconds()
-            self._queue.add_after(key, delay_s, Priority.CREATE)
+            self._queues[controller].add_after(name, delay_s, Priority.CREATE)
 
 
 def _epoch_min(report: Reconciler | None) -> int:

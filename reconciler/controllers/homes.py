@@ -10,7 +10,7 @@ import structlog
 
 from reconciler.controllers.freeze import Freeze
 from reconciler.controllers.user_containers import DONE, Turn
-from reconciler.core.errors import ActionError
+from reconciler.core.errors import ActionError, TransientError
 from reconciler.loop.actuator import ACTOR, Hands
 from state.kinds.home import Home
 from state.kinds.incarnation import IncarnationNames
@@ -43,7 +43,7 @@ class Homes:
             raise
         except (ActionError, StoreError) as error:
             _log.warning("home.unpurged", home=name, why=str(error))
-            return Turn(look_again_at=now + timedelta(seconds=RETRY_S))
+            return Turn(look_again_at=self._now() + timedelta(seconds=_retry_s(error)))
         return DONE
 
     def may_purge(self, home: Home, now: datetime) -> bool:
@@ -79,3 +79,8 @@ class Homes:
 
     def _container_name(self, home: Home) -> str:
         return IncarnationNames.container(self._hands.site.project, home.name)
+
+
+def _retry_s(error: ActionError | StoreError) -> float:
+    asked_s = error.retry_after_s if isinstance(error, TransientError) else None
+    return RETRY_S if asked_s is None else asked_s

@@ -9,7 +9,7 @@ import asyncio
 import errno
 import os
 import secrets
-import shutil
+import threading
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +22,8 @@ from pydantic import AwareDatetime
 from reconciler.core.actions import FileText
 from reconciler.core.errors import TransientError
 from reconciler.loop.files import owner_of, write_files
+from reconciler.loop.own_thread import OwnThread
+from reconciler.loop.removal import remove_tree
 from state.key_file import read_or_make_key
 from state.kinds.home import Owner
 from state.kinds.resource import Shape
@@ -30,11 +32,14 @@ from state.kinds.user_inputs import InputValues
 from state.sealing import PrivateKey
 
 CLAIM_FILE = "claim.json"
+_DRAFT_SUFFIX = ".draft"
+CLAIM_DRAFT = f"claim{_DRAFT_SUFFIX}"
 INSTALLATION_FILE = "installation"
 INSTALLATION_BYTES = 8
 KEY_FILE = "sealing.key"
 DATA_DIRECTORY = "data"
 CLAIM_BYTES_MAX = 16 << 20  # more than the overrides of any manifest that is accepted, escaped
+PURGE_S_MAX = 300.0  # then others have their turn; what was begun goes on
 DIRECTORY_MODE = 0o700
 # Where we may not give the directory to the workload's user, everybody inside may write; the parent is 0700.
 DATA_MODE_UNOWNED = 0o777
@@ -87,8 +92,15 @@ class Directories(Protocol):
         ...
 
     async def purge(self, home: str, now: datetime) -> None:
-        """Delete a Home's data and claim for good; absent is success. Raises TransientError, with reason
-        RetentionNotOver where the claim itself does not say that their time is over."""
+        """Delete a Home's data and claim for good; absent is success. One at a time.
+
+        Raises TransientError, with reason RetentionNotOver where the claim itself does not say that their
+        time is over, NotPurged where something cannot be deleted, or not yet.
+        """
+        ...
+
+    def close(self) -> None:
+        """What is being purged just now ends soon."""
         ...
 
 
@@ -97,6 +109,8 @@ class HostDirectories:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._purging = OwnThread("purge")  # it may take long, and nobody's birth waits for it
+        self._closed = threading.Event()
 
     async def prepare(self, claim: Claim, user: str) -> str:
         try:
@@ -141,9 +155,21 @@ class HostDirectories:
 
     async def purge(self, home: str, now: datetime) -> None:
         try:
-            await asyncio.to_thread(self._purge, home, now)
+            await self._purging.ask(PURGE_S_MAX, lambda: self._purge(home, now))
+        except TimeoutError:
+            raise _not_purged(
+                self._root / home, f"it takes longer than {PURGE_S_MAX:g} s, and goes on"
+            ) from None
+        except PermissionError as error:
+            raise _not_purged(self._root / home, _FOREIGN.format(self._root / home)) from error
         except OSError as error:
-            raise _translated(error, self._root / home) from error
+            raise _not_purged(
+                self._root / home, f"{error.strerror}; look at the disk of HOST_DATA_DIR"
+            ) from error
+
+    def close(self) -> None:
+        self._closed.set()
+        self._purging.close()
 
     def _prepare(self, claim: Claim, user: str) -> str:
         seat = self._root / claim.home
@@ -162,6 +188,8 @@ class HostDirectories:
         seat.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
         if path.exists():
             refuse_contradiction(self._read(path), claim)
+        elif _holds_data(seat):
+            raise TransientError("ClaimContradicted", _unclaimed(claim.home), retry_after_s=60.0)
         if not _says(path, said):  # after a restart every claim is noted again, and few are news
             _write_durably(path, said)
 
@@ -201,10 +229,12 @@ class HostDirectories:
         _refuse_link(seat)
         if (seat / CLAIM_FILE).exists():
             refuse_early_end(home, self._read(seat / CLAIM_FILE), now)
+        elif _holds_data(seat):
+            raise TransientError("RetentionNotOver", _unclaimed(home), retry_after_s=60.0)
         # The claim goes last: what is half deleted still says whose it was.
         for entry in sorted(seat.iterdir(), key=lambda one: one.name == CLAIM_FILE) if seat.exists() else ():
             if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
+                remove_tree(entry, is_over=self._closed.is_set)
             else:
                 entry.unlink()
         if seat.exists():
@@ -239,6 +269,23 @@ def refuse_early_end(home: str, standing: Claim | None, now: datetime) -> None:
     if until is None or until > now:
         message = f"{home} is kept: its {CLAIM_FILE} does not say that its time is over"
         raise TransientError("RetentionNotOver", message, retry_after_s=60.0)
+
+
+def _holds_data(seat: Path) -> bool:
+    """Whether there is more than an interrupted birth or purge leaves: those begin or end without a claim."""
+    data, draft = seat / DATA_DIRECTORY, seat / CLAIM_DRAFT
+    for entry in seat.iterdir() if seat.exists() else ():
+        is_empty = entry == data and not data.is_symlink() and data.is_dir() and not any(data.iterdir())
+        if entry != draft and not is_empty:
+            return True
+    return False
+
+
+def _unclaimed(home: str) -> str:
+    return (
+        f"{home} holds data and no {CLAIM_FILE} says whose; nothing is changed on the store's word. "
+        f"Put {CLAIM_FILE} back from a backup, or move the directory out of HOST_DATA_DIR"
+    )
 
 
 def _refuse_too_large(claim: Claim, said: bytes) -> None:
@@ -280,7 +327,7 @@ def _write_durably(path: Path, content: bytes) -> None:
     """Whole or not at all, also after a power cut. What already says so is left as it is."""
     if path.exists() and path.read_bytes() == content:
         return
-    draft = path.with_suffix(".draft")
+    draft = path.with_name(f"{path.stem}{_DRAFT_SUFFIX}")
     with draft.open("wb") as file:
         file.write(content)
         file.flush()
@@ -297,6 +344,16 @@ def _sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+_FOREIGN = (
+    "it holds files of the workload's own user, which this process may not delete. Delete it as root "
+    "(`sudo rm -rf {0}`), or with a rootless Podman by `podman unshare rm -rf {0}`"
+)
+
+
+def _not_purged(path: Path, why: str) -> TransientError:
+    return TransientError("NotPurged", f"{path} is not deleted: {why}", retry_after_s=60.0)
 
 
 def _translated(error: OSError, path: Path) -> TransientError:

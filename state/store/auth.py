@@ -58,6 +58,6 @@ class AuthDatabase:
 
 async def open_auth(path: Path, now: Callable[[], float] = time.time) -> AuthDatabase:
     """Make, upgrade and open ``auth.db``. Raises StoreError with one line. ``now`` is Unix seconds."""
-    product = SqliteFile(path, AUTH_FILE_MODE)
+    product = SqliteFile(path, AUTH_FILE_MODE, is_shared=False)
     await asyncio.to_thread(product.open, AUTH_STEPS)
     return AuthDatabase(Database(product, TRANSACT_TIMEOUT_S), now)

@@ -41,6 +41,10 @@ class Product(Protocol):
         """Begin a snapshot that never changes under the reader."""
         ...
 
+    def enter_thread(self) -> None:
+        """Called first in each thread that uses it."""
+        ...
+
     def close(self) -> None:
         """Let go of every connection."""
         ...
@@ -55,8 +59,8 @@ class Database:
 
     def __init__(self, product: Product, timeout_s: float) -> None:
         self._product = product
-        self._writer = Threads(product.where, 1, timeout_s)
-        self._readers = Threads(product.where, READERS_COUNT, timeout_s)
+        self._writer = Threads(product.where, 1, timeout_s, product.enter_thread)
+        self._readers = Threads(product.where, READERS_COUNT, timeout_s, product.enter_thread)
 
     async def write(self, fn: Callable[[Connection], T], committed: Callable[[T], None] | None = None) -> T:
         """Run ``fn`` as the only writer; whatever it raises rolls back. ``committed`` runs in the thread."""

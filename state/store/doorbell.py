@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from state.store.bell import Bell
 from state.store.kernel import make_folder
+from state.store.rights import acting_as_owner
 
 SOCKET_MODE = 0o660
 DOORBELLS_RUNG_MAX = 256  # at one commit; whoever is beyond it has its poll
@@ -46,10 +47,11 @@ class Doorbell:
         """Be rung from now on; where that cannot be, say so once: the poll stands behind it."""
         ours = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
-            make_folder(self._folder)
-            self._folder_descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            ours.bind(self._address(self._name))
-            (self._folder / self._name).chmod(SOCKET_MODE)
+            with acting_as_owner(self._folder.parent):
+                make_folder(self._folder)
+                self._folder_descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                ours.bind(self._address(self._name))
+                (self._folder / self._name).chmod(SOCKET_MODE)
         except OSError as error:
             ours.close()
             _log.warning("doorbell.lost", folder=str(self._folder), why=error.strerror)
@@ -77,7 +79,8 @@ class Doorbell:
             asyncio.get_running_loop().remove_reader(self._socket)
             self._socket.close()
             self._socket = None
-            (self._folder / self._name).unlink(missing_ok=True)
+            with acting_as_owner(self._folder.parent):
+                (self._folder / self._name).unlink(missing_ok=True)
         if self._folder_descriptor is not None:
             os.close(self._folder_descriptor)
             self._folder_descriptor = None

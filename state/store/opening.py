@@ -56,7 +56,7 @@ async def open_store(url: str, limits: Limits = Limits()) -> Store:
 
 async def _open_sqlite(path: Path, limits: Limits) -> Store:
     boot = kernel.boot_id()
-    product = SqliteFile(path, STATE_FILE_MODE)
+    product = SqliteFile(path, STATE_FILE_MODE, is_shared=True)
     await asyncio.to_thread(product.open, STATE_STEPS)
     database = Database(product, limits.transact_timeout_s)
     try:

@@ -49,6 +49,9 @@ class PostgresDatabase:
             self.close()
             raise
 
+    def enter_thread(self) -> None:
+        """A server has no files here."""
+
     def close(self) -> None:
         self.writer.dispose()
         self.readers.dispose()

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from state.store.errors import Replaced, StoreError, Unavailable
 from state.store.kernel import make_folder, refuse_network_filesystem
+from state.store.rights import act_as_owner, acting_as_owner, acting_user
 from state.store.upgrading import Steps, upgrade
 
 OPEN_TIMEOUT_S = 30.0  # for another process's upgrade
@@ -36,12 +37,16 @@ _PRAGMAS = (
 
 
 class SqliteFile:
-    """Implements :class:`state.store.database.Product` for one file."""
+    """Implements :class:`state.store.database.Product` for one file.
 
-    def __init__(self, path: Path, mode: int) -> None:
+    ``is_shared``: others than this process's user may write beside it, so root opens it with their rights.
+    """
+
+    def __init__(self, path: Path, mode: int, *, is_shared: bool) -> None:
         self.where = str(path)
         self._path = path
         self._mode = mode
+        self._is_shared = is_shared
         self._opened: tuple[int, int] | None = None  # the file that `open` found or made
         self.writer = _engine(path, _begin_write)
         self.readers = _engine(path, _begin_read)
@@ -63,14 +68,23 @@ class SqliteFile:
             self.close()
             raise
 
+    def enter_thread(self) -> None:
+        if self._is_shared:
+            act_as_owner(self._path.parent)
+
     def close(self) -> None:
-        self.writer.dispose()
-        self.readers.dispose()
+        """SQLite deletes files as the last connection ends."""
+        with self._rights():
+            self.writer.dispose()
+            self.readers.dispose()
+
+    def _rights(self) -> AbstractContextManager[None]:
+        return acting_as_owner(self._path.parent) if self._is_shared else nullcontext()
 
     def _open(self, steps: Steps) -> None:
         make_folder(self._path.parent)
         refuse_network_filesystem(self._path.parent)
-        with _locked(self._path.parent):
+        with self._rights(), _locked(self._path.parent):
             _make(self._path, self._mode)
             with self.writer.connect() as connection:
                 self._begin(connection, OPEN_TIMEOUT_S)
@@ -151,7 +165,7 @@ def _make(path: Path, mode: int) -> None:
     """The file with its mode from the first moment; SQLite gives the -wal and -shm files the same one."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
-        is_ours = os.fstat(descriptor).st_uid == os.geteuid()
+        is_ours = os.fstat(descriptor).st_uid == acting_user()
         if is_ours and os.fstat(descriptor).st_mode & 0o777 != mode:
             os.fchmod(descriptor, mode)
     finally:

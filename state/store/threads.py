@@ -20,12 +20,14 @@ GRACE_S = 5.0
 
 
 class Threads:
-    """``count`` threads and one queue before them."""
+    """``count`` threads and one queue before them. Each calls ``enter`` before all else."""
 
-    def __init__(self, where: str, count: int, timeout_s: float) -> None:
+    def __init__(
+        self, where: str, count: int, timeout_s: float, enter: Callable[[], None] = lambda: None
+    ) -> None:
         self._where = where
         self._timeout_s = timeout_s
-        self._executor = ThreadPoolExecutor(count, thread_name_prefix="store")
+        self._executor = ThreadPoolExecutor(count, "store", initializer=enter)
         self._queued_count = 0
 
     async def run(self, call: Callable[[float], T]) -> T:

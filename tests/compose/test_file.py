@@ -118,6 +118,7 @@ def test_what_is_ours_is_read_only_without_capabilities_and_gains_none(tmp_path:
         assert "no-new-privileges:true" in one["security_opt"], name
     assert "user" not in whole["gateway"], "the image's own, which is not root"
     assert "cap_add" not in whole["gateway"]
+    assert whole["reconciler"]["cap_add"] == ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID"]
     assert whole["fence"]["cap_add"] == ["NET_ADMIN"]
 
 

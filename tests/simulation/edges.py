@@ -124,6 +124,9 @@ class ProcessDirectories:
     async def claimed(self) -> set[str]:
         return {claim.home for claim in await self.claims()}
 
+    def close(self) -> None:
+        pass
+
     async def purge(self, home: str, now: datetime) -> None:
         await self._process.through(lambda: self._purge(home, now))
 

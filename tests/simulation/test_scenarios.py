@@ -12,6 +12,7 @@ import pytest
 from reconciler.core.addresses import AddressPool
 from reconciler.core.container import ContainerState
 from reconciler.engine.memory_machine import Box
+from reconciler.operator import WORKERS
 from state.kinds.home import Home
 from state.kinds.incarnation import IncarnationNames
 from state.kinds.report import Reconciler as ReconcilerReport
@@ -652,7 +653,7 @@ async def test_whoever_is_ready_is_let_through_before_the_next_is_begun(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Many who come at once do not wait for the last of them."""
-    monkeypatch.setattr("reconciler.operator.WORKERS_MAX", 1)
+    monkeypatch.setitem(WORKERS, "user", 1)
     async with town() as here:
         await settled(here, *(f"user-{number}" for number in range(8)))
         story = here.history.last(10_000)

@@ -1,9 +1,12 @@
 """Data directories on a real disk: claims that last, modes, refusals, and deletion that stays inside."""
 
+import asyncio
 import errno
 import json
 import os
 import stat
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import pytest
 
 from reconciler.core.errors import TransientError
 from reconciler.loop.directories import CLAIM_BYTES_MAX, Claim, HostDirectories
+from reconciler.loop.removal import remove_tree
 from state.kinds.home import Owner
 from state.kinds.template import ENV_COUNT_MAX, INPUTS_COUNT_MAX
 from state.kinds.user_container import Overrides
@@ -238,7 +242,7 @@ async def test_a_link_in_the_place_of_data_is_not_followed(
 ) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
-    (root / HOME).mkdir(parents=True)
+    await directories.record(claim())
     (root / HOME / "data").symlink_to(outside)
     with pytest.raises(TransientError) as refused:
         await directories.prepare(claim(), USER)
@@ -259,12 +263,104 @@ async def test_what_is_half_deleted_still_says_whose_it_was(
 ) -> None:
     await directories.prepare(ended(), USER)
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("shutil.rmtree", refuse)
-    with pytest.raises(TransientError):
+    monkeypatch.setattr("reconciler.loop.directories.remove_tree", refuse)
+    with pytest.raises(TransientError, match="Input/output error; look at the disk") as refused:
         await directories.purge(HOME, NOW)
+    assert refused.value.reason == "NotPurged"
+    assert await directories.claims() == [ended()]
+
+
+@pytest.mark.parametrize("name", ["data/note", "notes"])
+async def test_data_without_a_claim_are_neither_deleted_nor_given_to_anybody(
+    root: Path, directories: HostDirectories, name: str
+) -> None:
+    """A claim that went away some other way than by a purge says of nobody that the data are theirs."""
+    await directories.prepare(ended(), USER)
+    (root / HOME / name).write_text("x")
+    (root / HOME / "claim.json").unlink()
+    with pytest.raises(TransientError, match=r"Put claim\.json back") as refused:
+        await directories.purge(HOME, NOW)
+    assert refused.value.reason == "RetentionNotOver"
+    for one in (claim(), claim(user="github:2")):
+        with pytest.raises(TransientError, match=r"no claim\.json says whose") as refused:
+            await directories.prepare(one, USER)
+        assert refused.value.reason == "ClaimContradicted"
+    assert (root / HOME / name).read_text() == "x"
+    assert not (root / HOME / "claim.json").exists()
+
+
+@pytest.mark.parametrize("name", ["backups", "installation"])
+async def test_what_is_no_home_is_not_purged(root: Path, directories: HostDirectories, name: str) -> None:
+    """The store's word may name anything."""
+    await directories.installation()
+    (root / "backups").mkdir()
+    (root / "backups" / "yesterday.tar").write_text("x")
+    with pytest.raises(TransientError):
+        await directories.purge(name, NOW)
+    assert (root / "backups" / "yesterday.tar").read_text() == "x"
+    assert (root / "installation").read_text()
+
+
+async def test_data_of_another_user_are_left_with_the_mend(
+    root: Path, directories: HostDirectories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await directories.prepare(ended(), USER)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("reconciler.loop.directories.remove_tree", refuse)
+    with pytest.raises(TransientError, match=f"sudo rm -rf {root / HOME}.*podman unshare") as refused:
+        await directories.purge(HOME, NOW)
+    assert refused.value.reason == "NotPurged"
+
+
+async def test_a_long_purge_holds_up_no_birth(
+    root: Path, directories: HostDirectories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await directories.prepare(ended(), USER)
+    may_end = threading.Event()
+
+    def removed(tree: Path, *, is_over: Callable[[], bool]) -> None:
+        may_end.wait(30)
+        remove_tree(tree, is_over=is_over)
+
+    monkeypatch.setattr("reconciler.loop.directories.remove_tree", removed)
+    monkeypatch.setattr("reconciler.loop.directories.PURGE_S_MAX", 0.2)
+    for _ in range(2):
+        with pytest.raises(TransientError, match=r"longer than 0\.2 s, and goes on"):
+            await directories.purge(HOME, NOW)
+    await asyncio.gather(
+        *(directories.prepare(claim(f"{number:026}", f"github:{number}"), USER) for number in range(100))
+    )
+    may_end.set()
+    monkeypatch.undo()
+    await directories.purge(HOME, NOW)
+    assert not (root / HOME).exists()
+
+
+async def test_a_purge_ends_with_the_process(
+    root: Path, directories: HostDirectories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounted = Path(await directories.prepare(ended(), USER))
+    (mounted / "note").write_text("x")
+    begun, closed = threading.Event(), threading.Event()
+
+    def removed(tree: Path, *, is_over: Callable[[], bool]) -> None:
+        begun.set()
+        closed.wait(30)
+        remove_tree(tree, is_over=is_over)
+
+    monkeypatch.setattr("reconciler.loop.directories.remove_tree", removed)
+    purging = asyncio.create_task(directories.purge(HOME, NOW))
+    assert await asyncio.to_thread(begun.wait, 30)
+    directories.close()
+    closed.set()
+    with pytest.raises(TransientError, match="to end before"):
+        await purging
     assert await directories.claims() == [ended()]
 
 
