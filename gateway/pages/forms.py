@@ -11,6 +11,7 @@ from fastapi import Request
 
 from gateway.auth.sessions import Visitor, is_csrf_token
 from gateway.pages.answers import asked_of
+from gateway.pages.bodies import whole_body
 from gateway.pages.desk import Desk
 from gateway.problems import Problem, bad_request, forbidden
 
@@ -35,7 +36,7 @@ async def signed_form(
     """Who sent the form, and its fields. ``is_admitted``: only somebody who may come in.
 
     The session is looked at once the form is here as a whole: whoever sends slowly is judged by what holds
-    then. Raises Problem (400, 403, 413, 503), StoreError.
+    then. Raises Problem (400, 403, 408, 413, 503), StoreError.
     """
     fields = await read_fields(request, bounds)
     head = asked_of(request).head
@@ -51,12 +52,10 @@ def refuse_forged(visitor: Visitor, token: str) -> None:
 
 
 async def read_fields(request: Request, bounds: Bounds = USUAL) -> dict[str, str]:
-    """The fields, whoever sent them. Raises Problem (400, 413)."""
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > bounds.body_bytes_max:
-            raise Problem(413, "The form is too large", "Send less.", reason="FormTooLarge")
+    """The fields, whoever sent them. Raises Problem (400, 408, 413)."""
+    body = await whole_body(request, bounds.body_bytes_max)
+    if body is None:
+        raise Problem(413, "The form is too large", "Send less.", reason="FormTooLarge")
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=bounds.fields_max)
     except ValueError:

@@ -17,6 +17,7 @@ from gateway.auth.oauth.answers import Answer, error_answer
 from gateway.auth.resources import METADATA_PATH
 from gateway.doors import wait_believed
 from gateway.pages.answers import answered, asked_of
+from gateway.pages.bodies import whole_body
 from gateway.pages.desk import Desk
 from gateway.problems import Problem, bad_request, not_found, store_silent
 from gateway.routes.path import AmbiguousPathError, normalized
@@ -90,7 +91,7 @@ class OAuthPages:
 
     async def _register(self, request: Request) -> Answer:
         refuse_hasty(self._desk.throttles.register, asked_of(request))
-        body = await _body(request)
+        body = await whole_body(request, BODY_BYTES_MAX)
         if body is None:
             return _TOO_LARGE
         return await self._desk.oauth.register(body, request.headers.get("content-type", ""))
@@ -146,20 +147,10 @@ async def _pairs(request: Request) -> list[tuple[str, str]] | Answer:
     """A form's fields, doubled ones too; or the refusal, in OAuth's own words."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         return error_answer(HTTPStatus.BAD_REQUEST, "invalid_request", f"Send the parameters as {FORM}.")
-    body = await _body(request)
+    body = await whole_body(request, BODY_BYTES_MAX)
     if body is None:
         return _TOO_LARGE
     try:
         return parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_MAX)
     except ValueError:
         return error_answer(HTTPStatus.BAD_REQUEST, "invalid_request", "The form cannot be read.")
-
-
-async def _body(request: Request) -> bytes | None:
-    """None where it is too large."""
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > BODY_BYTES_MAX:
-            return None
-    return bytes(body)

@@ -190,14 +190,25 @@ class Connection(asyncio.Protocol):
     @property
     def wait(self) -> Wait | None:
         if self._queue:
-            return None
-        if self._deaf:
+            if not self._is_half_asked(self._queue[0]):
+                return None
+            patience_s = self._limits.body_idle_s
+        elif self._deaf:
             patience_s = self._limits.linger_s
         elif self._is_known and not self._head_open:
             patience_s = self._limits.keep_alive_s
         else:
             patience_s = self._limits.head_s
         return Wait(self._is_known and not self._deaf, self._deadline - patience_s)
+
+    def _is_half_asked(self, cycle: Cycle) -> bool:
+        """The rest of its body is what everything waits for, and nobody has let it in."""
+        return (
+            cycle is self._feeding
+            and not self._reading_paused
+            and not cycle.answer_began
+            and cycle.on_gone is None
+        )
 
     def shed(self) -> None:
         self._state.connections.discard(self)
@@ -245,6 +256,8 @@ class Connection(asyncio.Protocol):
     def resume_reading(self) -> None:
         if self._reading_paused:
             self._reading_paused = False
+            if self._feeding is not None:
+                self._deadline = self._loop.time() + self._limits.body_idle_s
             if not self._transport.is_closing():
                 self._transport.resume_reading()
 

@@ -1,8 +1,9 @@
 """Room for the next client when as many are connected as may be.
 
 Decides who has to go: whoever only waits for its client's next move, first those that never asked for
-anything, and of them whoever has waited the longest. So a crowd of silent connections so pushes out its own,
-and what is being answered is never cut. Next: :mod:`gateway.server.connection`.
+anything, and of them whoever has waited the longest. A request that nobody has let in and that is not here as
+a whole is such a wait too. So a crowd of silent connections pushes out its own, and what was let in is never
+cut. Next: :mod:`gateway.server.connection`.
 """
 
 from __future__ import annotations

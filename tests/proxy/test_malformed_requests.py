@@ -313,6 +313,25 @@ async def test_too_many_connections_are_turned_away_while_all_of_them_are_answer
             await client.close()
 
 
+async def test_an_upload_that_was_let_in_is_not_pushed_out_by_newcomers() -> None:
+    async def handler(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK)
+
+    limits = ServerLimits(connections_max=2, sweep_s=0.05)
+    async with upstream(handler) as up, gateway(up.endpoint, server_limits=limits) as front:
+        uploading = await front.connect()
+        await uploading.send(post(b"x" * 100)[:-50])
+        while up.connection_count < 1:
+            await asyncio.sleep(0.005)
+        silent = [await front.connect() for _ in range(5)]
+        assert [await client.rest() for client in silent[:-1]] == [b""] * 4
+        await uploading.send(b"x" * 50)
+        assert status(await uploading.rest()) == 200
+        for client in (uploading, *silent):
+            await client.close()
+
+
 async def test_silent_connections_make_room_before_those_that_have_asked_for_something() -> None:
     limits = ServerLimits(connections_max=4, sweep_s=0.05)
     async with upstream(always(OK)) as up, gateway(up.endpoint, server_limits=limits) as front:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.pages.bodies import BODY_S_MAX
 from gateway.server.crowd import NEWCOMER_S
 from gateway.server.limits import FILES_PER_CONNECTION, FILES_RESERVED, ServerLimits
 from tests.gateway.attacks.conftest import Place, opened
@@ -34,7 +35,7 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
 
 
 @asynccontextmanager
-async def crowd(place: Place, count: int, says: bytes = b"") -> AsyncIterator[list[socket.socket]]:
+async def crowd(place: Place, count: int, says: str = "") -> AsyncIterator[list[socket.socket]]:
     """So many connections of which nothing more is heard."""
     loop = asyncio.get_running_loop()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -48,7 +49,7 @@ async def crowd(place: Place, count: int, says: bytes = b"") -> AsyncIterator[li
             async with asyncio.timeout(60):
                 await loop.sock_connect(one, ("127.0.0.1", place.rig.port))
             if says:
-                one.send(says)
+                one.send(says.replace("<host>", place.host).encode())
         yield sockets
     finally:
         for one in sockets:
@@ -56,11 +57,15 @@ async def crowd(place: Place, count: int, says: bytes = b"") -> AsyncIterator[li
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+HEAD = "{} HTTP/1.1\r\nHost: <host>\r\n"
+FORM = HEAD.format("POST /signout") + "Content-Length: 32000\r\n"
 CROWDS = {
-    "that says nothing": b"",
-    "that stops in the middle of a head": b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nX: ",
-    "that asked once and stays": b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    "that is refused and stays": b"nonsense\r\n\r\n",
+    "that says nothing": "",
+    "that stops in the middle of a head": HEAD.format("POST /mcp") + "X: ",
+    "that asked once and stays": HEAD.format("GET /health") + "\r\n",
+    "that is refused and stays": "nonsense\r\n\r\n",
+    "that stops in the middle of a form": FORM + "\r\ncsrf=",
+    "that stops before a form that it may send": FORM + "Expect: 100-continue\r\n\r\n",
 }
 
 
@@ -91,6 +96,19 @@ async def test_whoever_was_served_keeps_the_connection_in_a_silent_crowd(place: 
         async with crowd(place, 3_000):
             await _ask_of(known, place)
     await known.close()
+
+
+async def test_whoever_sends_a_form_drop_by_drop_is_ended(place: Place) -> None:
+    """The server's own limit is on silence, which one byte breaks."""
+    slow = await place.connect()
+    await slow.send(FORM.replace("<host>", place.host).encode() + b"\r\n")
+    answer = asyncio.create_task(slow.head())
+    async with asyncio.timeout(BODY_S_MAX + 10):
+        while not answer.done():
+            await slow.send(b"a")
+            await asyncio.wait((answer,), timeout=1.0)
+    assert status(answer.result()) == 408
+    await slow.close()
 
 
 async def test_a_process_with_few_files_turns_away_what_it_cannot_hold_and_does_not_spin(
