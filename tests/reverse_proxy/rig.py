@@ -22,6 +22,7 @@ from typing import Any
 import aiohttp
 import uvicorn
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from mcpgw.bootstrap.testing import ensure_reverse_proxies
 from mcpgw.testing.ports import free_port
@@ -69,6 +70,8 @@ class Workload:
 
     seen: list[dict[str, str]] = field(default_factory=list)
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    waits: asyncio.Event = field(default_factory=asyncio.Event)
+    was_left: asyncio.Event = field(default_factory=asyncio.Event)
     silence_s: float = 0.0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -90,6 +93,15 @@ class Workload:
                 await _download(send, int(count))
             case ["open", "events"]:
                 await self._events(send)
+            case ["open", "waits", *streaming]:
+                await _body(receive)
+                if streaming:
+                    await send(_start(200, b"text/event-stream"))
+                    await send({"type": "http.response.body", "body": b": waits\n\n", "more_body": True})
+                self.waits.set()
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+                self.was_left.set()
             case _:
                 await _answer(send, json.dumps(headers).encode())
 
@@ -145,6 +157,7 @@ class Proxied:
     workload: Workload
     key: str
     pids: list[int]
+    trusting: ssl.SSLContext
 
     @property
     def origin(self) -> str:
@@ -156,6 +169,13 @@ class Proxied:
 
     def call(self) -> Any:
         return self.client.post(f"{self.origin}/mcp", headers=bearer(self.key, "alice"), data=b"{}")
+
+    async def connect(self) -> asyncio.StreamWriter:
+        """A connection to Alice's Home by hand: what a client does in the end is the test's to say."""
+        _, writer = await asyncio.open_connection(
+            "127.0.0.1", self.port, ssl=self.trusting, server_hostname=URL(self.home).host
+        )
+        return writer
 
     def reset_peaks(self) -> None:
         for pid in self.pids:
@@ -208,7 +228,7 @@ async def behind(name: str, folder: Path) -> AsyncIterator[Proxied]:
             await seen(lambda: _is_ready(direct, private), bool, "the gateway is ready")
         await until(lambda: _listens(secure), f"{name} listens")
         pids = [gateway, *_family(proxy)]
-        yield Proxied(name, secure, plain, client, workload, key, pids)
+        yield Proxied(name, secure, plain, client, workload, key, pids, trusting)
 
 
 @contextlib.asynccontextmanager

@@ -1,7 +1,9 @@
 """docs/reverse-proxy.md prints the files that are tested; what no program here can run is read."""
 
 import re
+from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.reverse_proxy.rig import CONFIGURATIONS
@@ -13,6 +15,12 @@ def test_what_the_document_prints_is_what_was_tested() -> None:
     printed = re.findall(r"^```\w+\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
     for file in sorted(CONFIGURATIONS.iterdir()):
         assert file.read_text() in printed, f"docs/reverse-proxy.md prints another {file.name}"
+
+
+@pytest.mark.parametrize("file", [CONFIGURATIONS / "Caddyfile", CONFIGURATIONS.parent / "Caddyfile"], ids=str)
+def test_no_caddy_keeps_a_hang_up_from_the_gateway(file: Path) -> None:
+    """Where it is told to flush at once, Caddy reads on for clients that have gone; events need no telling."""
+    assert "flush_interval" not in file.read_text()
 
 
 def test_traefiks_configuration_names_what_it_refers_to() -> None:

@@ -63,6 +63,22 @@ async def test_events_arrive_as_they_happen(proxied: Proxied) -> None:
             assert await answer.content.readuntil(b"\n\n") == b"data: second\n\n"
 
 
+@pytest.mark.parametrize("method", ["POST", "GET"])
+@pytest.mark.parametrize("path", ["waits", "waits/streaming"])
+async def test_who_hangs_up_is_not_worked_for_any_longer(proxied: Proxied, path: str, method: str) -> None:
+    """It is how a client cancels a call, and how streams end."""
+    proxied.workload.waits.clear()
+    proxied.workload.was_left.clear()
+
+    lines = (f"{method} /open/{path} HTTP/1.1", f"Host: {URL(proxied.home).authority}", "Content-Length: 2")
+    client = await proxied.connect()
+    client.write("".join(f"{line}\r\n" for line in (*lines, "")).encode() + b"{}")
+    async with asyncio.timeout(30):
+        await proxied.workload.waits.wait()
+        client.transport.abort()
+        await proxied.workload.was_left.wait()
+
+
 async def test_a_websocket_passes_both_ways(proxied: Proxied) -> None:
     url = f"{proxied.home}/open/socket"
     async with proxied.client.ws_connect(url, headers={"Origin": proxied.home}, max_msg_size=0) as socket:
