@@ -77,7 +77,7 @@ def at_folders(settings: ReconcilerSettings) -> Iterator[Finding]:
     """Whether each folder can be used by whoever asks, and how much room there is."""
     folders = {"STATE_DIR": settings.state_dir, "HOST_DATA_DIR": settings.host_data_dir}
     for setting, path in folders.items():
-        if not path.is_dir():
+        if is_absent(path):
             yield Finding(Verdict.WARNING, setting, f"{path} is not there yet; the first start makes it")
             continue
         try:
@@ -127,8 +127,11 @@ def at_router(env_file: Path) -> Iterator[Finding]:
         said = f"does not begin with {TAILSCALE_KEY_BEGIN}; make one at Tailscale: Settings, Keys"
         yield Finding(Verdict.TROUBLE, "TS_AUTHKEY", said)
     elif not key and TAILSCALE_PROFILE in [one.strip() for one in profiles.split(",")]:
-        said = "is not set, and COMPOSE_PROFILES names tailscale; set the key, or take the profile out"
-        yield Finding(Verdict.TROUBLE, "TS_AUTHKEY", said)
+        said = (
+            "is not set, and COMPOSE_PROFILES names tailscale: a router that has not logged in before needs "
+            "the key; set it, or take the profile out"
+        )
+        yield Finding(Verdict.WARNING, "TS_AUTHKEY", said)
     elif key:
         said = "is set; that its route is approved, only Tailscale's admin console tells"
         yield Finding(Verdict.OK, "TS_AUTHKEY", said)
@@ -160,6 +163,8 @@ async def _at_images(settings: ReconcilerSettings, engine: Engine) -> AsyncItera
         return  # the look at the store says so
     try:
         templates = await store.read(lambda tx: tx.list(ContainerTemplate))
+    except StoreError:
+        return  # likewise
     finally:
         await store.close()
     for template in templates:
@@ -215,7 +220,18 @@ async def at_store(settings: SharedSettings, gateway: GatewaySettings | None) ->
 def _is_made(settings: SharedSettings) -> bool:
     """Whether there is a store: to open a file that is not there would make it."""
     kind, _, path = settings.store_url.get_secret_value().partition(":///")
-    return kind != "sqlite" or Path(path).exists()
+    return kind != "sqlite" or not is_absent(Path(path))
+
+
+def is_absent(path: Path) -> bool:
+    """What somebody else keeps from our eyes may be there: whoever opens it is told why not."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _reports(

@@ -5,7 +5,9 @@ on the same bare machine that ran `./run up`. Whatever else comes than the tools
 """
 
 import json
+from urllib.parse import urlsplit
 
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")  # no proxy of the environment's leads there
 PROTOCOL = "2026-07-28"
 ANSWER_S = 660  # longer than a gateway may be told to hold a request
 
@@ -26,8 +28,10 @@ def shell_snippet(url: str, key: str, user: str) -> str:
         "io.modelcontextprotocol/clientCapabilities": {},
     }
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": meta}}
+    proxies = "{}" if urlsplit(url).hostname in LOOPBACK_NAMES else ""
     return f"""python3 - <<'END'
 import json, urllib.error, urllib.request
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({proxies}))
 request = urllib.request.Request(
     {url!r},
     json.dumps({body!r}).encode(),
@@ -35,7 +39,7 @@ request = urllib.request.Request(
 )
 try:
     try:
-        answer = urllib.request.urlopen(request, timeout={ANSWER_S})
+        answer = opener.open(request, timeout={ANSWER_S})
     except urllib.error.HTTPError as refused:
         answer = refused
     text = answer.read().decode(errors="replace")

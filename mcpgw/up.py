@@ -253,16 +253,20 @@ async def _until_ready(url: str) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + READY_S_MAX
     told = False
-    while not await asyncio.to_thread(_answers, url):
+    while not await asyncio.to_thread(is_answered, url):
         if not told and loop.time() > deadline:
             print(f"mcpgw: {url} does not answer yet; see the lines above", file=sys.stderr)
             told = True
         await asyncio.sleep(READY_POLL_S)
 
 
-def _answers(url: str) -> bool:
+_past_proxies = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # what runs here is asked here
+
+
+def is_answered(url: str) -> bool:
+    """Whether a process of ours is ready."""
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 (our own private port)
+        with _past_proxies.open(url, timeout=2) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False

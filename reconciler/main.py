@@ -190,7 +190,7 @@ def surroundings(
         ask=ask,
         site=Site(
             project,
-            ceiling(settings, engine),
+            ceiling(settings),
             egress_proxy=str(settings.egress_proxy or ""),
             requires_isolation=settings.require_isolation,
         ),
@@ -203,10 +203,11 @@ def surroundings(
         fence_trusted=settings.fence_trusted,
         gauge=HostGauge(settings.host_data_dir),
         disk_free_bytes_min=settings.ceiling_disk_free_min,
+        egress_refused=lambda: tuple(egress_refused(settings, engine)),
     )
 
 
-def ceiling(settings: ReconcilerSettings, engine: Engine) -> Ceiling:
+def ceiling(settings: ReconcilerSettings) -> Ceiling:
     return Ceiling(
         images=settings.allowed_images,
         memory_bytes_max=settings.ceiling_memory,
@@ -223,7 +224,6 @@ def ceiling(settings: ReconcilerSettings, engine: Engine) -> Ceiling:
         retain_days_min=settings.retain_days_min,
         containers_max=settings.ceiling_containers,
         creates_per_minute_max=settings.ceiling_creates_per_minute,
-        egress_refused=tuple(_egress_refused(settings, engine)),
     )
 
 
@@ -239,10 +239,17 @@ def _never_mounted(settings: ReconcilerSettings) -> Iterator[str]:
             yield real
 
 
-def _egress_refused(settings: ReconcilerSettings, engine: Engine) -> Iterator[tuple[Egress, str]]:
-    """Which zones cannot be had here: in the internal ones, containers are reached at their own addresses."""
+def egress_refused(settings: ReconcilerSettings, engine: Engine) -> Iterator[tuple[Egress, str]]:
+    """Which zones cannot be had, as far as the engine has told what it is."""
     for zone in settings.zones.values():
-        if zone.is_internal and not engine.capabilities.reaches_addresses:
+        is_unreachable = not engine.capabilities.reaches_addresses
+        if not zone.is_internal and is_unreachable and settings.container_addressing == "network":
+            yield (
+                zone.egress,
+                "CONTAINER_ADDRESSING=network needs containers that are reached at their own addresses; this "
+                "engine's are not (it is elsewhere, or rootless): set CONTAINER_ADDRESSING=publish",
+            )
+        elif zone.is_internal and is_unreachable:
             yield (
                 zone.egress,
                 f"security.egress {zone.egress} needs containers that are reached at their own addresses; "
@@ -254,7 +261,7 @@ def _egress_refused(settings: ReconcilerSettings, engine: Engine) -> Iterator[tu
             yield (
                 zone.egress,
                 f"security.egress Proxy needs EGRESS_PROXY: attach your proxy to network {zone.network} with "
-                f"an address of its own, and set it to that, like http://{like}:3128",
+                f"an address of its own, set it to that, like http://{like}:3128, and start again",
             )
 
 

@@ -86,6 +86,7 @@ class Surroundings:
     fence_trusted: tuple[IPv4Address, ...] = ()
     gauge: Gauge = field(default_factory=NoGauge)
     disk_free_bytes_min: int = 0
+    egress_refused: Callable[[], tuple[tuple[Egress, str], ...]] = tuple  # what cannot be had, and why
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     clock: Callable[[], float] | None = None  # None: the running loop's
     lease_clock: Callable[[], float] | None = None  # None: one that suspends do not stop
@@ -149,7 +150,8 @@ class Operator:
         self._homes = Homes(self.hands, self.freeze, around.now)
         self._orphans = Orphans(self.hands, self.freeze, clock)
         self._logs = Logs(self.hands, around.now)
-        self._report = Report(self.hands, self.freeze, around.now)
+        self._report = Report(self.hands, self.freeze, around.now, self._heed_engine)
+        self._heed_engine()
         self._synced = asyncio.Event()
         self._may_work = asyncio.Event()  # synced, and the world was compared or cannot be seen
         self.led = asyncio.Event()  # the lead was taken, and what was lost is rebuilt
@@ -353,6 +355,13 @@ class Operator:
         """Whether anything may be made is another matter now."""
         self._report.renew_soon()
         self.resync(Priority.CREATE)
+
+    def _heed_engine(self) -> None:
+        """What can be had with it, which it may have told only now: it was down, or is another one."""
+        ceiling, refused = self.hands.site.ceiling, self._around.egress_refused()
+        if refused != ceiling.egress_refused:
+            self.hands.site = replace(self.hands.site, ceiling=replace(ceiling, egress_refused=refused))
+            self.resync(Priority.CREATE)
 
     def _image_changed(self, _reference: str) -> None:
         self.resync(Priority.CREATE)

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
 
 import httptools
-import structlog
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS
@@ -26,10 +25,9 @@ from gateway.server.crowd import Wait, make_room
 from gateway.server.cycle import Cycle
 from gateway.server.head import Headers, RefusedError, RequestHead
 from gateway.server.limits import ServerLimits
-from gateway.server.refusal import refusal
+from gateway.server.refusal import ours, refusal
 
 _NEVER = float("inf")
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +188,7 @@ class Connection(asyncio.Protocol):
     @property
     def wait(self) -> Wait | None:
         if self._queue:
-            if not self._is_half_asked(self._queue[0]):
+            if self._queue[0] is not self._feeding or self._reading_paused or self._feeding.is_served:
                 return None
             patience_s = self._limits.body_idle_s
         elif self._deaf:
@@ -200,15 +198,6 @@ class Connection(asyncio.Protocol):
         else:
             patience_s = self._limits.head_s
         return Wait(self._is_known and not self._deaf, self._deadline - patience_s)
-
-    def _is_half_asked(self, cycle: Cycle) -> bool:
-        """The rest of its body is what everything waits for, and nobody has let it in."""
-        return (
-            cycle is self._feeding
-            and not self._reading_paused
-            and not cycle.answer_began
-            and cycle.on_gone is None
-        )
 
     def shed(self) -> None:
         self._state.connections.discard(self)
@@ -371,7 +360,7 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserUpgrade as upgrade:
             return self._upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserCallbackError as error:
-            self._refuse(_ours(error.__context__))
+            self._refuse(ours(error.__context__))
         except httptools.HttpParserError as error:
             if self._last and not self._head_open and self._feeding is None:
                 self._deaf = True  # bytes after a last request mean nothing
@@ -497,14 +486,6 @@ class Connection(asyncio.Protocol):
         queue, self._queue = self._queue, deque()
         for cycle in queue:
             cycle.lose()
-
-
-def _ours(cause: BaseException | None) -> RefusedError:
-    """What one of our callbacks raised: a refusal, or a mistake of ours that the log must show."""
-    if isinstance(cause, RefusedError):
-        return cause
-    _log.error("request.broke", exc_info=cause)
-    return RefusedError(500, "The gateway made a mistake; its log says which.")
 
 
 def _address(name: object) -> tuple[str, int] | None:

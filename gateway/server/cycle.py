@@ -174,7 +174,12 @@ class Cycle:
         await self.send({"type": "http.response.start", "status": 500, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
 
-    # What the connection tells
+    # What the connection asks and tells
+
+    @property
+    def is_served(self) -> bool:
+        """It was let in, or refused: somebody waits for its client's end, or has begun to answer."""
+        return self.answer_began or self.on_gone is not None
 
     def feed(self, piece: bytes) -> None:
         self._body.append(piece)

@@ -1,8 +1,14 @@
-"""The bytes of an answer that the server gives before any application has seen the request."""
+"""What the server answers before any application has seen the request, and why."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
+
+import structlog
+
+from gateway.server.head import RefusedError
+
+_log = structlog.get_logger(__name__)
 
 
 def refusal(status: int, detail: str) -> bytes:
@@ -14,3 +20,11 @@ def refusal(status: int, detail: str) -> bytes:
         "connection: close\r\n\r\n"
     )
     return head.encode("ascii") + body
+
+
+def ours(cause: BaseException | None) -> RefusedError:
+    """What one of our callbacks raised: a refusal, or a mistake of ours that the log must show."""
+    if isinstance(cause, RefusedError):
+        return cause
+    _log.error("request.broke", exc_info=cause)
+    return RefusedError(500, "The gateway made a mistake; its log says which.")

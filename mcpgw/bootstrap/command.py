@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mcpgw.bootstrap.errors import BootstrapError
+from mcpgw.bootstrap.paths import append
 
 COMMAND_MAX_S = 900.0
 SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -54,8 +55,7 @@ def run(
             f"`{' '.join(words)}` did not end within {timeout_s:.0f} s", mend=mend
         ) from error
     if log is not None:
-        with log.open("a", encoding="utf-8") as file:
-            file.write(f"$ {' '.join(words)}\n{done.stdout}{done.stderr}")
+        append(log, f"$ {' '.join(words)}\n{done.stdout}{done.stderr}")
     if done.returncode:
         raise BootstrapError(f"`{_short(words)}` failed: {_last_words(done)}{_see(log)}", mend=mend)
     return done.stdout

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from mcpgw.bootstrap.errors import BootstrapError
 from mcpgw.bootstrap.progress import say
@@ -31,7 +32,7 @@ def cache_dir(name: str) -> Path:
 @contextmanager
 def only_one(name: str) -> Iterator[None]:
     """Hold the lock `name`, so that two set-ups do each thing once. The kernel frees a dead one's."""
-    with (cache_dir("locks") / name).open("w") as file:
+    with _opened(cache_dir("locks") / name) as file:
         deadline = time.monotonic() + LOCK_WAIT_MAX_S
         told = False
         while not _locked(file.fileno()):
@@ -45,6 +46,23 @@ def only_one(name: str) -> Iterator[None]:
                 told = True
             time.sleep(LOCK_POLL_S)
         yield
+
+
+def _opened(path: Path) -> IO[str]:
+    """To be locked, which takes no right to write: another user may have made it."""
+    try:
+        return open(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))  # noqa: PTH123 - a descriptor
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def append(path: Path, text: str) -> None:
+    """To a log in the cache. Raises BootstrapError."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def _unwritable(folder: Path, error: OSError) -> BootstrapError:

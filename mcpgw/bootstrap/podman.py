@@ -66,7 +66,14 @@ def _started() -> Engine:
             "podman is installed, but the program is nowhere", mend="Run `apt-get install --reinstall podman`"
         )
     socket = _socket()
-    socket.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        socket.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BootstrapError(
+            f"{socket.parent} cannot be made ({error.strerror}): this user has no runtime directory",
+            mend="Run `sudo loginctl enable-linger $USER` and sign in anew, or set XDG_RUNTIME_DIR to a "
+            "directory of yours",
+        ) from error
     url = f"unix://{socket}"
     words = (program, "system", "service", "--time=0", url)
     start("podman", words, url=url, env={"CONTAINERS_CONF": str(settings_file())})

@@ -33,8 +33,11 @@ _log = structlog.get_logger(__name__)
 class Report:
     """One a reconciler process, while it leads."""
 
-    def __init__(self, hands: Hands, freeze: Freeze, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, hands: Hands, freeze: Freeze, now: Callable[[], datetime], on_engine: Callable[[], None]
+    ) -> None:
         self._hands = hands
+        self._on_engine = on_engine  # it was asked what it is
         self._freeze = freeze
         self._now = now
         self._network_message = ""
@@ -56,10 +59,12 @@ class Report:
         self._renewal.set()
 
     async def keep_networks(self) -> None:
-        """Make those that are missing of the ones that are asked for; what stands in their way is told."""
+        """Make those that are missing of the ones that are asked for; what stands in their way is told.
+
+        Also of what is refused so far: a proxy has to be attached to its network before it can be set.
+        """
         asked = {one.spec.security.egress for one in self._hands.cache.all(ContainerTemplate)}
-        refused = {egress for egress, _ in self._hands.site.ceiling.egress_refused}
-        zones = [one for one in Egress if one is Egress.INTERNET or one in asked - refused]
+        zones = [one for one in Egress if one is Egress.INTERNET or one in asked]
         self._network_message = await self._hands.networks.keep(zones)
         self.networks_were_tried.set()
 
@@ -74,6 +79,7 @@ class Report:
         """Put on record what holds; whether that could be done. Raises Fenced."""
         hands, epoch = self._hands, self._hands.leader.epoch
         newest, engine = world_epoch(hands.observer.containers()), await self._engine_version()
+        self._on_engine()
         conditions = self._conditions()
 
         def write(tx: Tx) -> None:

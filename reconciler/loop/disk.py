@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from reconciler.core.world import DiskUse
-from reconciler.loop.gauge import Gauge
+from reconciler.loop.gauge import Gauge, Room
 
 ROOM_PERIOD_S = 15.0
+FREE_FILES_MIN = 1_000  # a birth takes a handful, and the state's own files need some, too
 ROUND_PERIOD_S = 30.0  # from the end of one round over everybody's data to the next
 REST_FACTOR = 4.0  # counting takes a fifth of one core, and of the disk's time, at the most
 REST_S_MIN = 0.05
@@ -54,19 +55,28 @@ class Disk:
 
     async def look(self) -> None:
         """Whether there is room. What cannot be told stops nobody: the disk itself refuses then."""
-        free = await self._gauge.free_bytes()
-        before, self.full = self.full, ""
-        if free is not None and free < self._free_bytes_min:
-            self.full = (
-                f"less than {self._free_bytes_min // MIB} MiB are left where HOST_DATA_DIR is, so no "
-                "container is made: free some room there, or lower CEILING_DISK_FREE_MIN"
-            )
+        room = await self._gauge.room()
+        before, self.full = self.full, self._why_full(room) if room is not None else ""
         if self.full != before:
             if self.full:
-                _log.warning("disk.filled", free_bytes=free)
+                _log.warning("disk.filled", room=room)
             else:
-                _log.info("disk.emptied", free_bytes=free)
+                _log.info("disk.emptied", room=room)
             self._on_room()
+
+    def _why_full(self, room: Room) -> str:
+        if room.free_bytes < self._free_bytes_min:
+            return (
+                f"less than {self._free_bytes_min // MIB} MiB are left where HOST_DATA_DIR is, so no "
+                "container is made: free some room there, or lower CEILING_DISK_FREE_MIN. Where no files "
+                "account for it, `lsof +L1` names who holds deleted ones open"
+            )
+        if room.free_files is not None and room.free_files < FREE_FILES_MIN:
+            return (
+                f"fewer than {FREE_FILES_MIN} files can still be made where HOST_DATA_DIR is (`df -i`), so "
+                "no container is made: delete some there, or move it to a file system with more of them"
+            )
+        return ""
 
     async def measure(self) -> None:
         """One round over everybody's data."""

@@ -10,6 +10,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -30,10 +31,18 @@ _INTO = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBL
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What is left: bytes, and how many files can be made, None where nothing but bytes limits them."""
+
+    free_bytes: int
+    free_files: int | None = None
+
+
 class Gauge(Protocol):
     """What can be asked of where Homes keep their data. None is an answer that did not come."""
 
-    async def free_bytes(self) -> int | None: ...
+    async def room(self) -> Room | None: ...
 
     async def use(self, home: str, bytes_max: int) -> DiskUse | None:
         """What the Home's data takes; counted no further than a little over ``bytes_max``."""
@@ -45,7 +54,7 @@ class Gauge(Protocol):
 class NoGauge:
     """Where nothing can be asked: everything is unknown, and nobody is held to anything."""
 
-    async def free_bytes(self) -> int | None:
+    async def room(self) -> Room | None:
         return None
 
     async def use(self, home: str, bytes_max: int) -> DiskUse | None:
@@ -65,8 +74,8 @@ class HostGauge:
         self._asking = OwnThread("disk-room")
         self._closed = threading.Event()
 
-    async def free_bytes(self) -> int | None:
-        return await _within(ROOM_S_MAX, self._asking, lambda: _free_bytes(self._root))
+    async def room(self) -> Room | None:
+        return await _within(ROOM_S_MAX, self._asking, lambda: _room(self._root))
 
     async def use(self, home: str, bytes_max: int) -> DiskUse | None:
         def count() -> DiskUse | None:
@@ -180,12 +189,13 @@ class _Level:
         os.close(self.descriptor)
 
 
-def _free_bytes(root: Path) -> int | None:
+def _room(root: Path) -> Room | None:
+    """Source: statvfs(3); where files have no number of their own (btrfs), it is 0 of 0."""
     try:
-        room = os.statvfs(root)
+        found = os.statvfs(root)
     except OSError:
         return None
-    return room.f_bavail * room.f_frsize
+    return Room(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
 
 
 async def _within(seconds: float, thread: OwnThread, ask: Callable[[], T | None]) -> T | None:

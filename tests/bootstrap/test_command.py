@@ -1,5 +1,7 @@
 """Other programs, and what is said while they run."""
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 
 from mcpgw.bootstrap import command, paths, progress
 from mcpgw.bootstrap.errors import BootstrapError
+from tests.other_user import OtherUser, open_folder
 
 
 def test_the_output_is_returned_and_logged(tmp_path: Path) -> None:
@@ -90,3 +93,36 @@ def test_a_lock_that_is_never_freed_is_given_up(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(paths, "LOCK_WAIT_MAX_S", 0.1)
     with paths.only_one("x"), pytest.raises(BootstrapError, match="another set-up"), paths.only_one("x"):
         pass
+
+
+def test_a_lock_that_another_user_made_is_taken_all_the_same() -> None:
+    """`sudo ./run up` once, and `./run up` after."""
+    with open_folder() as folder:
+        locks = folder / "locks"
+        locks.mkdir()
+        OtherUser().give(locks)
+        (locks / "demo-image").touch(mode=0o644)
+        program = (
+            "from pathlib import Path; from mcpgw.bootstrap import paths; "
+            f"paths.CACHE_DIR = Path({str(folder)!r}); lock = paths.only_one('demo-image'); "
+            "lock.__enter__(); print('held')"
+        )
+        words = (*OtherUser().words, sys.executable, "-c", program)
+        done = subprocess.run(
+            words, capture_output=True, text=True, check=False, timeout=60, cwd=paths.PROJECT_DIR
+        )
+    assert done.stdout == "held\n", done.stderr
+
+
+@pytest.mark.parametrize("name", ["locks", "logs"])
+def test_what_cannot_be_written_in_the_cache_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(paths, "CACHE_DIR", tmp_path)
+    (tmp_path / name / "x").mkdir(parents=True)  # something else in its place
+    with pytest.raises(BootstrapError, match=f"{name}/x cannot be written.*or delete {tmp_path}"):
+        if name == "locks":
+            with paths.only_one("x"):
+                pass
+        else:
+            command.run(("true",), mend="", log=tmp_path / "logs" / "x")

@@ -41,6 +41,18 @@ def test_an_engine_that_the_user_names_in_vain_is_not_replaced(monkeypatch: pyte
             ensure()
 
 
+def test_a_user_without_a_runtime_directory_is_told_how_to_have_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As after `su -`: rootless Podman has its socket there."""
+    (tmp_path / "run").touch()  # nothing can be made below it
+    monkeypatch.delenv("PODMAN_SOCKET_PATH", raising=False)
+    monkeypatch.setattr(podman, "_socket", lambda: tmp_path / "run" / "user" / "podman.sock")
+    monkeypatch.setattr(podman, "found", lambda _: "/usr/bin/podman")
+    with pytest.raises(BootstrapError, match=r"no runtime directory.*enable-linger.*XDG_RUNTIME_DIR"):
+        podman.ensure_podman()
+
+
 @pytest.mark.engine
 def test_a_user_who_may_not_use_the_socket_gets_the_one_command(
     docker_engine: RealEngine, tmp_path: Path

@@ -1,6 +1,10 @@
 """`mcpgw doctor`, as an operator runs it: what it finds where nothing is right; it changes nothing."""
 
 import asyncio
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +21,7 @@ from state.kinds.resource import Condition, ConditionType, Metadata, Truth
 from state.logs import configure
 from state.store import open_store
 from state.store.port import Tx
+from tests.other_user import NOBODY, open_folder
 
 Doctor = Callable[..., tuple[int, dict[str, str]]]
 
@@ -86,7 +91,7 @@ def test_a_setting_that_nobody_reads_is_pointed_out(doctor: Doctor) -> None:
 @pytest.mark.parametrize(
     ("settings", "about", "said"),
     [
-        ({"COMPOSE_PROFILES": "edge,tailscale"}, "TS_AUTHKEY", "trouble is not set, and COMPOSE_PROFILES"),
+        ({"COMPOSE_PROFILES": "edge,tailscale"}, "TS_AUTHKEY", "warning is not set, and COMPOSE_PROFILES"),
         ({"TS_AUTHKEY": "abc"}, "TS_AUTHKEY", "trouble does not begin with tskey-"),
         ({"TS_AUTHKEY": "tskey-auth-x"}, "TS_AUTHKEY", "ok is set; that its route is approved"),
         (
@@ -201,3 +206,29 @@ def test_the_developers_link_counts_only_where_nobody_else_reaches_the_gateway(d
     assert "GATEWAY_BIND=0.0.0.0:9000" in said["sign-in"]
     provider = {"OAUTH_GITHUB_CLIENT_ID": "id", "OAUTH_GITHUB_CLIENT_SECRET": "secret"}
     assert doctor("gateway", **open_to_all, **provider)[1]["sign-in"].startswith("ok github")
+
+
+def test_what_root_keeps_from_an_operators_eyes_is_said_and_the_rest_too(tmp_path: Path) -> None:
+    """After `sudo ./run up`, asked without it."""
+    with open_folder() as folder:
+        made(folder)
+        (folder / "var" / "state").chmod(0o2770)
+        (folder / ".env").write_text(f"DOCKER_HOST={NOWHERE}\n")
+        program = (
+            "import os, sys; from mcpgw import cli, doctor; "
+            f"os.chdir({str(folder)!r}); os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY}); "
+            "sys.exit(cli.main(['doctor']))"
+        )
+        path = {"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": os.environ["PATH"]}
+        done = subprocess.run(
+            (sys.executable, "-c", program),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env=path,
+        )
+    assert "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == 1
+    for setting in ("STATE_DIR", "store", "engine"):
+        assert re.search(rf"^trouble +{setting} ", done.stdout, re.MULTILINE), done.stdout

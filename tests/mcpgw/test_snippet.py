@@ -12,6 +12,7 @@ import pytest
 
 from gateway.problems import unavailable
 from mcpgw.snippet import shell_snippet
+from mcpgw.up import is_answered
 
 PATIENCE_S = 60.0
 TOOLS = json.dumps({"jsonrpc": "2.0", "id": 1, "result": {"tools": [{"name": "echo"}, {"name": "add"}]}})
@@ -30,6 +31,11 @@ def answering(status: int, body: str) -> Iterator[str]:
             self.send_header("Content-Length", str(len(body.encode())))
             self.end_headers()
             self.wfile.write(body.encode())
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
 
         def log_message(self, *_: object) -> None:
             """Nobody reads it."""
@@ -64,6 +70,20 @@ def test_it_lists_the_tools(body: str) -> None:
     with answering(200, body) as url:
         done = paste(url)
     assert (done.returncode, done.stdout, done.stderr) == (0, "echo\nadd\n", "")
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_what_is_on_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with answering(200, TOOLS) as url:
+        assert paste(url).stdout == "echo\nadd\n"
+        assert is_answered(url)
+        elsewhere = paste(url.replace("127.0.0.1", "gateway.example"))
+    assert "Connection refused" in elsewhere.stderr, "the proxy's, which is not there"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from reconciler.engine.door import EngineKind
 from reconciler.engine.opening import EngineSettings, open_engine
 from reconciler.engine.port import Addressing, Engine
-from reconciler.main import address_pool, ceiling
+from reconciler.main import address_pool, egress_refused
 from reconciler.settings import ReconcilerSettings
 from state.kinds.template import Egress
 from state.settings import load_settings
@@ -23,7 +23,7 @@ async def engine_at(url: str) -> Engine:
 
 
 def refused(engine: Engine, **settings: str) -> dict[Egress, str]:
-    return dict(ceiling(load_settings(ReconcilerSettings, settings), engine).egress_refused)
+    return dict(egress_refused(load_settings(ReconcilerSettings, settings), engine))
 
 
 async def test_on_this_machine_only_a_proxy_that_is_not_set_is_refused(tmp_path: Path) -> None:
@@ -38,6 +38,9 @@ async def test_an_engine_elsewhere_has_no_zones_whose_containers_are_out_of_reac
     engine = await engine_at("tcp://192.0.2.1:2375")
     assert refused(engine, **PROXY).keys() == {Egress.PROXY, Egress.NONE}
     assert "egress: Internet" in refused(engine)[Egress.NONE]
+    by_network = refused(engine, **PROXY, CONTAINER_ADDRESSING="network")
+    assert by_network.keys() == set(Egress)
+    assert "set CONTAINER_ADDRESSING=publish" in by_network[Egress.INTERNET]
     await engine.close()
 
 
@@ -55,8 +58,10 @@ async def test_docker_desktop_has_one_on_linux_too(tmp_path: Path) -> None:
     async with socket_answering(tmp_path / "docker.sock", http_answer(json.dumps(said).encode())) as path:
         engine = await engine_at(path)
         assert engine.capabilities.reaches_addresses
+        assert refused(engine, **PROXY) == {}, "it has not told yet"
         await engine.version()
         assert not engine.capabilities.reaches_addresses
+        assert refused(engine, **PROXY).keys() == {Egress.PROXY, Egress.NONE}
         await engine.close()
 
 

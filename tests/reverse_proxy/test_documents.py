@@ -19,7 +19,7 @@ def test_what_the_document_prints_is_what_was_tested() -> None:
 
 @pytest.mark.parametrize("file", [CONFIGURATIONS / "Caddyfile", CONFIGURATIONS.parent / "Caddyfile"], ids=str)
 def test_no_caddy_keeps_a_hang_up_from_the_gateway(file: Path) -> None:
-    """Where it is told to flush at once, Caddy reads on for clients that have gone; events need no telling."""
+    """Told to flush at once, Caddy reads on for clients that have gone; events need no telling."""
     assert "flush_interval" not in file.read_text()
 
 

@@ -17,6 +17,7 @@ from state.kinds.home import Home
 from state.kinds.incarnation import IncarnationNames
 from state.kinds.report import Reconciler as ReconcilerReport
 from state.kinds.resource import Condition, Conditions, ConditionType
+from state.kinds.template import Egress
 from state.kinds.user_container import Power, UserContainer
 from state.store.memory import MemoryRows
 from tests.simulation.judge import PROJECT
@@ -61,6 +62,22 @@ def condition(here: Town, of: ConditionType, name: str = "alice") -> Condition:
 
 def reasons(here: Town, name: str = "alice") -> dict[ConditionType, str]:
     return {one.type: one.reason for one in user(here, name).status.conditions}
+
+
+async def test_what_an_engine_tells_late_of_itself_is_heeded() -> None:
+    """It was down at the start, and turns out to be one whose containers nobody reaches."""
+    async with town() as here:
+        people, _ = await settled(here, "bob")
+        here.weather.egress_refused = ((Egress.INTERNET, "nobody reaches them"),)
+        await asyncio.sleep(60)
+        await people.come("alice")
+        await asyncio.sleep(60)
+        assert reasons(here)[ConditionType.READY] == "NotAllowed"
+        assert user(here).status.endpoint is None
+        here.weather.egress_refused = ()
+        await until_peace(here)
+        await asyncio.sleep(60)
+        assert user(here).status.endpoint is not None
 
 
 @pytest.mark.fault(1)

@@ -152,6 +152,7 @@ class Town:
             holder=process.name,
             key=KEY,
             read_fence=lambda: self._fence(process),
+            egress_refused=lambda: self.weather.egress_refused,
             now=self.loop.now,
             lease_clock=self.loop.time,
             jitter=self.draw.random,

@@ -11,6 +11,7 @@ from reconciler.core.errors import NameConflictError, OutcomeUnknownError, Trans
 from reconciler.engine.faulty import MUTATIONS
 from reconciler.engine.port import CALL_TIMEOUT_S, Engine
 from reconciler.engine.wrapped import Verb, WrappedEngine
+from state.kinds.template import Egress
 
 T = TypeVar("T")
 LATE_S_MAX = 90.0
@@ -29,6 +30,7 @@ class Weather:
     loses_commits: float = 0.0  # the share of the store's answers that are lost after the commit
     probes_fail: bool = False  # the way from the prober to every container is cut
     unfenced_since_s: float | None = None  # when somebody took the fence away
+    egress_refused: tuple[tuple[Egress, str], ...] = ()  # what the engine turns out to be no place for
     phantoms: int = 0  # so many removals are needed until the engine lets go of a name it holds for nobody
     late: set["asyncio.Task[None]"] = field(default_factory=set)
 

@@ -3,18 +3,19 @@
 import pytest
 
 from reconciler.core.world import DiskUse
-from reconciler.loop.disk import Disk
+from reconciler.loop.disk import FREE_FILES_MIN, Disk
+from reconciler.loop.gauge import Room
 
 GIB = 1 << 30
 
 
 class ScriptedGauge:
     def __init__(self) -> None:
-        self.free: int | None = 10 * GIB
+        self.left: Room | None = Room(10 * GIB, 1_000_000)
         self.uses: dict[str, DiskUse | None] = {}
 
-    async def free_bytes(self) -> int | None:
-        return self.free
+    async def room(self) -> Room | None:
+        return self.left
 
     async def use(self, home: str, bytes_max: int) -> DiskUse | None:
         return self.uses[home]
@@ -40,19 +41,31 @@ async def test_a_disk_that_fills_stops_what_is_made_until_there_is_room() -> Non
     told = Told()
     await told.disk.look()
     assert (told.disk.full, told.rooms) == ("", 0)
-    told.gauge.free = GIB - 1
+    told.gauge.left = Room(GIB - 1)
     await told.disk.look()
     await told.disk.look()
     assert "CEILING_DISK_FREE_MIN" in told.disk.full
     assert told.rooms == 1, "the same is not told twice"
-    told.gauge.free = GIB
+    told.gauge.left = Room(GIB)
     await told.disk.look()
     assert (told.disk.full, told.rooms) == ("", 2)
 
 
 async def test_a_disk_that_does_not_answer_stops_nobody() -> None:
     told = Told()
-    told.gauge.free = None
+    told.gauge.left = None
+    await told.disk.look()
+    assert told.disk.full == ""
+
+
+@pytest.mark.fault(14)
+async def test_a_disk_that_takes_no_more_files_is_full_too() -> None:
+    """However many bytes are free: who has a million empty files takes next to none."""
+    told = Told()
+    told.gauge.left = Room(10 * GIB, FREE_FILES_MIN - 1)
+    await told.disk.look()
+    assert "df -i" in told.disk.full
+    told.gauge.left = Room(10 * GIB, FREE_FILES_MIN)
     await told.disk.look()
     assert told.disk.full == ""
 

@@ -189,12 +189,12 @@ async def test_a_home_is_measured_by_its_data_alone(tmp_path: Path) -> None:
     fill(tmp_path / HOME / "claim.json", 2 * MIB)
     fill(data / "x", MIB)
     host = HostGauge(tmp_path)
-    use, free = await host.use(HOME, NO_LIMIT), await host.free_bytes()
+    use, room = await host.use(HOME, NO_LIMIT), await host.room()
     host.close()
     assert use is not None
     assert MIB <= use.bytes_used < 2 * MIB
-    assert free is not None
-    assert free > 0
+    assert room is not None
+    assert room.free_bytes > 0
 
 
 async def test_a_disk_that_hangs_is_unknown_and_holds_up_nothing_else(
@@ -212,7 +212,7 @@ async def test_a_disk_that_hangs_is_unknown_and_holds_up_nothing_else(
     before = threading.active_count()
     try:
         assert [await host.use(HOME, NO_LIMIT) for _ in range(5)] == [None] * 5
-        assert await host.free_bytes(), "whether there is room is asked elsewhere"
+        assert await host.room(), "whether there is room is asked elsewhere"
         assert threading.active_count() <= before + 2
     finally:
         mended.set()
