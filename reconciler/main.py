@@ -242,14 +242,7 @@ def _never_mounted(settings: ReconcilerSettings) -> Iterator[str]:
 def egress_refused(settings: ReconcilerSettings, engine: Engine) -> Iterator[tuple[Egress, str]]:
     """Which zones cannot be had, as far as the engine has told what it is."""
     for zone in settings.zones.values():
-        is_unreachable = not engine.capabilities.reaches_addresses
-        if not zone.is_internal and is_unreachable and settings.container_addressing == "network":
-            yield (
-                zone.egress,
-                "CONTAINER_ADDRESSING=network needs containers that are reached at their own addresses; this "
-                "engine's are not (it is elsewhere, or rootless): set CONTAINER_ADDRESSING=publish",
-            )
-        elif zone.is_internal and is_unreachable:
+        if zone.is_internal and not engine.capabilities.reaches_addresses:
             yield (
                 zone.egress,
                 f"security.egress {zone.egress} needs containers that are reached at their own addresses; "

@@ -8,6 +8,7 @@ and a secret may stand in a file (``<SECRET>_FILE``), as container engines hand 
 
 import errno
 import os
+import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
@@ -263,12 +264,12 @@ def usable_directory(setting: str, path: Path, *, mode: int = 0o700) -> Path:
 
     Whether there is room for more is not asked: with a full disk below users' data, much goes on.
     """
-    probe = path / f".writable-{os.getpid()}"
+    probe = path / f".writable-{secrets.token_hex(8)}"  # nobody has put a link there
     try:
         if not path.is_dir():
             path.mkdir(mode=mode & 0o777, parents=True, exist_ok=True)
             path.chmod(mode)  # the umask has no say
-        probe.touch()
+        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         probe.unlink()
     except OSError as error:
         raise unwritable(setting, path, error) from None

@@ -245,7 +245,7 @@ class Connection(asyncio.Protocol):
     def resume_reading(self) -> None:
         if self._reading_paused:
             self._reading_paused = False
-            if self._feeding is not None:
+            if self._feeding is not None and not self._deaf:
                 self._deadline = self._loop.time() + self._limits.body_idle_s
             if not self._transport.is_closing():
                 self._transport.resume_reading()

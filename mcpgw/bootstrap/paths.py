@@ -35,7 +35,7 @@ def only_one(name: str) -> Iterator[None]:
     with _opened(cache_dir("locks") / name) as file:
         deadline = time.monotonic() + LOCK_WAIT_MAX_S
         told = False
-        while not _locked(file.fileno()):
+        while not _locked(file):
             if time.monotonic() > deadline:
                 raise BootstrapError(
                     f"another set-up has held {file.name} for {LOCK_WAIT_MAX_S:.0f} s",
@@ -49,9 +49,13 @@ def only_one(name: str) -> Iterator[None]:
 
 
 def _opened(path: Path) -> IO[str]:
-    """To be locked, which takes no right to write: another user may have made it."""
+    """To be locked, which takes no right to write: another user may have made it. On NFS it takes one."""
+    flags = os.O_CREAT | os.O_CLOEXEC
     try:
-        return open(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))  # noqa: PTH123 - a descriptor
+        try:
+            return open(os.open(path, flags | os.O_RDWR, 0o644))  # noqa: PTH123 - a descriptor
+        except PermissionError:
+            return open(os.open(path, flags | os.O_RDONLY, 0o644))  # noqa: PTH123 - likewise
     except OSError as error:
         raise _unwritable(path, error) from error
 
@@ -72,9 +76,11 @@ def _unwritable(folder: Path, error: OSError) -> BootstrapError:
     )
 
 
-def _locked(fd: int) -> bool:
+def _locked(file: IO[str]) -> bool:
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        raise _unwritable(Path(file.name), error) from error
     return True

@@ -158,7 +158,7 @@ class HostDirectories:
             await self._purging.ask(PURGE_S_MAX, lambda: self._purge(home, now))
         except TimeoutError:
             raise _not_purged(
-                self._root / home, f"it takes longer than {PURGE_S_MAX:g} s, and goes on"
+                self._root / home, f"it, or one before it, takes longer than {PURGE_S_MAX:g} s; that goes on"
             ) from None
         except PermissionError as error:
             raise _not_purged(self._root / home, _FOREIGN.format(self._root / home)) from error

@@ -9,7 +9,6 @@ import errno
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -52,6 +51,7 @@ class _Level:
         self.name = name
         self.descriptor = descriptor
         self._entries: Iterator[tuple[str, bool]] = iter(())
+        self._missed: set[str] = set()  # names that were listed, and not there
 
     @classmethod
     def opened(cls, name: str, within: int | None = None) -> "_Level":
@@ -77,18 +77,22 @@ class _Level:
 
     def _read(self) -> list[tuple[str, bool]]:
         with os.scandir(self.descriptor) as entries:
-            return [(one.name, one.is_dir(follow_symlinks=False)) for one in islice(entries, NAMES_MAX)]
+            found = [(one.name, one.is_dir(follow_symlinks=False)) for one in islice(entries, NAMES_MAX)]
+        if any(name in self._missed for name, _ in found):
+            raise OSError(errno.EIO, "it lists files again that cannot be found")
+        return found
 
     def _delete(self, name: str, is_directory: bool) -> bool:
         """False for a directory that holds something."""
-        with suppress(FileNotFoundError):
-            if not is_directory:
-                os.unlink(name, dir_fd=self.descriptor)
-                return True
-            try:
+        try:
+            if is_directory:
                 os.rmdir(name, dir_fd=self.descriptor)
-            except OSError as error:
-                if error.errno in _NOT_EMPTY:
-                    return False
-                raise
+            else:
+                os.unlink(name, dir_fd=self.descriptor)
+        except FileNotFoundError:
+            self._missed.add(name)
+        except OSError as error:
+            if error.errno in _NOT_EMPTY:
+                return False
+            raise
         return True

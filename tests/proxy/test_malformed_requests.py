@@ -332,6 +332,29 @@ async def test_an_upload_that_was_let_in_is_not_pushed_out_by_newcomers() -> Non
             await client.close()
 
 
+async def test_an_upload_that_was_refused_early_is_not_read_for_long() -> None:
+    """Though nobody took what it sent, so that it was not read for a while."""
+    refused = asyncio.Event()
+
+    async def handler(peer: Peer) -> None:
+        await peer.until(b"\r\n\r\n")
+        await refused.wait()
+        await peer.send(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n")
+
+    limits = ServerLimits(linger_s=0.2, sweep_s=0.05)
+    async with upstream(handler) as up, gateway(up.endpoint, server_limits=limits) as front:
+        client = await front.connect()
+        client.writer.write(post(b"x" * (64 << 20))[:-1])
+        await asyncio.sleep(0.5)
+        refused.set()
+        with pytest.raises(ConnectionError):
+            async with asyncio.timeout(PATIENCE_S):
+                while True:
+                    await client.send(b"x")
+                    await asyncio.sleep(0.05)
+        await client.close()
+
+
 async def test_silent_connections_make_room_before_those_that_have_asked_for_something() -> None:
     limits = ServerLimits(connections_max=4, sweep_s=0.05)
     async with upstream(always(OK)) as up, gateway(up.endpoint, server_limits=limits) as front:

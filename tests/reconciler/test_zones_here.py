@@ -38,9 +38,7 @@ async def test_an_engine_elsewhere_has_no_zones_whose_containers_are_out_of_reac
     engine = await engine_at("tcp://192.0.2.1:2375")
     assert refused(engine, **PROXY).keys() == {Egress.PROXY, Egress.NONE}
     assert "egress: Internet" in refused(engine)[Egress.NONE]
-    by_network = refused(engine, **PROXY, CONTAINER_ADDRESSING="network")
-    assert by_network.keys() == set(Egress)
-    assert "set CONTAINER_ADDRESSING=publish" in by_network[Egress.INTERNET]
+    assert Egress.INTERNET not in refused(engine, CONTAINER_ADDRESSING="network"), "there may be a route"
     await engine.close()
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.pages.bodies import BODY_S_MAX
+from gateway.pages.bodies import body_s_max
+from gateway.pages.forms import USUAL
 from gateway.server.crowd import NEWCOMER_S
 from gateway.server.limits import FILES_PER_CONNECTION, FILES_RESERVED, ServerLimits
 from tests.gateway.attacks.conftest import Place, opened
@@ -103,7 +104,7 @@ async def test_whoever_sends_a_form_drop_by_drop_is_ended(place: Place) -> None:
     slow = await place.connect()
     await slow.send(FORM.replace("<host>", place.host).encode() + b"\r\n")
     answer = asyncio.create_task(slow.head())
-    async with asyncio.timeout(BODY_S_MAX + 10):
+    async with asyncio.timeout(body_s_max(USUAL.body_bytes_max) + 10):
         while not answer.done():
             await slow.send(b"a")
             await asyncio.wait((answer,), timeout=1.0)

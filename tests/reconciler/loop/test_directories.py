@@ -331,7 +331,7 @@ async def test_a_long_purge_holds_up_no_birth(
     monkeypatch.setattr("reconciler.loop.directories.remove_tree", removed)
     monkeypatch.setattr("reconciler.loop.directories.PURGE_S_MAX", 0.2)
     for _ in range(2):
-        with pytest.raises(TransientError, match=r"longer than 0\.2 s, and goes on"):
+        with pytest.raises(TransientError, match=r"longer than 0\.2 s; that goes on"):
             await directories.purge(HOME, NOW)
     await asyncio.gather(
         *(directories.prepare(claim(f"{number:026}", f"github:{number}"), USER) for number in range(100))

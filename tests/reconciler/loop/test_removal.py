@@ -124,3 +124,17 @@ def test_it_ends_when_it_is_told_and_goes_on_the_next_time(tree: Path) -> None:
     assert tree.exists()
     remove_tree(tree)
     assert not tree.exists()
+
+
+def test_names_that_are_listed_for_ever_and_never_found_are_an_error(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged directory, or one of another system's: it must not be read without end."""
+    (tree / "ghost").touch()
+
+    def unlink(name: str, *, dir_fd: int) -> None:
+        raise FileNotFoundError(name)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    with pytest.raises(OSError, match="cannot be found"):
+        remove_tree(tree)

@@ -1,6 +1,7 @@
 """Root opens another user's store with that user's rights: what lies there is followed no further."""
 
 import asyncio
+import ctypes
 import os
 import sqlite3
 import stat
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from state.settings import usable_directory
 from state.store import open_store, rights
 from state.store.errors import StoreError
 from state.store.opening import DOORBELLS
@@ -92,17 +94,6 @@ async def test_without_laying_rights_down_it_would(
     assert not kept.exists()
 
 
-@pytest.mark.parametrize("name", ["state.db-wal", "state.db-shm", "state.db"])
-async def test_a_link_leads_nowhere_that_its_owner_could_not_go(folder: Path, kept: Path, name: str) -> None:
-    url = await made(folder)
-    (folder / name).unlink(missing_ok=True)
-    (folder / name).symlink_to(kept)
-    with pytest.raises(StoreError):
-        await created(await open_store(url), "alice")
-    assert kept.read_text() == "whose it is"
-    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-
-
 async def test_a_link_in_the_doorbells_place_is_not_followed(folder: Path, kept: Path) -> None:
     url = await made(folder)
     for one in (folder / DOORBELLS).iterdir():
@@ -142,3 +133,43 @@ async def test_who_cannot_lay_them_down_is_told_what_is_missing(
     monkeypatch.setattr(rights, "_set", lambda user: 0)
     with pytest.raises(StoreError, match=f"belongs to user {OWNER}.*SETUID"):
         await open_store(f"sqlite:///{folder}/state.db")
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["missing", "a file"])
+async def test_a_folder_that_cannot_be_is_one_line_for_root_too(tmp_path: Path, taken: bool) -> None:
+    above = tmp_path / "above"
+    if taken:
+        above.touch()
+    else:
+        above.symlink_to(tmp_path / "nowhere" / "at" / "all")
+    with pytest.raises(StoreError, match="set STATE_DIR to a directory"):
+        await open_store(f"sqlite:///{above}/state/state.db")
+
+
+async def test_a_folder_that_went_away_ends_quietly(folder: Path) -> None:
+    store = await open_store(f"sqlite:///{folder}/state.db")
+    folder.rename(folder.with_name("away"))
+    with pytest.raises(StoreError):
+        await created(store, "alice")
+    await store.close()
+
+
+async def test_what_a_parents_death_sends_is_not_lost(folder: Path) -> None:
+    """The supervisor asks for it, so that no process outlives it."""
+    libc, signal = ctypes.CDLL(None), ctypes.c_int()
+    libc.prctl(1, 15)
+    try:
+        await (await open_store(f"sqlite:///{folder}/state.db")).close()
+        libc.prctl(2, ctypes.byref(signal))
+    finally:
+        libc.prctl(1, 0)
+    assert signal.value == 15
+
+
+def test_a_folder_is_tried_without_following_what_lies_there(folder: Path, kept: Path) -> None:
+    before = kept.stat()
+    for number in range(100):
+        (folder / f".writable-{number}").symlink_to(kept.parent / f"made-{number}")
+    usable_directory("STATE_DIR", folder)
+    assert list(kept.parent.iterdir()) == [kept]
+    assert kept.stat().st_mtime_ns == before.st_mtime_ns
