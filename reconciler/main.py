@@ -34,6 +34,7 @@ from reconciler.loop.gauge import HostGauge
 from reconciler.operator import Operator, Surroundings
 from reconciler.private import serve
 from reconciler.settings import STARTS_RESERVED_FOR_WAKES, ReconcilerSettings
+from state.kinds.home import Home
 from state.kinds.template import Egress
 from state.manifests.follow import follow
 from state.sealing import PrivateKey
@@ -109,6 +110,8 @@ async def _refuse_unusable_engine(engine: Engine) -> None:
 
 async def _reconcile(settings: ReconcilerSettings, edges: _Edges) -> int:
     directories = HostDirectories(settings.host_data_dir)
+    await directories.belong_to(settings.container_project_name)
+    await _refuse_absent_data(settings, edges.store, directories)
     engine = OwnInstallation(edges.engine, await directories.installation())
     key = await directories.key()
     operator = Operator(surroundings(settings, edges.store, engine, edges.ask, key))
@@ -129,6 +132,23 @@ async def _reconcile(settings: ReconcilerSettings, edges: _Edges) -> int:
             task.cancel()
         await asyncio.gather(reconciling, following, stopped, return_exceptions=True)
         await private.cleanup()
+
+
+async def _refuse_absent_data(
+    settings: ReconcilerSettings, store: Store, directories: HostDirectories
+) -> None:
+    """A disk that is not mounted looks like a first start: people would get empty Homes.
+
+    Raises SettingsError.
+    """
+    if await directories.is_known():
+        return
+    homes = await store.read(lambda tx: tx.list(Home))
+    if kept := sum(home.status.last_incarnation > 0 for home in homes):
+        raise SettingsError(
+            f"HOST_DATA_DIR={settings.host_data_dir} is empty, though {kept} Homes with data are on record: "
+            "mount what belongs there, or restore it from a backup. To begin anew, empty STATE_DIR, too"
+        )
 
 
 async def _follow_manifests(

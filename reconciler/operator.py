@@ -24,7 +24,7 @@ from reconciler.controllers.user_containers import Turn, UserContainers, system_
 from reconciler.core.addresses import AddressPool
 from reconciler.core.container import ObservedContainer
 from reconciler.core.errors import ActionError
-from reconciler.core.isolation import FenceAsked
+from reconciler.core.isolation import FenceAsked, beyond_fences
 from reconciler.core.orphans import world_epoch
 from reconciler.core.world import Site
 from reconciler.engine.port import Engine, NetworkSpec
@@ -132,7 +132,7 @@ class Operator:
                     around.site.egress_proxy,
                 ),
                 around.now,
-                rootless=lambda: around.engine.capabilities.confinement.is_rootless,
+                beyond=lambda: beyond_fences(around.engine.capabilities),
                 on_change=self._halt_changed,
             ),
             disk=Disk(

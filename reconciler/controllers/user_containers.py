@@ -28,6 +28,7 @@ from reconciler.core.world import EngineView, ImageView, World
 from reconciler.loop import records
 from reconciler.loop.actuator import ACTOR, Actuator, Hands
 from reconciler.loop.prober import Prober, Target
+from reconciler.loop.wall_clock import WallClock
 from state.kinds.demand import Demand
 from state.kinds.home import Home
 from state.kinds.incarnation import Incarnation, IncarnationNames, IncarnationState
@@ -72,6 +73,7 @@ class UserContainers:
         self._prober = prober
         self._actuator = Actuator(hands)
         self._now = now
+        self._clock = WallClock(now, hands.clock)
         self._jitter = jitter
         self._troubles: dict[str, Trouble] = {}
         self._wanted: dict[str, tuple[_Versions, Wanted]] = {}
@@ -105,7 +107,7 @@ class UserContainers:
         template, inputs = cache.get(ContainerTemplate, owner.spec.template), cache.inputs_of(owner)
         home = cache.home_of(owner.uid)
         live, quarantined = cache.incarnations_of(home.name) if home is not None else (None, ())
-        now = self._now()
+        now = self._clock.look()
         self._began_at = self._began_at or now
         world = World(
             now=now,
@@ -123,6 +125,7 @@ class UserContainers:
             app=cache.app_of(owner.spec.user),
             demand=cache.get(Demand, name),
             watched_since=self._began_at,
+            clock_set_at=self._clock.set_at,
             inputs=inputs,
             headers=cache.headers_of(owner),
             requests=cache.requests_of(name),

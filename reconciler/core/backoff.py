@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 CRASH_BACKOFF_S_MIN = 10.0
 CRASH_BACKOFF_S_MAX = 300.0
 HEALTHY_RESET_S = 600.0
+WAIT_S_LONGEST = 600.0  # above every wait that is noted as a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,11 @@ class Pace:
 
     restart_count: int
     restart_after: datetime
+
+
+def is_over(until: datetime, now: datetime) -> bool:
+    """Whether a wait is over. What would last longer than any was noted before the clock was set back."""
+    return not timedelta(0) < until - now <= timedelta(seconds=WAIT_S_LONGEST)
 
 
 def pace_after_death(restart_count: int, ready_at: datetime | None, now: datetime) -> Pace:

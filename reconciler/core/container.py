@@ -162,6 +162,7 @@ class Capabilities:
     reports_oom: bool
     reaches_addresses: bool  # from here, containers are reached at their own addresses; else at ports alone
     confinement: Confinement = field(default_factory=Confinement)
+    in_machine: bool = False  # it runs in a virtual machine of its own: nothing here sees its packets
 
 
 @dataclass(frozen=True, slots=True)

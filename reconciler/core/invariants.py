@@ -309,6 +309,8 @@ def _end(world: World) -> Iterator[str]:
         yield "nobody is ended while they are used"
     if _has_just_begun(world):
         yield "nobody is ended before gateways could tell of their use"
+    if app is not None and _is_within(world, world.clock_set_at, app.spec.end_after):
+        yield "nobody is ended by a clock that was set"
     if owner.metadata.managed_by != "api":
         yield "what a file declares ends in that file"
     if world.destruction_frozen:
@@ -319,12 +321,15 @@ def _was_used_within(world: World, seconds: float) -> bool:
     seen = [world.user_container.metadata.created_at]
     if world.demand is not None:
         seen.append(world.demand.spec.last_activity_at)
-    return any(at is not None and (world.now - at).total_seconds() < seconds for at in seen)
+    return any(_is_within(world, at, seconds) for at in seen)
+
+
+def _is_within(world: World, at: datetime | None, seconds: float) -> bool:
+    return at is not None and (world.now - at).total_seconds() < seconds
 
 
 def _has_just_begun(world: World) -> bool:
-    since = world.watched_since
-    return since is not None and (world.now - since).total_seconds() < END_AFTER_S_MIN
+    return _is_within(world, world.watched_since, END_AFTER_S_MIN)
 
 
 def _tombstone(world: World, home: Home, retain_until: datetime) -> Iterator[str]:

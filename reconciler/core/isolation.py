@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network
 
+from reconciler.core.container import Capabilities
 from state.fence import FenceReport
 
 KEPT_AGE_MAX = timedelta(seconds=90)  # three rounds of whoever keeps it
@@ -41,7 +42,19 @@ BEYOND_FENCES = Isolation(
     "a rootless engine's containers go out as connections of its user's, which no fence tells apart, so they "
     "may reach each other, the host and private networks: run the engine as root, then `mcpgw fence`",
 )
+IN_A_MACHINE = Isolation(
+    "EngineInMachine",
+    "the engine runs its containers in a virtual machine, where no fence of this system parts them, so they "
+    "may reach each other, the host and private networks: run all on a Linux system, with an engine of root",
+)
 NOT_LOOKED_YET = Isolation("NotLookedYet", "the fence's report was not read yet")
+
+
+def beyond_fences(capabilities: Capabilities) -> Isolation | None:
+    """Why no fence can stand around the engine's containers, whatever a report says; None if one can."""
+    if capabilities.confinement.is_rootless:
+        return BEYOND_FENCES
+    return IN_A_MACHINE if capabilities.in_machine else None
 
 
 def isolation_of(report: FenceReport | None, asked: FenceAsked, boot_id: str, now: datetime) -> Isolation:

@@ -1,7 +1,8 @@
 """One-time users: those of an App that keeps nothing of them. They end some time after their last use.
 
 Use is what gateways flush every few seconds while it lasts, so an end is never planned under a request. After
-an outage of the store, when the lead is taken anew, they are given the time to do so first.
+an outage of the store, when the lead is taken anew, they are given the time to do so first. Where the clock
+was set, nobody can tell when they were used: their time begins anew.
 What an operator declared in a file ends only there. Next: :mod:`reconciler.core.plan_end`.
 """
 
@@ -24,6 +25,8 @@ def ends_at(world: World) -> datetime | None:
         return None
     used_at = world.demand.spec.last_activity_at if world.demand is not None else None
     due = max(created_at, used_at or created_at) + timedelta(seconds=world.app.spec.end_after)
-    if world.watched_since is None:
-        return due
-    return max(due, world.watched_since + timedelta(seconds=END_AFTER_S_MIN))
+    if world.watched_since is not None:
+        due = max(due, world.watched_since + timedelta(seconds=END_AFTER_S_MIN))
+    if world.clock_set_at is not None:
+        due = max(due, world.clock_set_at + timedelta(seconds=world.app.spec.end_after))
+    return due

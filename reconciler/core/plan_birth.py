@@ -4,6 +4,7 @@ Next: :mod:`reconciler.core.plan_life`.
 """
 
 from reconciler.core.actions import Adopt, ClaimHome, Create, FetchImage, Intend, Remove, Retire
+from reconciler.core.backoff import is_over
 from reconciler.core.container import ContainerState, Identity, ObservedContainer
 from reconciler.core.effective import Wanted
 from reconciler.core.planned import (
@@ -104,7 +105,7 @@ def plan_image(world: World, target: Wanted) -> Plan:
     if world.image.fetching:
         return Plan(waiting=Blocked("FetchingImage", f"{target.spec.image} is being fetched"))
     retry_at = world.image.retry_at
-    if retry_at is not None and retry_at > world.now:
+    if retry_at is not None and not is_over(retry_at, world.now):
         blocked = Blocked(world.image.failed_reason, world.image.failed_message)
         return Plan(blocked=blocked, look_again_at=retry_at)
     return Plan(FetchImage(target))

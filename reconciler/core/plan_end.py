@@ -91,7 +91,6 @@ def _retention(world: World, home: Home) -> timedelta:
     """How long data outlives its user: not at all where they were, and still are, a one-time user."""
     if home.spec.one_time and is_one_time(world):
         return timedelta(0)
-    template = world.template
-    if template is None or template.spec.data is None:
-        return timedelta(days=RETAIN_DAYS_DEFAULT)
-    return timedelta(days=max(template.spec.data.retain_days, world.site.ceiling.retain_days_min))
+    data = world.template.spec.data if world.template is not None else None
+    wanted = data.retain_days if data is not None else RETAIN_DAYS_DEFAULT
+    return timedelta(days=max(wanted, world.site.ceiling.retain_days_min))

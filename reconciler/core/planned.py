@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.core.actions import Action, Remove
+from reconciler.core.backoff import is_over
 from reconciler.core.ceiling import violations
 from reconciler.core.container import ObservedContainer
 from reconciler.core.effective import Wanted
@@ -63,7 +64,9 @@ def halted(world: World) -> Blocked | None:
 def crash_loop(world: World, target: Wanted) -> Blocked | None:
     """What died by itself more than once waits longer each time, unless somebody asks, or wants another."""
     status = world.user_container.status
-    if status.restart_after is None or status.restart_after <= world.now or world.requests:
+    if status.restart_after is None or world.requests:
+        return None
+    if is_over(status.restart_after, world.now):
         return None
     if status.spec_hash != target.hash:
         return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from reconciler.core.actions import Release, Retire, Start, WriteFiles
-from reconciler.core.backoff import pace_after_death
+from reconciler.core.backoff import is_over, pace_after_death
 from reconciler.core.errors import ActionError, TerminalError, TransientError
 from reconciler.core.planned import Blocked, Plan
 from reconciler.core.world import World
@@ -55,7 +55,7 @@ def tempered(plan: Plan, trouble: Trouble | None, generation: int, now: datetime
     """``plan``, or its waiting while the same action's last failure says so."""
     if trouble is None or plan.action is None or type(plan.action) is not trouble.action:
         return plan
-    if trouble.retry_at <= now or (trouble.is_terminal and trouble.generation != generation):
+    if is_over(trouble.retry_at, now) or (trouble.is_terminal and trouble.generation != generation):
         return plan
     if isinstance(plan.action, Release | WriteFiles):
         return Plan(look_again_at=trouble.retry_at)  # the container itself is no worse for it

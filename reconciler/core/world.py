@@ -96,6 +96,7 @@ class World:
     app: App | None = None  # whose user this is; None: a person, or nobody's any more
     demand: Demand | None = None  # what gateways saw of their use; None: nothing yet
     watched_since: datetime | None = None  # when this process began to look; None: long ago
+    clock_set_at: datetime | None = None  # when somebody last set the clock that all times are of
     inputs: UserInputs | None = None  # what the user filled in
     headers: UserHeaders | None = None  # what the user's calls said last
     requests: tuple[Request, ...] = ()  # pending ones, oldest first

@@ -97,6 +97,7 @@ class DockerEngine:
             and not self._is_in_a_machine
             and not self._confinement.is_rootless,  # its networks are in a namespace of the user's
             confinement=self._confinement,
+            in_machine=self._is_in_a_machine or (self._door.is_local and not self._door.is_here),
         )
 
     async def version(self) -> str:

@@ -125,7 +125,10 @@ class Actuator:
             message = f"the store changed meanwhile: {stale}"
             raise TransientError("StoreChanged", message, STORE_CHANGED_RETRY_S) from stale
         except AlreadyExists as taken:
-            raise TransientError("AlreadyExists", str(taken), STORE_CHANGED_RETRY_S) from taken
+            # Whose it is nobody else is told: who knows a Home's name may use its link routes.
+            _log.info("action.overtaken", action=type(action).__name__, why=str(taken))
+            message = "what it needs was just taken by somebody else; another is tried at once"
+            raise TransientError("AlreadyExists", message, STORE_CHANGED_RETRY_S) from taken
         except BarrierTimeout as late:
             raise TransientError("BarrierTimeout", str(late)) from late
         except StoreError as error:

@@ -30,12 +30,14 @@ from state.kinds.resource import Shape
 from state.kinds.user_container import Overrides, Power
 from state.kinds.user_inputs import InputValues
 from state.sealing import PrivateKey
+from state.settings import SettingsError
 
 CLAIM_FILE = "claim.json"
 _DRAFT_SUFFIX = ".draft"
 CLAIM_DRAFT = f"claim{_DRAFT_SUFFIX}"
 INSTALLATION_FILE = "installation"
 INSTALLATION_BYTES = 8
+PROJECT_FILE = "project"
 KEY_FILE = "sealing.key"
 DATA_DIRECTORY = "data"
 CLAIM_BYTES_MAX = 16 << 20  # more than the overrides of any manifest that is accepted, escaped
@@ -137,6 +139,29 @@ class HostDirectories:
         except OSError as error:
             raise _translated(error, self._root / INSTALLATION_FILE) from error
 
+    async def is_known(self) -> bool:
+        """Whether an installation has its data here. Raises as :meth:`prepare` does."""
+        try:
+            return await asyncio.to_thread((self._root / INSTALLATION_FILE).exists)
+        except OSError as error:
+            raise _translated(error, self._root / INSTALLATION_FILE) from error
+
+    async def belong_to(self, project: str) -> None:
+        """From the first time on this is one project's: of two, each would end what the other keeps.
+
+        Raises SettingsError, and as :meth:`prepare` does.
+        """
+        try:
+            standing = await asyncio.to_thread(self._project, project)
+        except OSError as error:
+            raise _translated(error, self._root / PROJECT_FILE) from error
+        if standing != project:
+            raise SettingsError(
+                f"HOST_DATA_DIR={self._root} holds the data of project {standing}, and "
+                f"CONTAINER_PROJECT_NAME is {project}: name another directory for it, or set "
+                f"CONTAINER_PROJECT_NAME={standing}"
+            )
+
     async def key(self) -> PrivateKey:
         """What opens users' secrets: made once, kept where the claims are. Raises SettingsError."""
         return await asyncio.to_thread(self._key)
@@ -198,6 +223,13 @@ class HostDirectories:
         if not path.exists():
             self._root.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
             _write_durably(path, secrets.token_hex(INSTALLATION_BYTES).encode())
+        return path.read_text().strip()
+
+    def _project(self, project: str) -> str:
+        path = self._root / PROJECT_FILE
+        if not path.exists():
+            self._root.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            _write_durably(path, project.encode())
         return path.read_text().strip()
 
     def _key(self) -> PrivateKey:

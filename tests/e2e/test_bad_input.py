@@ -2,6 +2,7 @@
 
 import functools
 import os
+import shutil
 import socket
 import subprocess
 import threading
@@ -155,6 +156,22 @@ def read_only(folder: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(change[1], check=True)
+
+
+def test_another_projects_data_and_a_disk_that_is_not_mounted_are_named(open_house: Opener) -> None:
+    with open_house() as house:
+        house.serve("alice")
+        house.stop()
+        line = refused(house, "reconciler", CONTAINER_PROJECT_NAME="another")
+        assert f"the data of project {house.project}, and CONTAINER_PROJECT_NAME is another" in line
+        house.homes.rename(house.homes.with_name("unmounted"))
+        house.homes.mkdir()
+        line = refused(house, "reconciler")
+        assert f"HOST_DATA_DIR={house.homes} is empty, though 1 Homes with data are on record" in line
+        shutil.rmtree(house.homes)
+        house.homes.with_name("unmounted").rename(house.homes)
+        house.start()
+        house.serve("alice")
 
 
 def test_data_that_cannot_be_written_is_a_reason_and_heals(open_house: Opener) -> None:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from reconciler.core.backoff import Pace, crash_delay_s, pace_after_death
+from reconciler.core.backoff import CRASH_BACKOFF_S_MAX, Pace, crash_delay_s, is_over, pace_after_death
 from tests.reconciler.core.worlds import NOW, ago
 
 SCHEDULE_S = [0, 10, 20, 40, 80, 160, 300, 300]
@@ -40,3 +40,11 @@ HEALTH = {
 def test_health_before_a_sixth_death(ready_at: object, count: int) -> None:
     pace = pace_after_death(5, ready_at, NOW)  # type: ignore[arg-type]  # a table of times
     assert pace == Pace(count, NOW + timedelta(seconds=crash_delay_s(count)))
+
+
+@pytest.mark.fault(21)
+def test_a_wait_ends_and_none_is_longer_than_any_that_was_ever_noted() -> None:
+    assert not is_over(NOW + timedelta(seconds=1), NOW)
+    assert not is_over(NOW + timedelta(seconds=CRASH_BACKOFF_S_MAX), NOW)
+    assert is_over(NOW, NOW)
+    assert is_over(NOW + timedelta(hours=1), NOW), "the clock was set back since"

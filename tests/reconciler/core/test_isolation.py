@@ -1,5 +1,6 @@
 """Which report is believed, what is said otherwise, and what is planned where isolation is required."""
 
+from dataclasses import replace
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 import pytest
 
 from reconciler.core.conditions import conditions_of
-from reconciler.core.container import ContainerState
+from reconciler.core.container import Confinement, ContainerState
 from reconciler.core.invariants import check
-from reconciler.core.isolation import KEPT_AGE_MAX, FenceAsked, isolation_of
+from reconciler.core.isolation import KEPT_AGE_MAX, FenceAsked, beyond_fences, isolation_of
 from reconciler.core.plan import plan
+from reconciler.engine.memory_profile import laptop_like
 from state.fence import FenceReport
 from state.kinds.incarnation import IncarnationState
 from state.kinds.request import Verb
@@ -101,6 +103,21 @@ def test_what_was_reported_before_proxies_were_is_read_on() -> None:
 
 def test_a_kernel_that_does_not_say_which_boot_this_is_leaves_nothing_believed() -> None:
     assert not isolation_of(report(boot_id=""), ASKED, "", NOW).is_fenced
+
+
+ENGINE = laptop_like().capabilities
+BEYOND = {
+    "an engine of root's on this system": (ENGINE, None),
+    "a rootless one": (replace(ENGINE, confinement=Confinement(is_rootless=True)), "RootlessEngine"),
+    "one in a machine of its own": (replace(ENGINE, in_machine=True), "EngineInMachine"),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_where_no_fence_can_stand_no_report_is_believed(name: str) -> None:
+    capabilities, reason = BEYOND[name]
+    isolation = beyond_fences(capabilities)
+    assert (isolation.reason if isolation is not None else None) == reason
 
 
 # What is planned while there is no fence, though one is required.

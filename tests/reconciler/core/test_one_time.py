@@ -111,3 +111,14 @@ def test_data_from_before_or_after_users_were_one_time_is_retained(over: Scene) 
     assert action.retain_until == NOW + timedelta(days=7)
     assert check(over.world, action) == ()
     assert check(over.world, Tombstone(action.home, NOW)), "the judge refuses data to go early"
+
+
+@pytest.mark.fault(21)
+def test_a_clock_that_was_set_ends_nobody_before_their_time_begins_anew() -> None:
+    """Forward by an hour: everybody seems to be unused for that long."""
+    scene = UP.used(seconds_ago=4200)
+    assert isinstance(plan(scene.world).action, End)
+    just_set = scene.but(clock_set_at=ago(599)).world
+    assert not isinstance(plan(just_set).action, End)
+    assert check(just_set, plan(scene.world).action)
+    assert isinstance(plan(scene.but(clock_set_at=ago(600)).world).action, End)

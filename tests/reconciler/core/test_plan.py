@@ -1,5 +1,6 @@
 """What one pass does next, world by world. Every row is also judged by the independent invariants."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -275,6 +276,19 @@ def test_a_deleted_users_data_outlives_a_template_that_is_gone() -> None:
     action = plan(Scene().seated().deleted().untemplated().world).action
     assert isinstance(action, Tombstone)
     assert action.retain_until == NOW + timedelta(days=30)
+
+
+@pytest.mark.parametrize(
+    "scene", [Scene().untemplated(), Scene().templated(data=None)], ids=["none", "no data"]
+)
+def test_the_reconcilers_own_retention_holds_whatever_the_template_does_not_say(scene: Scene) -> None:
+    world = scene.seated().deleted().world
+    kept = replace(world.site, ceiling=replace(world.site.ceiling, retain_days_min=90))
+    world = replace(world, site=kept)
+    action = plan(world).action
+    assert isinstance(action, Tombstone)
+    assert action.retain_until == NOW + timedelta(days=90)
+    assert check(world, action) == ()
 
 
 def test_a_restart_answers_everybody_who_asked() -> None:

@@ -81,6 +81,7 @@ UNTEMPERED = {
     "without trouble": (CLAIM, None, 1),
     "of another action": (Plan(Unroute("Unhealthy")), trouble(TERMINAL), 1),
     "that is over": (CLAIM, replace(trouble(TRANSIENT), retry_at=ago(0)), 1),
+    "of a clock that was set back": (CLAIM, replace(trouble(TRANSIENT), retry_at=ago(-3600)), 1),
     "that another generation may have mended": (CLAIM, trouble(TERMINAL), 2),
     "while there is nothing to do": (Plan(), trouble(TRANSIENT), 1),
 }

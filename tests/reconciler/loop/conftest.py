@@ -8,6 +8,7 @@ import pytest
 from tests.virtual_time import VirtualLoop
 
 REAL_TIME = {
+    "test_data_root.py",
     "test_directories.py",
     "test_files.py",
     "test_gauge.py",
