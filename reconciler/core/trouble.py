@@ -9,13 +9,15 @@ Next: :mod:`reconciler.loop.queue`.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from reconciler.core.actions import Release, Retire, Start, WriteFiles
+from reconciler.core.actions import Adopt, Release, Remove, Retire, Start, WriteFiles
 from reconciler.core.backoff import is_over, pace_after_death
 from reconciler.core.errors import ActionError, TerminalError, TransientError
-from reconciler.core.planned import Blocked, Plan
-from reconciler.core.world import World
+from reconciler.core.planned import Blocked, Plan, unless_frozen
+from reconciler.core.world import World, is_running
 from state.kinds.resource import MESSAGE_CHARS_MAX
 
+OVERTAKEN = "AlreadyExists"
+"""The reason where somebody else has what an action needs."""
 RETRY_S_MIN = 1.0
 RETRY_S_MAX = 60.0
 RETRY_TERMINAL_S = 300.0
@@ -63,12 +65,20 @@ def tempered(plan: Plan, trouble: Trouble | None, generation: int, now: datetime
 
 
 def given_up(plan: Plan, trouble: Trouble | None, world: World) -> Plan:
-    """``plan``, or a new container in place of one that the engine failed to start again and again.
+    """``plan``, or a new container in place of one that is of no use any more.
 
-    An engine that goes away in the middle of a start may keep a container that it can never start
-    afterwards. Source: tried, Docker 20.10 ("failed to start shim: mkdir …: file exists").
+    One that the engine failed to start again and again: if it goes away in the middle of a start, it may keep
+    a container that it can never start afterwards. Source: tried, Docker 20.10 ("failed to start shim: mkdir
+    …: file exists"). And one that ended and is on no record, as the store was lost, whose address is
+    another's by now.
     """
-    if trouble is None or not isinstance(plan.action, Start) or trouble.action is not Start:
+    if trouble is None or type(plan.action) is not trouble.action:
+        return plan
+    if isinstance(plan.action, Adopt) and trouble.reason == OVERTAKEN:
+        found = plan.action.container
+        is_of_no_use = plan.action.incarnation is None and not is_running(found)
+        return unless_frozen(world, Remove(None, found, behind_barrier=False)) if is_of_no_use else plan
+    if not isinstance(plan.action, Start):
         return plan
     if trouble.attempt_count < STARTS_FAILED_MAX:
         return plan

@@ -42,6 +42,7 @@ from reconciler.core.errors import ActionError, NameConflictError, TerminalError
 from reconciler.core.log_text import readable_tail
 from reconciler.core.one_time import is_one_time
 from reconciler.core.target import failed_hash
+from reconciler.core.trouble import OVERTAKEN
 from reconciler.core.world import Site, World
 from reconciler.engine.port import Engine
 from reconciler.loop import records
@@ -128,7 +129,7 @@ class Actuator:
             # Whose it is nobody else is told: who knows a Home's name may use its link routes.
             _log.info("action.overtaken", action=type(action).__name__, why=str(taken))
             message = "what it needs was just taken by somebody else; another is tried at once"
-            raise TransientError("AlreadyExists", message, STORE_CHANGED_RETRY_S) from taken
+            raise TransientError(OVERTAKEN, message, STORE_CHANGED_RETRY_S) from taken
         except BarrierTimeout as late:
             raise TransientError("BarrierTimeout", str(late)) from late
         except StoreError as error:

@@ -5,15 +5,15 @@ with the store lost, claims are rebuilt from these. Decides nothing about when d
 Next: :mod:`reconciler.loop.actuator`.
 """
 
-import asyncio
 import errno
 import os
 import secrets
+import stat
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import pydantic
 import structlog
@@ -22,6 +22,7 @@ from pydantic import AwareDatetime
 from reconciler.core.actions import FileText
 from reconciler.core.errors import TransientError
 from reconciler.loop.files import owner_of, write_files
+from reconciler.loop.home_threads import HomeThreads
 from reconciler.loop.own_thread import OwnThread
 from reconciler.loop.removal import remove_tree
 from state.key_file import read_or_make_key
@@ -41,11 +42,15 @@ PROJECT_FILE = "project"
 KEY_FILE = "sealing.key"
 DATA_DIRECTORY = "data"
 CLAIM_BYTES_MAX = 16 << 20  # more than the overrides of any manifest that is accepted, escaped
+CALL_S_MAX = 60.0
+LIST_S_MAX = 300.0  # every claim there is is read
 PURGE_S_MAX = 300.0  # then others have their turn; what was begun goes on
 DIRECTORY_MODE = 0o700
+LISTED_BY_OTHERS = 0o006  # to list, and to add; to pass through harms nobody
 # Where we may not give the directory to the workload's user, everybody inside may write; the parent is 0700.
 DATA_MODE_UNOWNED = 0o777
 
+T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 
@@ -111,50 +116,34 @@ class HostDirectories:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._threads = HomeThreads()
         self._purging = OwnThread("purge")  # it may take long, and nobody's birth waits for it
         self._closed = threading.Event()
 
     async def prepare(self, claim: Claim, user: str) -> str:
-        try:
-            return await asyncio.to_thread(self._prepare, claim, user)
-        except OSError as error:
-            raise _translated(error, self._root / claim.home) from error
+        return await self._within(CALL_S_MAX, claim.home, lambda: self._prepare(claim, user))
 
     async def record(self, claim: Claim) -> None:
-        try:
-            await asyncio.to_thread(self._record, claim)
-        except OSError as error:
-            raise _translated(error, self._root / claim.home) from error
+        await self._within(CALL_S_MAX, claim.home, lambda: self._record(claim))
 
     async def write(self, home: str, files: Iterable[FileText], user: str) -> str:
-        try:
-            return await asyncio.to_thread(write_files, self._root / home / DATA_DIRECTORY, files, user)
-        except OSError as error:
-            raise _translated(error, self._root / home) from error
+        into = self._root / home / DATA_DIRECTORY
+        return await self._within(CALL_S_MAX, home, lambda: write_files(into, files, user))
 
     async def installation(self) -> str:
         """The name of this installation: made once, kept beside the data. Raises as :meth:`prepare` does."""
-        try:
-            return await asyncio.to_thread(self._installation)
-        except OSError as error:
-            raise _translated(error, self._root / INSTALLATION_FILE) from error
+        return await self._within(CALL_S_MAX, INSTALLATION_FILE, self._installation)
 
     async def is_known(self) -> bool:
         """Whether an installation has its data here. Raises as :meth:`prepare` does."""
-        try:
-            return await asyncio.to_thread((self._root / INSTALLATION_FILE).exists)
-        except OSError as error:
-            raise _translated(error, self._root / INSTALLATION_FILE) from error
+        return await self._within(CALL_S_MAX, INSTALLATION_FILE, (self._root / INSTALLATION_FILE).exists)
 
     async def belong_to(self, project: str) -> None:
         """From the first time on this is one project's: of two, each would end what the other keeps.
 
         Raises SettingsError, and as :meth:`prepare` does.
         """
-        try:
-            standing = await asyncio.to_thread(self._project, project)
-        except OSError as error:
-            raise _translated(error, self._root / PROJECT_FILE) from error
+        standing = await self._within(CALL_S_MAX, PROJECT_FILE, lambda: self._project(project))
         if standing != project:
             raise SettingsError(
                 f"HOST_DATA_DIR={self._root} holds the data of project {standing}, and "
@@ -163,20 +152,17 @@ class HostDirectories:
             )
 
     async def key(self) -> PrivateKey:
-        """What opens users' secrets: made once, kept where the claims are. Raises SettingsError."""
-        return await asyncio.to_thread(self._key)
+        """What opens users' secrets: made once, kept where the claims are.
+
+        Raises SettingsError, and as :meth:`prepare` does.
+        """
+        return await self._within(CALL_S_MAX, KEY_FILE, self._key)
 
     async def claims(self) -> list[Claim]:
-        try:
-            return await asyncio.to_thread(self._claims)
-        except OSError as error:
-            raise _translated(error, self._root) from error
+        return await self._within(LIST_S_MAX, CLAIM_FILE, self._claims)
 
     async def claimed(self) -> set[str]:
-        try:
-            return await asyncio.to_thread(self._claimed)
-        except OSError as error:
-            raise _translated(error, self._root) from error
+        return await self._within(LIST_S_MAX, CLAIM_FILE, self._claimed)
 
     async def purge(self, home: str, now: datetime) -> None:
         try:
@@ -195,6 +181,20 @@ class HostDirectories:
     def close(self) -> None:
         self._closed.set()
         self._purging.close()
+        self._threads.close()
+
+    async def _within(self, seconds: float, name: str, call: Callable[[], T]) -> T:
+        """Raises TransientError. ``name`` is what below the root is used."""
+        try:
+            return await self._threads.run(name, seconds, call)
+        except TimeoutError:
+            message = (
+                f"{self._root / name}: the disk did not answer within {seconds:g} s; see to the file "
+                "system that HOST_DATA_DIR is on"
+            )
+            raise TransientError("DataDirectoryUnusable", message, retry_after_s=15.0) from None
+        except OSError as error:
+            raise _translated(error, self._root / name) from error
 
     def _prepare(self, claim: Claim, user: str) -> str:
         seat = self._root / claim.home
@@ -230,7 +230,10 @@ class HostDirectories:
         if not path.exists():
             self._root.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
             _write_durably(path, project.encode())
-        return path.read_text().strip()
+        standing = path.read_text().strip()
+        if standing == project:
+            _keep_names_to_ourselves(self._root)
+        return standing
 
     def _key(self) -> PrivateKey:
         name = f"{KEY_FILE} in HOST_DATA_DIR={self._root}"
@@ -328,6 +331,13 @@ def _refuse_too_large(claim: Claim, said: bytes) -> None:
             f"shorten the overrides of {claim.owner.user_container}"
         )
         raise TransientError("ClaimTooLarge", message, retry_after_s=60.0)
+
+
+def _keep_names_to_ourselves(root: Path) -> None:
+    """Whoever knows a Home's name may use its links. An engine makes the root for everybody to list."""
+    found = root.stat()
+    if found.st_uid == os.geteuid() and found.st_mode & LISTED_BY_OTHERS:
+        root.chmod(stat.S_IMODE(found.st_mode) & ~LISTED_BY_OTHERS)
 
 
 def _refuse_link(path: Path) -> None:

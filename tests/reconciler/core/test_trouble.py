@@ -5,12 +5,13 @@ from datetime import timedelta
 
 import pytest
 
-from reconciler.core.actions import ClaimHome, Forget, Retire, Start, Unroute
+from reconciler.core.actions import Adopt, ClaimHome, Forget, Remove, Retire, Start, Unroute
 from reconciler.core.container import ContainerState
 from reconciler.core.errors import ActionError, NameConflictError, TerminalError, TransientError
+from reconciler.core.invariants import check
 from reconciler.core.plan import plan
 from reconciler.core.planned import Plan
-from reconciler.core.trouble import Trouble, after_failure, given_up, tempered
+from reconciler.core.trouble import OVERTAKEN, Trouble, after_failure, given_up, tempered
 from state.kinds.incarnation import IncarnationState
 from tests.reconciler.core.worlds import NOW, Scene, ago
 
@@ -110,3 +111,24 @@ def test_a_container_that_the_engine_fails_to_start_three_times_is_made_anew() -
 
 def failed_starts(count: int) -> Trouble:
     return replace(trouble(*[TRANSIENT] * count), action=Start)
+
+
+OVERTAKEN_ADOPTIONS = {
+    "one that ended makes room for a birth": (ContainerState.EXITED, Remove),
+    "one that runs is left alone": (ContainerState.RUNNING, Adopt),
+}
+
+
+@pytest.mark.parametrize("name", OVERTAKEN_ADOPTIONS)
+def test_of_what_a_lost_store_left_whose_address_is_anothers_by_now(name: str) -> None:
+    """The store was lost, and the machine rebooted: somebody whose turn came first was given the address."""
+    state, action = OVERTAKEN_ADOPTIONS[name]
+    world = Scene().seated().imaged(present=True).showing(state).world
+    decided = plan(world)
+    assert isinstance(decided.action, Adopt)
+    overtaken = after_failure(None, Adopt, 1, TransientError(OVERTAKEN, "another's"), NOW, 0.0)
+    given = given_up(decided, overtaken, world).action
+    assert isinstance(given, action)
+    assert check(world, given) == ()
+    other = after_failure(None, Adopt, 1, TransientError("StoreChanged", "meanwhile"), NOW, 0.0)
+    assert given_up(decided, other, world) is decided

@@ -361,7 +361,7 @@ async def test_a_purge_ends_with_the_process(
     closed.set()
     with pytest.raises(TransientError, match="to end before"):
         await purging
-    assert await directories.claims() == [ended()]
+    assert await HostDirectories(root).claims() == [ended()]
 
 
 UNENDED = {
