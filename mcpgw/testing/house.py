@@ -15,6 +15,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ T = TypeVar("T")
 WORKER_PORT_STEP = 10  # between the private ports of a gateway's workers
 VERB_S_MAX = 60.0
 SERVED_S_MAX = 90.0  # also by a list of the engine alone, or a backoff or two
+KNOWN_S_MAX = 90.0  # also where a worker died just before, whose lease has to end
 TAIL_LINES = 40
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -127,9 +129,12 @@ class House:
     # --- processes ---
 
     def start(self) -> None:
+        """Start both, until each says that it is ready and the gateway knows what the manifests say."""
         self.reconciler.start()
         self.gateway.start()
         self.wait_ready()
+        with ThreadPoolExecutor(1) as aside:  # the caller may be in a loop of its own
+            aside.submit(self.with_store, _everybody_knows).result()
 
     def stop(self) -> None:
         for program in (self.up, self.gateway, self.reconciler):
@@ -340,6 +345,10 @@ def _settings(
         "GATEWAY_PRIVATE_BIND": f"127.0.0.1:{gateway_private}",
         "RECONCILER_PRIVATE_BIND": f"127.0.0.1:{free_port()}",
     }
+
+
+async def _everybody_knows(store: Store) -> None:
+    await store.barrier(await store.revision(), KNOWN_S_MAX)
 
 
 def _answers(url: str) -> bool:
