@@ -259,7 +259,7 @@ async def _go(page: Page, url: str) -> None:
             await page.goto(url)
             return
         except Error as error:
-            if f'interrupted by another navigation to "{url}"' not in error.message:  # it tries again by itself
+            if f'interrupted by another navigation to "{url}"' not in error.message:  # by itself
                 _refuse_other(error)
     raise AssertionError(NETWORK_CHANGED)
 
