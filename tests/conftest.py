@@ -1,10 +1,14 @@
 """Fixtures that every folder may ask for (those of one folder live there), and what runs side by side."""
 
+import gc
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+from gateway.server import serve
 
 os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 """Its reaper is an image from a registry; our own fixtures remove what they start."""
@@ -30,6 +34,30 @@ class ProcessForEachEngine(LoadScopeScheduling):
         if "podman" in parameters or PODMAN_ALONE in file:
             return "podman"
         return "docker" if "docker" in parameters or file.startswith(ENGINE_FOLDERS) else file
+
+
+@pytest.fixture(scope="session", autouse=True)
+def collector_of_one_process() -> Iterator[None]:
+    """A server sets up its process's garbage collector as it starts. Here hundreds start in one process, and
+    each would walk through all that the tests have loaded, which takes longer than most of them.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(serve, "gc", _Collector())
+        yield
+
+
+class _Collector:
+    """Stands for the module: does nothing, and says what holds."""
+
+    get_threshold = staticmethod(gc.get_threshold)
+
+    def collect(self) -> None: ...
+
+    def freeze(self) -> None: ...
+
+    def unfreeze(self) -> None: ...
+
+    def set_threshold(self, *_: int) -> None: ...
 
 
 @pytest.hookimpl

@@ -18,6 +18,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
@@ -77,7 +78,7 @@ class Fetcher:
         self._names = _Names()
         self._resolve = resolve or self._names.addresses
         self._is_allowed = is_allowed or is_public
-        self._ssl = ssl_context or ssl.create_default_context()
+        self._ssl = ssl_context or _usual_tls()
         self._timeout_s = timeout_s
 
     async def fetch(self, url: str, host: str, port: int) -> Fetched:
@@ -115,6 +116,12 @@ class Fetcher:
         if not found or not all(map(self._is_allowed, found)):
             raise DocumentError(reason)
         return list(dict.fromkeys(found))[:ADDRESSES_TRIED_MAX]
+
+
+@cache
+def _usual_tls() -> ssl.SSLContext:
+    """One a process: to read the machine's certificates takes a tenth of a second."""
+    return ssl.create_default_context()
 
 
 class _Names:
