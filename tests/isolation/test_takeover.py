@@ -26,7 +26,7 @@ from reconciler.core.target import spec_of
 from reconciler.core.zones import zones
 from reconciler.engine.translate import LABEL_ADDRESS
 from state.kinds.app import App
-from state.kinds.home import HOSTNAME_BYTES, Home, HomeSpec, Owner, hostname
+from state.kinds.home import HOSTNAME_BYTES, Home, HomeSpec, HomeStatus, Owner, hostname
 from state.kinds.incarnation import Incarnation, IncarnationNames, IncarnationSpec, IncarnationStatus
 from state.kinds.request import Request, RequestSpec, Verb
 from state.kinds.resource import ConditionType, Metadata
@@ -181,7 +181,11 @@ def forge(
     user = tx.create(new_user(name, power=Power.RUNNING))
     home_name = hostname(hashlib.sha256(name.encode()).digest()[:HOSTNAME_BYTES])
     owner = Owner(user_container=user.name, uid=user.uid, user=user.spec.user)
-    home = tx.create(Home(metadata=Metadata(name=home_name), spec=HomeSpec(template="demo", owner=owner)))
+    # A number that the Home never gave would look like an older store, at the next list, and freeze removals.
+    given = HomeStatus(last_incarnation=FORGED_NUMBER)
+    home = tx.create(
+        Home(metadata=Metadata(name=home_name), spec=HomeSpec(template="demo", owner=owner), status=given)
+    )
     spec = IncarnationSpec(
         home=home_name,
         user_container=user.uid,
