@@ -22,10 +22,6 @@ MAGIC = bytes.fromhex("d9d505f920a163d7")
 SECTOR_BYTES = 512
 PENDING_BYTE = 0x40000000
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0, reason="it is about root, which alone has rights to lay down"
-)
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
