@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gateway.auth.local import LOCAL_APP, LOCAL_USER_ID, mint_sign_in_link
 from gateway.main import AUTH_FILE
+from gateway.private import listen_or_refuse
 from gateway.settings import GatewaySettings
 from mcpgw.bootstrap.errors import BootstrapError
 from mcpgw.bootstrap.nftables import ensure_nft
@@ -85,8 +86,9 @@ def dev() -> int:
 def _prepare(env_file: Path) -> _Plan:
     """Settings, an engine that answers, and the demo's image where people get it and none is named."""
     settings = load_settings(ReconcilerSettings, env_file=env_file)
-    people_get = load_settings(GatewaySettings, env_file=env_file).default_template
-    wants_demo = people_get == DEMO_TEMPLATE and "demo_image" not in settings.model_fields_set
+    gateway = load_settings(GatewaySettings, env_file=env_file)
+    _refuse_taken(gateway, settings)
+    wants_demo = gateway.default_template == DEMO_TEMPLATE and "demo_image" not in settings.model_fields_set
     address = asyncio.run(_answering_engine(settings))
     ready = make_ready(settings.container_engine, address, with_demo_image=wants_demo)
     environment = {EngineKind(settings.container_engine).setting: ready.engine.url}
@@ -98,6 +100,19 @@ def _prepare(env_file: Path) -> _Plan:
         load_settings(ReconcilerSettings, together, env_file),
         environment,
     )
+
+
+def _refuse_taken(gateway: GatewaySettings, reconciler: ReconcilerSettings) -> None:
+    """Before anything is written: whoever listens there, an `up` of before say, would pass for this one.
+
+    Raises SettingsError.
+    """
+    for setting, bind in (
+        ("GATEWAY_BIND", gateway.gateway_bind),
+        ("GATEWAY_PRIVATE_BIND", gateway.gateway_private_bind),
+        ("RECONCILER_PRIVATE_BIND", reconciler.reconciler_private_bind),
+    ):
+        listen_or_refuse(setting, bind).close()
 
 
 async def _answering_engine(settings: ReconcilerSettings) -> str:

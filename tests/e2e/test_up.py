@@ -16,6 +16,7 @@ import pytest
 from mcpgw.bootstrap.engine_api import remove_labelled
 from mcpgw.testing.house import free_port, until
 from mcpgw.testing.ports import container_ports, subnet_prefix
+from state.settings import EXIT_SETTINGS
 from tests.e2e.person import person_at, printed_snippet
 from tests.engines import PROJECT_LABEL, RealEngine
 from tests.test_repo import ROOT, tracked
@@ -115,5 +116,9 @@ def test_a_fresh_copy_comes_up_and_the_pasted_snippet_lists_the_demos_tools(
         assert "Sign out everywhere" in asyncio.run(account_by_link(said))
         status = installation.run(".venv/bin/mcpgw", "status").stdout
         assert re.search(r"app:local\.developer +demo +True +True", status), status
+        again = installation.run("./run", "up")
+        [line] = [one for one in again.stderr.splitlines() if "cannot be listened on" in one]
+        assert "GATEWAY_BIND=" in line, "who answers there would pass for another `up`"
+        assert (again.returncode, again.stdout) == (EXIT_SETTINGS, "")
     with installation.up() as said:
         assert "echo" in installation.run("sh", "-c", printed_snippet(said)).stdout.split(), "and once more"
