@@ -22,8 +22,7 @@ from pydantic import AwareDatetime
 from reconciler.core.actions import FileText
 from reconciler.core.errors import TransientError
 from reconciler.loop.files import owner_of, write_files
-from reconciler.loop.home_threads import HomeThreads
-from reconciler.loop.own_thread import OwnThread
+from reconciler.loop.own_threads import OwnThreads
 from reconciler.loop.removal import remove_tree
 from state.key_file import read_or_make_key
 from state.kinds.home import Owner
@@ -43,6 +42,7 @@ KEY_FILE = "sealing.key"
 DATA_DIRECTORY = "data"
 CLAIM_BYTES_MAX = 16 << 20  # more than the overrides of any manifest that is accepted, escaped
 CALL_S_MAX = 60.0
+THREADS_MAX = 16
 LIST_S_MAX = 300.0  # every claim there is is read
 PURGE_S_MAX = 300.0  # then others have their turn; what was begun goes on
 DIRECTORY_MODE = 0o700
@@ -116,8 +116,8 @@ class HostDirectories:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._threads = HomeThreads()
-        self._purging = OwnThread("purge")  # it may take long, and nobody's birth waits for it
+        self._threads = OwnThreads("homes", THREADS_MAX)  # one call a Home at a time
+        self._purging = OwnThreads("purge")  # it may take long, and nobody's birth waits for it
         self._closed = threading.Event()
 
     async def prepare(self, claim: Claim, user: str) -> str:
@@ -186,7 +186,7 @@ class HostDirectories:
     async def _within(self, seconds: float, name: str, call: Callable[[], T]) -> T:
         """Raises TransientError. ``name`` is what below the root is used."""
         try:
-            return await self._threads.run(name, seconds, call)
+            return await self._threads.ask(seconds, call, about=name)
         except TimeoutError:
             message = (
                 f"{self._root / name}: the disk did not answer within {seconds:g} s; see to the file "

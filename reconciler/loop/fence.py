@@ -18,7 +18,7 @@ from reconciler.core.isolation import (
     isolation_of,
     unfenced,
 )
-from reconciler.loop.own_thread import OwnThread
+from reconciler.loop.own_threads import OwnThreads
 from state.fence import FenceReport, FenceUnreadable, boot_id, read_fence
 
 LOOK_PERIOD_S = 15.0
@@ -36,7 +36,7 @@ async def no_fence() -> None:
 
 def fence_file(path: Path) -> ReadFence:
     """Reads the file at ``path``, in a thread of its own."""
-    thread = OwnThread("fence")
+    thread = OwnThreads("fence")
 
     async def read() -> FenceReport | None:
         return await thread.ask(READ_S_MAX, lambda: read_fence(path))

@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 from reconciler.core.world import DiskUse
 from reconciler.loop.directories import DATA_DIRECTORY
-from reconciler.loop.own_thread import OwnThread
+from reconciler.loop.own_threads import OwnThreads
 
 ENTRIES_MAX = 1_000_000
 DEPTH_MAX = 128  # each level holds two descriptors open
@@ -70,8 +70,8 @@ class HostGauge:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._counting = OwnThread("disk-use")
-        self._asking = OwnThread("disk-room")
+        self._counting = OwnThreads("disk-use")
+        self._asking = OwnThreads("disk-room")
         self._closed = threading.Event()
 
     async def room(self) -> Room | None:
@@ -198,7 +198,7 @@ def _room(root: Path) -> Room | None:
     return Room(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
 
 
-async def _within(seconds: float, thread: OwnThread, ask: Callable[[], T | None]) -> T | None:
+async def _within(seconds: float, thread: OwnThreads, ask: Callable[[], T | None]) -> T | None:
     try:
         return await thread.ask(seconds, ask)
     except TimeoutError:

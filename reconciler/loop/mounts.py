@@ -14,7 +14,7 @@ from reconciler.core.ceiling import Ceiling
 from reconciler.core.container import Mount
 from reconciler.core.errors import TerminalError, TransientError
 from reconciler.core.mounts import AllowedMount, source_refusal
-from reconciler.loop.own_thread import OwnThread
+from reconciler.loop.own_threads import OwnThreads
 
 RESOLVE_S_MAX = 5.0
 
@@ -23,7 +23,7 @@ class HostMounts:
     """The host's answers, in a thread of its own: what is mounted may be a file system that hangs."""
 
     def __init__(self) -> None:
-        self._thread = OwnThread("mounts")
+        self._thread = OwnThreads("mounts")
 
     async def resolved(self, mounts: Sequence[Mount], ceiling: Ceiling) -> tuple[Mount, ...]:
         """``mounts`` without any link on the way. Raises TerminalError NotAllowed, or TransientError

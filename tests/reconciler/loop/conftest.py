@@ -13,7 +13,7 @@ REAL_TIME = {
     "test_files.py",
     "test_gauge.py",
     "test_mounts.py",
-    "test_own_thread.py",
+    "test_own_threads.py",
 }
 
 

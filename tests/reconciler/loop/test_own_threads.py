@@ -1,4 +1,4 @@
-"""What hangs in a thread of its own holds up nobody who uses others, and piles nothing up."""
+"""What hangs in threads of its own holds up nobody who uses others, and piles nothing up."""
 
 import asyncio
 import threading
@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.loop import fence
 from reconciler.loop.fence import fence_file
-from reconciler.loop.own_thread import OwnThread
+from reconciler.loop.own_threads import OwnThreads
 
 SOON_S, LONG_S = 0.05, 60.0
 
@@ -35,30 +35,42 @@ def disk() -> Iterator[HangingDisk]:
 
 
 async def test_an_answer_and_an_error_are_the_callers() -> None:
-    thread = OwnThread("asked")
-    assert await thread.ask(LONG_S, lambda: threading.current_thread().name) == "asked_0"
+    threads = OwnThreads("asked")
+    assert await threads.ask(LONG_S, lambda: threading.current_thread().name) == "asked_0"
 
     def fails() -> None:
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="is gone"):
-        await thread.ask(LONG_S, fails)
-    assert await thread.ask(LONG_S, lambda: 1) == 1
-    thread.close()
+        await threads.ask(LONG_S, fails)
+    assert await threads.ask(LONG_S, lambda: 1) == 1
+    threads.close()
 
 
 async def test_while_one_hangs_nobody_else_is_begun_and_then_everybody_is(disk: HangingDisk) -> None:
-    thread = OwnThread("asked")
+    threads = OwnThreads("asked")
     for _ in range(5):
         with pytest.raises(TimeoutError):
-            await thread.ask(SOON_S, disk.ask)
-    late = [asyncio.create_task(thread.ask(LONG_S, disk.ask)) for _ in range(5)]
+            await threads.ask(SOON_S, disk.ask)
+    late = [asyncio.create_task(threads.ask(LONG_S, disk.ask)) for _ in range(5)]
     await asyncio.sleep(SOON_S)
     assert disk.asked == 1
     disk.mended.set()
     await asyncio.gather(*late)
     assert disk.asked == 6, "those who had left are not asked for"
-    thread.close()
+    threads.close()
+
+
+async def test_what_hangs_about_one_holds_up_nothing_about_another(disk: HangingDisk) -> None:
+    threads = OwnThreads("asked", threads_max=2)
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            await threads.ask(SOON_S, disk.ask, about="one")
+    assert await threads.ask(LONG_S, lambda: 1, about="another") == 1
+    assert disk.asked == 1
+    disk.mended.set()
+    assert await threads.ask(LONG_S, lambda: 2, about="one") == 2
+    threads.close()
 
 
 async def test_a_report_that_hangs_takes_no_thread_of_others(
