@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mcpgw.bootstrap.errors import BootstrapError
 from mcpgw.fence.errors import FenceError
+from mcpgw.terminal import plain
 from reconciler.core.errors import ActionError, TerminalError
 from state.settings import EXIT_SETTINGS, SettingsError
 from state.store.errors import StoreError
@@ -41,7 +42,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _said(error: Exception, code: int) -> int:
     for line in str(error).splitlines():
-        print(f"mcpgw: {line}", file=sys.stderr)
+        print(f"mcpgw: {plain(line)}", file=sys.stderr)
     return code
 
 

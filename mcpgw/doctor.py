@@ -20,6 +20,7 @@ from mcpgw.doctor_looks import (
     at_settings,
     at_store,
 )
+from mcpgw.terminal import plain
 from reconciler.settings import ReconcilerSettings
 from state.logs import configure
 from state.settings import SettingsError, load_settings
@@ -36,7 +37,7 @@ def doctor(env_file: Path, part: str = "") -> int:
     findings = asyncio.run(_look(env_file, part))
     width = max(len(one.about) for one in findings)
     for one in findings:
-        print(f"{one.verdict:<8} {one.about:<{width}}  {one.said}")
+        print(plain(f"{one.verdict:<8} {one.about:<{width}}  {one.said}"))
     troubles = sum(one.verdict is Verdict.TROUBLE for one in findings)
     print(f"\n{troubles} in need of mending" if troubles else "\nnothing in need of mending")
     return 1 if troubles else 0

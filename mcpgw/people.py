@@ -27,7 +27,8 @@ from gateway.auth.people import People
 from gateway.problems import Problem
 from gateway.routes.table import Table
 from gateway.settings import GatewaySettings
-from mcpgw.verbs import aligned, local, with_store
+from mcpgw.terminal import aligned, local, plain
+from mcpgw.verbs import with_store
 from state.kinds.access_policy import AccessPolicy
 from state.kinds.account import Account, folded
 from state.kinds.app import App
@@ -81,7 +82,7 @@ def _decide(env_file: Path, user: str, act: Act) -> int:
     account = table.account(user)
     if account is None:
         meant = _meant(user, _by_user(table))
-        print(f"mcpgw: {_plain(user)} has never signed in; {meant}", file=sys.stderr)
+        print(f"mcpgw: {plain(user)} has never signed in; {meant}", file=sys.stderr)
         return 1
     judgement = _people(table, settings).judgement(account)
     print(outcome(act, user, judgement) if is_done else nothing_done(act, user))
@@ -112,7 +113,7 @@ def _by_user(table: Table) -> list[Account]:
 
 def _row(account: Account, people: People) -> tuple[str, ...]:
     spec, judgement = account.spec, people.judgement(account)
-    login, emails = _plain(name_in_words(spec.claims)), _plain(emails_in_words(spec.claims))
+    login, emails = plain(name_in_words(spec.claims)), plain(emails_in_words(spec.claims))
     now = in_words(judgement.admission)
     return spec.user, login, emails, local(spec.claims_at), now, judgement.because
 
@@ -128,8 +129,3 @@ def _meant(word: str, accounts: Iterable[Account]) -> str:
     if close is None:
         return "`mcpgw users` lists who has"
     return f"did you mean {' or '.join(by_name[close][:NAMES_SHOWN_MAX])}?"
-
-
-def _plain(text: str) -> str:
-    """What a provider says of somebody may hold what a terminal obeys."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

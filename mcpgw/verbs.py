@@ -6,12 +6,12 @@ They read the store and print. Two write: `apply`, and only what the manifests s
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from mcpgw.choices import read_choices
+from mcpgw.terminal import aligned, local, plain
 from reconciler.controllers.freeze import let_the_store_rule
 from reconciler.settings import ReconcilerSettings
 from state.kinds.app import key_sha256, mint_key
@@ -48,7 +48,7 @@ def status(env_file: Path) -> int:
         for condition in one.status.conditions:
             if condition.is_trouble:
                 about = one.spec.path if isinstance(one, ManifestFile) else one.name
-                print(f"{about}: {condition.reason}: {condition.message}")
+                print(plain(f"{about}: {condition.reason}: {condition.message}"))
     return 0
 
 
@@ -62,7 +62,7 @@ def explain(env_file: Path, name: str) -> int:
     if found is None:
         print(f"mcpgw: no user container {name}; `mcpgw status` lists them", file=sys.stderr)
         return 1
-    print("\n".join(_explained(*found)))
+    print("\n".join(map(plain, _explained(*found))))
     return 0
 
 
@@ -86,10 +86,6 @@ def _explained(
         code = "" if last.exit_code is None else f", exit code {last.exit_code}"
         yield f"  last end: {last.reason}{code}, at {local(last.at)}"
         yield from (f"    | {line}" for line in last.log_tail.splitlines())
-
-
-def local(at: datetime) -> str:
-    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def app_key() -> int:
@@ -117,7 +113,7 @@ def apply(env_file: Path, *, allow_deletes: bool) -> int:
     troubles = [report for report in done.reports if report.problem is not None]
     for report in troubles:
         where = "" if report.message.startswith(report.path) else f"{report.path}: "
-        print(f"{where}{report.message}", file=sys.stderr)
+        print(plain(f"{where}{report.message}"), file=sys.stderr)
     return 1 if troubles else 0
 
 
@@ -196,9 +192,3 @@ def _row(user: UserContainer) -> tuple[str, ...]:
         routed.status if routed is not None else "Unknown",
         "" if why is None else f"{why.reason}: {why.message}",
     )
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)

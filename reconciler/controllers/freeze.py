@@ -8,7 +8,8 @@ Next: :mod:`reconciler.controllers.orphans`.
 import structlog
 
 from reconciler.core.container import ObservedContainer
-from reconciler.core.orphans import NOT_COMPARED, freeze_reason, is_ahead, world_epoch
+from reconciler.core.errors import TransientError
+from reconciler.core.orphans import NOT_COMPARED, freeze_reason, is_ahead, leap_reason, world_epoch
 from reconciler.loop.actuator import Hands
 from state.kinds.home import Home
 from state.kinds.report import Reconciler
@@ -59,17 +60,22 @@ class Freeze:
     async def judge(self) -> None:
         """Compare anew.
 
-        Raises ActionError when it cannot be told whose claims are on disk, or when somebody else leads by
-        now: what a successor makes is newer than whoever it succeeded, and proves nothing.
+        Raises ActionError when it cannot be told whose claims are on disk, when the epoch is none that
+        anybody came to, or when somebody else leads by now: what a successor makes is newer than whoever it
+        succeeded, and proves nothing.
         """
         hands, before = self._hands, self._standing
         hands.leader.require()
         containers = hands.observer.containers()
+        newest = world_epoch(containers)
+        if leapt := leap_reason(newest, hands.leader.epoch):
+            self.reason = NOT_COMPARED
+            raise TransientError("EpochImplausible", leapt)
         # As it was when they were listed: while the disk is read, a container may be adopted.
         homes = [(one, self._home(one)) for one in containers if one.identity is not None]
         claimed = await hands.directories.claimed() if any(home is None for _, home in homes) else set()
         ahead = [one.name for one, home in homes if self._is_ahead(one, home, claimed)]
-        found = freeze_reason(world_epoch(containers), hands.leader.epoch, ahead)
+        found = freeze_reason(newest, hands.leader.epoch, ahead)
         self.reason = self._standing = before or found
         if self.reason and not before:
             _log.error("destruction.frozen", why=self.reason)

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import structlog
 
+from reconciler.core.container import ObservedContainer
 from reconciler.core.errors import ActionError
 from reconciler.core.log_text import readable_tail
 from reconciler.loop.actuator import ACTOR, Hands
@@ -94,12 +95,13 @@ class Logs:
         if unknown:
             return _kept(view, unknown)
         incarnation = self._incarnation(view)
-        if incarnation is None:
+        container = self._shown(incarnation) if incarnation is not None else None
+        if incarnation is None or container is None:
             return self._seen(view, "", "")
         try:
             async with asyncio.timeout(READ_S_MAX), self._turns:
                 self._turn_s[view.name] = self._hands.clock()
-                printed = await self._hands.engine.logs(incarnation.status.container_id, LOG_LINES_MAX)
+                printed = await self._hands.engine.logs(container.id, LOG_LINES_MAX)
         except TimeoutError:
             return _kept(view, f"the engine did not answer within {READ_S_MAX:g} s")
         except ActionError as error:
@@ -108,10 +110,18 @@ class Logs:
         return self._seen(view, incarnation.name, text)
 
     def _incarnation(self, view: LogView) -> Incarnation | None:
-        """The record of the container that its owner has; None where the engine has none to show."""
+        """The record of the container that its owner has."""
         home = self._hands.cache.home_of(view.spec.user_container)
-        live, _ = self._hands.cache.incarnations_of(home.name) if home is not None else (None, ())
-        return live if live is not None and live.status.container_id else None
+        return self._hands.cache.incarnations_of(home.name)[0] if home is not None else None
+
+    def _shown(self, incarnation: Incarnation) -> ObservedContainer | None:
+        """The container as the engine shows it, None if it does not: a stored id may be anybody's."""
+        said = incarnation.spec
+        shown = (
+            self._hands.observer.view(said.container_name, said.home, said.user_container).containers or ()
+        )
+        ours = (one for one in shown if one.identity is not None and one.identity.home == said.home)
+        return next((one for one in ours if one.id == incarnation.status.container_id), None)
 
     def _seen(self, view: LogView, incarnation: str, text: str) -> LogViewStatus:
         return LogViewStatus(

@@ -16,7 +16,7 @@ from state.kinds.report import Reconciler, ReconcilerSpec
 from state.kinds.resource import Metadata
 from state.kinds.user_container import DATA_FINALIZER, UserContainer, UserContainerSpec, seat_key
 from state.kinds.user_inputs import UserInputs, UserInputsSpec
-from state.store.port import Store, Tx
+from state.store.port import Store, Tx, remove
 
 _log = structlog.get_logger(__name__)
 
@@ -87,7 +87,7 @@ def _rebuild(tx: Tx, claim: Claim, living: set[str]) -> bool:
         _log.warning("claim.unrestored", home=claim.home, why="somebody new has the seat, or another home")
         return False
     for one in others.values():
-        tx.delete(tx.drop_finalizer(one, DATA_FINALIZER) or one)
+        remove(tx, one)
     if len(others) == len({one.name for one in seats}):
         tx.create(_user_container(claim))
     tx.create(_home(claim))

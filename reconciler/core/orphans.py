@@ -10,6 +10,7 @@ from reconciler.core.container import ObservedContainer
 from state.kinds.home import Home
 
 NAMES_SHOWN_MAX = 5
+EPOCH_LEAP_MAX = 1 << 32  # from a label to the next: more starts and thaws than anybody lives to see
 NOT_COMPARED = "the store was not compared with the world yet"
 
 
@@ -32,6 +33,19 @@ def freeze_reason(newest: int, epoch: int, ahead: Iterable[str] = ()) -> str:
     return (
         f"the store looks restored from an old backup ({seen}): put the newer state.db back "
         "with both processes stopped, or run `mcpgw thaw` to let this one rule"
+    )
+
+
+def leap_reason(newest: int, epoch: int) -> str:
+    """Why nothing may be made in this ``epoch``, "" if it may: labels that carry it outlive the store.
+
+    One near the end of what a store can hold would leave no epoch to any later one.
+    """
+    if epoch - newest <= EPOCH_LEAP_MAX:
+        return ""
+    return (
+        f"the store is at epoch {epoch}, and no container is past {newest}: it is damaged, or somebody "
+        "tampered with it; put back a backup of it, or move it away: users are found by their data"
     )
 
 

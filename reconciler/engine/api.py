@@ -66,7 +66,7 @@ class Api:
 
     async def container(self, name_or_id: str) -> Json:
         await self._agree()
-        return json_object(await self._client.read(f"containers/{quote(name_or_id)}/json"))
+        return json_object(await self._client.read(f"containers/{_step(name_or_id)}/json"))
 
     async def networks(self) -> list[Json]:
         await self._agree()
@@ -79,7 +79,7 @@ class Api:
     async def logs(self, container_id: str, lines_max: int) -> str:
         """The tail of both streams."""
         await self._agree()
-        container = self._client.docker.containers.container(container_id)
+        container = self._client.docker.containers.container(_step(container_id))
 
         async def tail() -> str:
             lines = await container.log(stdout=True, stderr=True, tail=lines_max)
@@ -94,22 +94,22 @@ class Api:
 
     async def start_container(self, container_id: str) -> None:
         await self._agree()
-        await self._client.change(f"containers/{quote(container_id)}/start")
+        await self._client.change(f"containers/{_step(container_id)}/start")
 
     async def stop_container(self, container_id: str, grace_s: int) -> None:
         await self._agree()
-        path, query = f"containers/{quote(container_id)}/stop", {"t": str(grace_s)}
+        path, query = f"containers/{_step(container_id)}/stop", {"t": str(grace_s)}
         await self._client.change(path, query=query, lane=Lane.STOP, extra_s=grace_s)
 
     async def unpause_container(self, container_id: str) -> None:
         await self._agree()
-        await self._client.change(f"containers/{quote(container_id)}/unpause")
+        await self._client.change(f"containers/{_step(container_id)}/unpause")
 
     async def remove_container(self, container_id: str) -> None:
         """Kill and remove, with the anonymous volumes that its image declares."""
         await self._agree()
         query = {"force": "true", "v": "true"}
-        await self._client.change(f"containers/{quote(container_id)}", "DELETE", query=query)
+        await self._client.change(f"containers/{_step(container_id)}", "DELETE", query=query)
 
     async def create_network(self, body: Json) -> None:
         await self._agree()
@@ -117,7 +117,7 @@ class Api:
 
     async def remove_network(self, name: str) -> None:
         await self._agree()
-        await self._client.change(f"networks/{quote(name)}", "DELETE")
+        await self._client.change(f"networks/{_step(name)}", "DELETE")
 
     async def pull(self, reference: str) -> None:
         await self._agree()
@@ -151,7 +151,7 @@ class Api:
         Podman's imitation of Docker's call first waits for a SIGTERM to help. ``v`` is what Podman documents
         for volumes, and ``volumes`` what 4.3 obeys.
         """
-        path = f"{LIBPOD}/containers/{quote(container_id)}"
+        path = f"{LIBPOD}/containers/{_step(container_id)}"
         query = {"force": "true", "v": "true", "volumes": "true", "timeout": "0"}
         reports = await self._client.change(path, "DELETE", query=query, versioned=False)
         for report in json_objects(reports or []):
@@ -186,3 +186,8 @@ def _numbers(text: str) -> tuple[int, ...]:
     """``"1.41"`` → (1, 41); what is no version is older than any."""
     parts = text.split(".")
     return tuple(map(int, parts)) if all(part.isdigit() for part in parts) else (0,)
+
+
+def _step(name_or_id: str) -> str:
+    """One step of a path, whatever the name is: ids and names may come from the store."""
+    return quote(name_or_id, safe="")

@@ -463,11 +463,8 @@ class Actuator:
     async def _forget(self, owner: UserContainer) -> None:
         hands = self._hands
         epoch = hands.leader.epoch
-        left = await hands.store.transact(_fenced(epoch, lambda tx: records.forget(tx, owner)), actor=ACTOR)
-        if left is None:
-            hands.cache.drop(Key(kind=UserContainer.kind, name=owner.name))
-        else:
-            hands.cache.put(left)
+        await hands.store.transact(_fenced(epoch, lambda tx: records.forget(tx, owner)), actor=ACTOR)
+        hands.cache.drop(Key(kind=UserContainer.kind, name=owner.name))
         _log.info("user_container.forgotten", user_container=owner.name)
 
     async def _write(self, fn: Callable[[Tx], Written]) -> None:

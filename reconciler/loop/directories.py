@@ -7,6 +7,7 @@ Next: :mod:`reconciler.loop.actuator`.
 
 import errno
 import os
+import re
 import secrets
 import stat
 import threading
@@ -25,7 +26,7 @@ from reconciler.loop.files import owner_of, write_files
 from reconciler.loop.own_threads import OwnThreads
 from reconciler.loop.removal import remove_tree
 from state.key_file import read_or_make_key
-from state.kinds.home import Owner
+from state.kinds.home import HOSTNAME_PATTERN, Owner
 from state.kinds.resource import Shape
 from state.kinds.user_container import Overrides, Power
 from state.kinds.user_inputs import InputValues
@@ -46,6 +47,7 @@ THREADS_MAX = 16
 LIST_S_MAX = 300.0  # every claim there is is read
 PURGE_S_MAX = 300.0  # then others have their turn; what was begun goes on
 DIRECTORY_MODE = 0o700
+NAME_CHARS_SHOWN = 80
 LISTED_BY_OTHERS = 0o006  # to list, and to add; to pass through harms nobody
 # Where we may not give the directory to the workload's user, everybody inside may write; the parent is 0700.
 DATA_MODE_UNOWNED = 0o777
@@ -127,7 +129,7 @@ class HostDirectories:
         await self._within(CALL_S_MAX, claim.home, lambda: self._record(claim))
 
     async def write(self, home: str, files: Iterable[FileText], user: str) -> str:
-        into = self._root / home / DATA_DIRECTORY
+        into = seat_in(self._root, home) / DATA_DIRECTORY
         return await self._within(CALL_S_MAX, home, lambda: write_files(into, files, user))
 
     async def installation(self) -> str:
@@ -197,7 +199,7 @@ class HostDirectories:
             raise _translated(error, self._root / name) from error
 
     def _prepare(self, claim: Claim, user: str) -> str:
-        seat = self._root / claim.home
+        seat = seat_in(self._root, claim.home)
         mounted = seat / DATA_DIRECTORY
         self._record(claim)
         mounted.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
@@ -206,7 +208,7 @@ class HostDirectories:
         return str(mounted.resolve())
 
     def _record(self, claim: Claim) -> None:
-        seat = self._root / claim.home
+        seat = seat_in(self._root, claim.home)
         path, said = seat / CLAIM_FILE, claim.model_dump_json(by_alias=True).encode()
         _refuse_too_large(claim, said)
         _refuse_link(seat)
@@ -259,8 +261,7 @@ class HostDirectories:
         return claim if claim.home == path.parent.name else None
 
     def _purge(self, home: str, now: datetime) -> None:
-        seat = self._root / home
-        assert home and "/" not in home and home not in (".", ".."), "a home is one directory below the root"
+        seat = seat_in(self._root, home)
         _refuse_link(seat)
         if (seat / CLAIM_FILE).exists():
             refuse_early_end(home, self._read(seat / CLAIM_FILE), now)
@@ -274,6 +275,18 @@ class HostDirectories:
                 entry.unlink()
         if seat.exists():
             seat.rmdir()
+
+
+def seat_in(root: Path, home: str) -> Path:
+    """A Home's directory. Raises TransientError for what is no name: it may lead somewhere else.
+
+    Names come from the store. Whoever writes there past every check has a container below the root too, in
+    whose data nothing is to be followed.
+    """
+    if re.fullmatch(HOSTNAME_PATTERN, home) is None:
+        message = f"{home[:NAME_CHARS_SHOWN]!r} is no name of a Home; nothing is done on the store's word"
+        raise TransientError("ClaimContradicted", message, retry_after_s=60.0)
+    return root / home
 
 
 def refuse_contradiction(standing: Claim | None, said: Claim) -> None:
@@ -370,7 +383,8 @@ def _write_durably(path: Path, content: bytes) -> None:
     if path.exists() and path.read_bytes() == content:
         return
     draft = path.with_name(f"{path.stem}{_DRAFT_SUFFIX}")
-    with draft.open("wb") as file:
+    draft.unlink(missing_ok=True)
+    with draft.open("xb") as file:  # what somebody else laid there is neither followed nor written
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from reconciler.core.errors import TransientError
 from reconciler.core.world import DiskUse
-from reconciler.loop.directories import DATA_DIRECTORY
+from reconciler.loop.directories import DATA_DIRECTORY, seat_in
 from reconciler.loop.own_threads import OwnThreads
 
 ENTRIES_MAX = 1_000_000
@@ -79,7 +80,11 @@ class HostGauge:
 
     async def use(self, home: str, bytes_max: int) -> DiskUse | None:
         def count() -> DiskUse | None:
-            return counted(self._root / home / DATA_DIRECTORY, bytes_max, is_over=self._closed.is_set)
+            try:
+                data = seat_in(self._root, home) / DATA_DIRECTORY
+            except TransientError:
+                return None
+            return counted(data, bytes_max, is_over=self._closed.is_set)
 
         return await _within(COUNT_S_MAX + ANSWER_S_MAX, self._counting, count)
 

@@ -24,7 +24,6 @@ from state.kinds.log_view import LogView
 from state.kinds.request import Outcome, Request
 from state.kinds.resource import MESSAGE_CHARS_MAX, Condition, Metadata, Resource
 from state.kinds.user_container import (
-    DATA_FINALIZER,
     LOG_TAIL_CHARS_MAX,
     EndpointStatus,
     FilesStatus,
@@ -35,7 +34,7 @@ from state.kinds.user_container import (
 from state.kinds.user_headers import UserHeaders
 from state.kinds.user_inputs import UserInputs
 from state.store.errors import Conflict, NotFound
-from state.store.port import Tx
+from state.store.port import Tx, remove
 
 R = TypeVar("R", bound=Resource)
 Written = tuple[Resource, ...]
@@ -244,8 +243,8 @@ def tombstone(tx: Tx, action: Tombstone) -> Written:
     return (tx.update_status(home.replaced(status=status)),)
 
 
-def forget(tx: Tx, owner: UserContainer) -> UserContainer | None:
-    """Drop the finalizer; the record goes with the last one."""
+def forget(tx: Tx, owner: UserContainer) -> None:
+    """The record goes, with whatever finalizers it has: ours is done, and nobody else has any."""
     current = _current(tx, owner)
     for kind in (Demand, LogView, UserInputs, UserHeaders):
         named_alike = tx.get(kind, owner.name)
@@ -254,10 +253,7 @@ def forget(tx: Tx, owner: UserContainer) -> UserContainer | None:
     for request in tx.list(Request):
         if request.spec.user_container == owner.name:
             tx.delete(request)
-    if DATA_FINALIZER in current.metadata.finalizers:
-        return tx.drop_finalizer(current, DATA_FINALIZER)
-    tx.delete(current)
-    return None
+    remove(tx, current)
 
 
 def report(tx: Tx, owner: UserContainer, conditions: tuple[Condition, ...], generation: int) -> Written:

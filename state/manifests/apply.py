@@ -27,7 +27,7 @@ from state.manifests.ownership import owning_file
 from state.manifests.plan import plan_manifests
 from state.manifests.verdict import FOLDER_PATH, Plan, Reason, Report, Verb, Write
 from state.store.errors import AlreadyExists, Conflict, NotFound
-from state.store.port import Store, Tx
+from state.store.port import Store, Tx, remove
 
 ACTOR = "manifests"
 ATTEMPTS_MAX = 5  # a pass is planned anew when somebody else wrote in between
@@ -125,6 +125,8 @@ def _write_one(tx: Tx, write: Write) -> None:
         raise Conflict(f"{write.wanted.kind} {write.wanted.name} was changed by somebody else")
     match write.verb:
         case Verb.CREATE:
+            if current is not None:
+                remove(tx, current)
             tx.create(write.wanted)
         case Verb.UPDATE:
             assert current is not None, "an update has something to update"

@@ -70,16 +70,20 @@ def _changes(wanted: Mapping[ObjectKey, Declared], standing: Standing) -> tuple[
         blocker = _blocker(one.resource, before, standing)
         if blocker is not None:
             waiting.append(_waits(one, blocker))
-        elif before is None:
-            creations.append(Write(Verb.CREATE, one.place.file, one.resource))
+        elif before is None or before.metadata.is_deleted:
+            creations.append(Write(Verb.CREATE, one.place.file, one.resource, before))
         elif _differs(one.resource, before):
             updates.append(Write(Verb.UPDATE, one.place.file, one.resource, before))
     return [*updates, *creations], waiting
 
 
 def _blocker(obj: Resource, before: Resource | None, standing: Standing) -> Resource | None:
-    """Whoever has to be gone before ``obj`` may be written."""
-    if before is not None and before.metadata.is_deleted:
+    """Whoever has to be gone before ``obj`` may be written.
+
+    What is deleted ends by itself where one of its kind's own finalizers is at work, and else never.
+    """
+    at_work = set(before.metadata.finalizers) & set(obj.metadata.finalizers) if before is not None else set()
+    if before is not None and before.metadata.is_deleted and at_work:
         return before
     return next(iter(standing.other_holders(obj)), None)
 

@@ -35,7 +35,7 @@ class Write:
     verb: Verb
     file: str
     wanted: Resource
-    before: Resource | None = None  # None: there was none
+    before: Resource | None = None  # None: there was none. At a creation: deleted, and nobody ends it
 
 
 @dataclass(frozen=True, slots=True)

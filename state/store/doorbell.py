@@ -20,6 +20,7 @@ from state.store.rights import acting_as_owner
 
 SOCKET_MODE = 0o660
 DOORBELLS_RUNG_MAX = 256  # at one commit; whoever is beyond it has its poll
+NAMES_READ_MAX = 1024  # of whatever lies there, at one commit
 RINGS_READ_MAX = 64  # datagrams taken off at once; more of them say nothing more
 PATH_BYTES_MAX = 107  # Source: unix(7), sun_path with its final NUL
 _SUFFIX = ".sock"
@@ -67,7 +68,8 @@ class Doorbell:
         if self._socket is None:
             return
         try:
-            names = os.listdir(self._folder)  # noqa: PTH208 (names are all that is needed, at every commit)
+            with os.scandir(self._folder) as entries:
+                names = [entry.name for entry in islice(entries, NAMES_READ_MAX)]
         except OSError:
             return
         others = (name for name in names if name.endswith(_SUFFIX) and name != self._name)

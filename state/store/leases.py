@@ -6,9 +6,11 @@ when a worker's progress is worth a write.
 
 from dataclasses import replace
 
-from state.store.errors import Conflict, NotFound
+from state.store.errors import Conflict, NotFound, StoreError
 from state.store.port import Presence
 from state.store.rows import LeaderRow, LeaseRow, Rows
+
+EPOCH_MAX = 1 << 62  # what rows hold, with room for whoever leads next
 
 
 def announce(rows: Rows, worker: str, ttl_s: float) -> None:
@@ -59,6 +61,7 @@ def lead(rows: Rows, holder: str, ttl_s: float, held_epoch: int | None, epoch_mi
 
     ``held_epoch`` is what this very process was given before. Only that, while its lease lives, is
     renewed; whoever else comes by the same name is somebody else, and a lapsed one starts over.
+    Raises Conflict where somebody else leads, StoreError for an epoch that nobody can have come to.
     """
     leader, now_s = rows.leader(), rows.clock_s()
     lives = leader.holder != "" and leader.expires_s > now_s
@@ -69,6 +72,11 @@ def lead(rows: Rows, holder: str, ttl_s: float, held_epoch: int | None, epoch_mi
             f"{leader.holder} leads with epoch {leader.epoch} for {left_s:.1f} s more; wait for it"
         )
     epoch = max(leader.epoch if lives else leader.epoch + 1, epoch_min)
+    if epoch > EPOCH_MAX:
+        raise StoreError(
+            f"the store asks for an epoch over {EPOCH_MAX}: it is damaged, or somebody tampered with it; "
+            "put back a backup of it, or move it away: users are found by their data"
+        )
     rows.put_leader(LeaderRow(holder, epoch, now_s + ttl_s))
     return epoch
 

@@ -141,6 +141,15 @@ class Tx(Protocol):
         ...
 
 
+def remove(tx: Tx, obj: Resource) -> None:
+    """Have it gone with this transaction, whatever finalizers it has. Raises Conflict, NotFound."""
+    left: Resource | None = obj
+    for finalizer in obj.metadata.finalizers:
+        left = tx.drop_finalizer(left, finalizer) if left is not None else None
+    if left is not None:
+        tx.delete(left)
+
+
 class Store(Protocol):
     """The desired-state store. Every await is bounded by TRANSACT_TIMEOUT_S or the given timeout."""
 

@@ -25,6 +25,7 @@ from reconciler.core.container import LABEL_NUMBER, Identity, spec_hash
 from reconciler.core.target import spec_of
 from reconciler.core.zones import zones
 from reconciler.engine.translate import LABEL_ADDRESS
+from reconciler.loop.directories import Claim
 from state.kinds.app import App
 from state.kinds.home import HOSTNAME_BYTES, Home, HomeSpec, HomeStatus, Owner, hostname
 from state.kinds.incarnation import Incarnation, IncarnationNames, IncarnationSpec, IncarnationStatus
@@ -432,6 +433,33 @@ def test_nobody_gets_anothers_home(captured: Captured) -> None:
     assert (data.parent / "claim.json").read_text() == claim
     assert (data / "note.txt").read_text() == NOTE
     captured.assert_within()
+
+
+def test_a_home_of_a_name_that_leads_elsewhere_is_nobodys(captured: Captured) -> None:
+    """Their own container lays down what the reconciler would find there, as root."""
+    house = captured.house
+    house.serve("ivan")
+    inside, home = captured.data("ivan") / "inside", house.home("ivan")
+    assert home is not None
+    precious = house.folder / "precious"
+    precious.write_text(NOTE)
+    inside.mkdir()
+    (inside / "claim.draft").symlink_to(precious)
+
+    def write(tx: Tx) -> None:
+        judy = tx.create(new_user("judy", power=Power.RUNNING))
+        owner = Owner(user_container=judy.name, uid=judy.uid, user=judy.spec.user)
+        claim = Claim(home=inside.name, template="demo", owner=owner)
+        (inside / "claim.json").write_text(claim.model_dump_json(by_alias=True))
+        name = f"{home.name}/data/{inside.name}"
+        tx.create(Home(metadata=Metadata(name=name), spec=HomeSpec(template="demo", owner=owner)))
+
+    captured.write(write)
+    until(lambda: "ClaimContradicted" in house.reason("judy", ConditionType.READY), "nothing is made there")
+    assert "is no name of a Home" in house.mcpgw("explain", "judy").stdout
+    captured.stays_within()
+    assert precious.read_text() == NOTE
+    assert sorted(one.name for one in inside.iterdir()) == ["claim.draft", "claim.json"]
 
 
 def test_a_flood_of_requests_and_records_that_make_no_sense_keep_nobody_waiting(captured: Captured) -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from reconciler.controllers.logs import READ_EVERY_S, READ_S_MAX, READS_AT_ONCE_MAX, VIEWS_MAX
+from state.kinds.incarnation import Incarnation
 from state.kinds.log_view import LOG_BYTES_MAX, LogView, LogViewSpec, LogViewStatus
 from state.kinds.request import Verb
 from state.kinds.resource import Metadata
@@ -64,6 +65,23 @@ async def test_a_log_is_read_while_somebody_looks_and_forgotten_then() -> None:
         before = here.rows.writes_count
         await asyncio.sleep(30)
         assert here.rows.writes_count - before < 30, "and nothing more is written for it"
+
+
+async def test_no_log_is_read_but_of_ones_own_container() -> None:
+    """A gateway that was taken over may write any id into the record."""
+    async with town() as here:
+        await settled(here, "alice", "bob")
+        box(here, "bob").printed = "bob's\n"
+        bobs = box(here, "bob").shown.id
+
+        def forge(tx: Tx) -> None:
+            [record] = [one for one in tx.list(Incarnation) if one.name == user(here).status.incarnation]
+            tx.update_status(record.replaced(status=record.status.model_copy(update={"container_id": bobs})))
+
+        await here.write(forge)
+        await look(here)
+        await asyncio.sleep(A_WHILE_S)
+        assert (seen(here).text, seen(here).message) == ("", "")
 
 
 async def test_what_does_not_change_is_written_only_for_whoever_asks_again() -> None:

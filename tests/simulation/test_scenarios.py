@@ -19,7 +19,9 @@ from state.kinds.report import Reconciler as ReconcilerReport
 from state.kinds.resource import Condition, Conditions, ConditionType
 from state.kinds.template import Egress
 from state.kinds.user_container import Power, UserContainer
+from state.store.leases import EPOCH_MAX
 from state.store.memory import MemoryRows
+from state.store.port import Tx
 from tests.simulation.judge import PROJECT
 from tests.simulation.peace import stays_peaceful, until_peace
 from tests.simulation.people import People
@@ -304,6 +306,55 @@ async def test_a_store_from_an_old_backup_removes_nothing_until_it_is_thawed(
         slot.process.kill()
         await asyncio.sleep(60)
         assert not frozen_condition(here).is_true, "what was thawed stays so"
+
+
+async def test_who_is_deleted_goes_whatever_finalizers_were_written() -> None:
+    async with town() as here:
+        people, _ = await settled(here, "alice")
+
+        def forge(tx: Tx) -> None:
+            alice = tx.get(UserContainer, "alice")
+            assert alice is not None
+            finalizers = (*alice.metadata.finalizers, "nobodys")
+            tx.update_spec(
+                alice.replaced(metadata=alice.metadata.model_copy(update={"finalizers": finalizers}))
+            )
+
+        await here.write(forge)
+        await people.leave("alice")
+        await until_peace(here)
+        assert here.all(UserContainer) == []
+        assert here.machine.containers(PROJECT) == []
+        await people.come("alice")
+        await until_peace(here)
+        assert user(here).status.endpoint is not None
+
+
+async def test_an_epoch_that_nobody_came_to_makes_nothing_that_outlives_the_store() -> None:
+    """Labels that carry the last epoch there is would keep every later store from ruling over them."""
+    async with town() as here:
+        people, slot = await settled(here, "alice")
+        await slot.end()
+        backup = copy_of(here.rows)
+        slot.begin()
+        ids = {one.id for one in here.machine.containers(PROJECT)}
+
+        def forge(tx: Tx) -> None:
+            [report] = tx.list(ReconcilerReport)
+            tx.update_spec(report.replaced(spec=report.spec.model_copy(update={"epoch_min": EPOCH_MAX - 1})))
+
+        await here.write(forge)
+        await people.come("bob")
+        await asyncio.sleep(120)
+        assert {one.id for one in here.machine.containers(PROJECT)} == ids
+        assert user(here).status.endpoint is not None, "who is served goes on"
+        assert "put back a backup" in here.history.last(400)
+        await slot.end()
+        await restored(here, backup)
+        slot.begin()
+        await people.come("bob")
+        await until_peace(here)
+        assert not frozen_condition(here).is_true
 
 
 async def outdated(here: Town, people: People, slot: Reconciler, *newcomers: str) -> dict[str, Any]:

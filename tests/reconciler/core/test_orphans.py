@@ -3,7 +3,14 @@
 import pytest
 
 from reconciler.core.container import Identity, ObservedContainer
-from reconciler.core.orphans import freeze_reason, is_ahead, orphan_reason, world_epoch
+from reconciler.core.orphans import (
+    EPOCH_LEAP_MAX,
+    freeze_reason,
+    is_ahead,
+    leap_reason,
+    orphan_reason,
+    world_epoch,
+)
 from state.kinds.home import Home
 from tests.reconciler.core.worlds import EPOCH, HOME, OTHER_HASH, PROJECT, UID, ago, home, ours, shown
 
@@ -64,6 +71,11 @@ def test_a_reason_to_freeze_says_what_would_mend_it_and_names_only_a_few() -> No
     reason = freeze_reason(1, 7, [f"p-{number}" for number in range(1000)])
     assert "mcpgw thaw" in reason
     assert len(reason) < 300
+
+
+def test_an_epoch_far_beyond_every_label_is_none_that_anybody_came_to() -> None:
+    assert leap_reason(7, 7 + EPOCH_LEAP_MAX) == leap_reason(7, 3) == ""
+    assert "put back a backup" in leap_reason(7, 8 + EPOCH_LEAP_MAX)
 
 
 AHEAD: dict[str, tuple[ObservedContainer, Home | None, bool, bool]] = {

@@ -299,8 +299,10 @@ async def test_the_version_names_the_engine(rig: Rig) -> None:
     assert number[0].isdigit()
 
 
-async def test_the_logs_of_what_is_absent_are_empty(rig: Rig) -> None:
-    assert await rig.engine.logs("0" * 64, 10) == ""
+@pytest.mark.parametrize("container_id", ["0" * 64, "../info?x=", "../images/json?x="])
+async def test_the_logs_of_what_is_absent_are_empty(rig: Rig, container_id: str) -> None:
+    """Whatever it is called: the engine is asked of a container and of nothing else."""
+    assert await rig.engine.logs(container_id, 10) == ""
 
 
 async def test_the_logs_end_with_what_was_printed_last_of_a_running_and_of_an_ended_container(

@@ -15,8 +15,9 @@ import pytest
 
 from reconciler.core.errors import TransientError
 from reconciler.loop.directories import CLAIM_BYTES_MAX, Claim, HostDirectories
+from reconciler.loop.gauge import HostGauge
 from reconciler.loop.removal import remove_tree
-from state.kinds.home import Owner
+from state.kinds.home import HOSTNAME_BYTES, Owner, hostname
 from state.kinds.template import ENV_COUNT_MAX, INPUTS_COUNT_MAX
 from state.kinds.user_container import Overrides
 from state.kinds.user_inputs import SEALED_CHARS_MAX, InputValue
@@ -252,10 +253,44 @@ async def test_a_link_in_the_place_of_data_is_not_followed(
     assert outside.is_dir()
 
 
-@pytest.mark.parametrize("home", ["", ".", "..", "../x", "a/b"])
-async def test_only_a_directory_of_the_root_is_purged(directories: HostDirectories, home: str) -> None:
-    with pytest.raises(AssertionError):
-        await directories.purge(home, NOW)
+@pytest.mark.parametrize(
+    "home", ["", ".", "..", "../x", "/x", f"{HOME}/data/x", f"{HOME}\n", "A" * 26, "backups"]
+)
+async def test_a_name_that_may_lead_elsewhere_is_no_homes(
+    root: Path, directories: HostDirectories, home: str
+) -> None:
+    """A container makes what it likes in its data, whoever writes to the store names it there."""
+    await directories.prepare(claim(), USER)
+    inside = root / HOME / "data" / "x"
+    inside.mkdir()
+    (inside / "claim.json").write_text(claim("x").model_dump_json(by_alias=True))
+    elsewhere = root.parent / "precious"
+    elsewhere.write_text("x")
+    (inside / "claim.draft").symlink_to(elsewhere)
+    for call in (
+        directories.prepare(claim(home), USER),
+        directories.record(claim(home)),
+        directories.write(home, (), USER),
+        directories.purge(home, NOW),
+    ):
+        with pytest.raises(TransientError, match="is no name of a Home") as refused:
+            await call
+        assert refused.value.reason == "ClaimContradicted"
+    assert await HostGauge(root).use(home, 1) is None
+    assert elsewhere.read_text() == "x"
+    assert sorted(one.name for one in inside.iterdir()) == ["claim.draft", "claim.json"]
+
+
+async def test_a_draft_that_is_a_link_is_not_written_through(
+    root: Path, directories: HostDirectories
+) -> None:
+    await directories.prepare(claim(), USER)
+    elsewhere = root.parent / "precious"
+    elsewhere.write_text("x")
+    (root / HOME / "claim.draft").symlink_to(elsewhere)
+    await directories.record(ended())
+    assert elsewhere.read_text() == "x"
+    assert await directories.claims() == [ended()]
 
 
 async def test_what_is_half_deleted_still_says_whose_it_was(
@@ -334,7 +369,10 @@ async def test_a_long_purge_holds_up_no_birth(
         with pytest.raises(TransientError, match=r"longer than 0\.2 s; that goes on"):
             await directories.purge(HOME, NOW)
     await asyncio.gather(
-        *(directories.prepare(claim(f"{number:026}", f"github:{number}"), USER) for number in range(100))
+        *(
+            directories.prepare(claim(hostname(bytes([number] * HOSTNAME_BYTES)), f"github:{number}"), USER)
+            for number in range(1, 100)
+        )
     )
     may_end.set()
     monkeypatch.undo()

@@ -23,6 +23,7 @@ from state.manifests.folder import FolderReader
 from state.manifests.ownership import refuse_foreign_edit
 from state.manifests.text import FILE_BYTES_MAX
 from state.store.errors import Conflict, Fenced, ManagedElsewhere
+from state.store.port import Tx
 from tests.state.manifests.rig import (
     ALIAS_BOMB,
     VARIABLES,
@@ -495,6 +496,25 @@ async def test_a_renamed_user_container_waits_for_the_former_one(desk: Desk) -> 
     await _forget(desk, "alice")
     await desk.apply()
     assert await desk.names(UserContainer) == ["alicia"]
+
+
+async def test_what_is_deleted_and_ended_by_nobody_is_made_anew(desk: Desk) -> None:
+    """A gateway that was taken over may leave a finalizer of which nobody knows."""
+    desk.save(a=together(template(), user("alice")))
+    await desk.apply()
+    before = await desk.get(ContainerTemplate, "demo")
+
+    def forge(tx: Tx) -> None:
+        metadata = before.metadata.model_copy(update={"finalizers": ("nobodys", "x")})
+        tx.delete(tx.update_spec(before.replaced(metadata=metadata)))
+
+    await desk.store.transact(forge, actor="gateway")
+    assert (await desk.get(ContainerTemplate, "demo")).metadata.is_deleted
+    assert not (await desk.apply()).retry
+    after = await desk.get(ContainerTemplate, "demo")
+    assert (after.metadata.is_deleted, after.metadata.finalizers) == (False, ())
+    assert after.uid != before.uid
+    assert (await desk.applied("a.yaml")).is_true
 
 
 async def test_the_same_name_again_waits_for_the_former_one_and_is_new(desk: Desk) -> None:

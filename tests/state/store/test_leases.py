@@ -8,7 +8,8 @@ from typing import TypeVar
 import pytest
 
 from state.kinds.user_container import UserContainer
-from state.store.errors import BarrierTimeout, Conflict, Fenced, NotFound
+from state.store.errors import BarrierTimeout, Conflict, Fenced, NotFound, StoreError
+from state.store.leases import EPOCH_MAX
 from state.store.port import Batch, Presence, Store
 from tests.state.store.conftest import Medium
 from tests.state.store.objects import ACTOR, created, user
@@ -216,6 +217,13 @@ async def test_a_lease_renewed_too_late_is_a_new_leadership(store: Store) -> Non
     while store.clock_s() <= first.expires_s + SHORT_S:
         await asyncio.sleep(SHORT_S)
     assert (await store.lead("one", ttl_s=LONG_S)).epoch == 2
+
+
+@pytest.mark.parametrize("asked", [EPOCH_MAX + 1, 2**63, 2**4000])
+async def test_an_epoch_that_no_row_holds_is_refused_with_the_mend(store: Store, asked: int) -> None:
+    with pytest.raises(StoreError, match="put back a backup"):
+        await store.lead("one", ttl_s=LONG_S, epoch_min=asked)
+    assert (await store.lead("one", ttl_s=LONG_S)).epoch == 1
 
 
 async def test_the_same_name_in_another_process_is_another_holder(medium: Medium) -> None:
