@@ -5,7 +5,8 @@ A look that cannot be had is said to be missing, not passed over. Next: :mod:`mc
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 
 from gateway.settings import GatewaySettings
@@ -54,7 +55,7 @@ async def _look(env_file: Path, part: str) -> Sequence[Finding]:
             Finding(Verdict.TROUBLE, "settings", "mend these first; nothing else was looked at"),
         ]
     if reconciler is not None:
-        findings += at_folders(reconciler)
+        findings += _apart("folders", lambda: at_folders(reconciler))
     if gateway is not None:
         findings += at_public_address(gateway)
     if not part:
@@ -73,6 +74,19 @@ def _reconciler_settings(env_file: Path) -> ReconcilerSettings:
     return load_settings(ReconcilerSettings, env_file=env_file, below=read_choices(settings.state_dir))
 
 
+def _apart(about: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """In a thread that ends with the process: a disk that hangs would hang whoever looks."""
+    found: list[Finding] = []
+    looking = threading.Thread(target=lambda: found.extend(look()), daemon=True)
+    looking.start()
+    looking.join(LOOK_S_MAX)
+    return [*found, _silent(about)] if looking.is_alive() else found
+
+
+def _silent(about: str) -> Finding:
+    return Finding(Verdict.TROUBLE, about, f"did not answer within {LOOK_S_MAX:g} s; see whether it hangs")
+
+
 async def _bounded(about: str, looking: AsyncIterator[Finding]) -> list[Finding]:
     findings: list[Finding] = []
     try:
@@ -80,6 +94,5 @@ async def _bounded(about: str, looking: AsyncIterator[Finding]) -> list[Finding]
             async for one in looking:
                 findings.append(one)  # noqa: PERF401 (what was found before a silence counts too)
     except TimeoutError:
-        said = f"did not answer within {LOOK_S_MAX:g} s; see whether it hangs"
-        findings.append(Finding(Verdict.TROUBLE, about, said))
+        findings.append(_silent(about))
     return findings

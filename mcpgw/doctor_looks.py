@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gateway.settings import GatewaySettings
 from gateway.sites import Sites
+from mcpgw.made import has_store, is_absent
 from reconciler.core.errors import ActionError
 from reconciler.engine.port import Engine
 from reconciler.main import engine_of
@@ -155,7 +156,7 @@ async def at_engine(settings: ReconcilerSettings) -> AsyncIterator[Finding]:
 
 
 async def _at_images(settings: ReconcilerSettings, engine: Engine) -> AsyncIterator[Finding]:
-    if not _is_made(settings):
+    if not has_store(settings):
         return
     try:
         store = await open_store(settings.store_url.get_secret_value())
@@ -181,7 +182,7 @@ async def _at_images(settings: ReconcilerSettings, engine: Engine) -> AsyncItera
 
 async def at_store(settings: SharedSettings, gateway: GatewaySettings | None) -> AsyncIterator[Finding]:
     """Who is at work on it, and what they report of themselves, of the manifests and of the users."""
-    if not _is_made(settings):
+    if not has_store(settings):
         yield Finding(Verdict.WARNING, "store", "is not there yet; the first start makes it")
         return
     try:
@@ -215,23 +216,6 @@ async def at_store(settings: SharedSettings, gateway: GatewaySettings | None) ->
             "nobody may come in: write an AccessPolicy (manifests/access.yaml.example), or set ADMIN_EMAILS"
         )
         yield Finding(Verdict.TROUBLE, "access", said)
-
-
-def _is_made(settings: SharedSettings) -> bool:
-    """Whether there is a store: to open a file that is not there would make it."""
-    kind, _, path = settings.store_url.get_secret_value().partition(":///")
-    return kind != "sqlite" or not is_absent(Path(path))
-
-
-def is_absent(path: Path) -> bool:
-    """What somebody else keeps from our eyes may be there: whoever opens it is told why not."""
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def _reports(

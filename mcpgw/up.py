@@ -10,6 +10,7 @@ import sys
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 from gateway.auth.local import LOCAL_APP, LOCAL_USER_ID, mint_sign_in_link
@@ -151,6 +152,15 @@ async def _up(plan: _Plan) -> int:
     return code
 
 
+async def _welcome(plan: _Plan, key: str) -> None:
+    try:
+        await _say_welcome(plan, key)
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        say(f"the way in cannot be told ({said}); `.venv/bin/mcpgw sign-in-link` prints one")
+        raise
+
+
 async def _keep(fence: Fence) -> None:
     try:
         await keep(fence, say)
@@ -212,7 +222,7 @@ async def _let_in(plan: _Plan, key: str) -> None:
         await store.close()
 
 
-async def _welcome(plan: _Plan, key: str) -> None:
+async def _say_welcome(plan: _Plan, key: str) -> None:
     """Once both answer: the sign-in link, the MCP URL and what to paste."""
     ports = (plan.gateway.gateway_private_bind, plan.reconciler.reconciler_private_bind)
     for bind in ports:
@@ -283,5 +293,5 @@ def is_answered(url: str) -> bool:
     try:
         with _past_proxies.open(url, timeout=2) as answer:
             return bool(answer.status == 200)
-    except OSError:
+    except (OSError, HTTPException):
         return False

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mcpgw.choices import read_choices
+from mcpgw.made import has_store
 from mcpgw.terminal import aligned, local, plain
 from reconciler.controllers.freeze import let_the_store_rule
 from reconciler.settings import ReconcilerSettings
@@ -25,7 +26,7 @@ from state.manifests.apply import apply_folder
 from state.manifests.folder import FolderReader
 from state.manifests.schema import manifest_schema
 from state.manifests.verdict import Plan
-from state.settings import load_settings, manifest_variables
+from state.settings import SettingsError, load_settings, manifest_variables
 from state.store import open_store
 from state.store.port import Presence, Store, Tx
 
@@ -108,7 +109,7 @@ def apply(env_file: Path, *, allow_deletes: bool) -> int:
     async def write(store: Store) -> Plan:
         return await apply_folder(store, folder, allow_deletes=allow_deletes)
 
-    done = with_store(env_file, write)
+    done = with_store(env_file, write, makes=True)
     print(f"{len(done.writes)} objects written")
     troubles = [report for report in done.reports if report.problem is not None]
     for report in troubles:
@@ -146,11 +147,15 @@ def _write(env_file: Path, fn: Callable[[Tx], T]) -> T:
     return with_store(env_file, write)
 
 
-def with_store(env_file: Path, fn: Callable[[Store], Awaitable[T]]) -> T:
+def with_store(env_file: Path, fn: Callable[[Store], Awaitable[T]], *, makes: bool = False) -> T:
+    """What ``fn`` gives. ``makes``: also where there is no store yet. Raises SettingsError, StoreError."""
     configure("critical", "mcpgw")  # a verb says in words what came of it
+    settings = _settings(env_file)
+    if not makes and not has_store(settings):  # one made by root would keep its owner out
+        raise SettingsError(f"STATE_DIR={settings.state_dir} holds no store yet; the first start makes it")
 
     async def run() -> T:
-        store = await open_store(_settings(env_file).store_url.get_secret_value())
+        store = await open_store(settings.store_url.get_secret_value())
         try:
             return await fn(store)
         finally:

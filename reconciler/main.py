@@ -27,7 +27,7 @@ from reconciler.engine.opening import EngineSettings, open_engine
 from reconciler.engine.port import Addressing, Engine, NetworkSpec
 from reconciler.engine.sockets import candidates
 from reconciler.loop.asking import HttpAsk
-from reconciler.loop.directories import HostDirectories
+from reconciler.loop.directories import Directories, HostDirectories
 from reconciler.loop.fence import fence_file
 from reconciler.loop.gate import StartGate
 from reconciler.loop.gauge import HostGauge
@@ -114,7 +114,7 @@ async def _reconcile(settings: ReconcilerSettings, edges: _Edges) -> int:
     await _refuse_absent_data(settings, edges.store, directories)
     engine = OwnInstallation(edges.engine, await directories.installation())
     key = await directories.key()
-    operator = Operator(surroundings(settings, edges.store, engine, edges.ask, key))
+    operator = Operator(surroundings(settings, edges.store, engine, directories, edges.ask, key))
     manifests_read = asyncio.Event()
     private = await _private(settings, operator, manifests_read)
     stopping = asyncio.Event()
@@ -199,14 +199,19 @@ def _reason(error: OSError) -> str:
 
 
 def surroundings(
-    settings: ReconcilerSettings, store: Store, engine: Engine, ask: HttpAsk, key: PrivateKey
+    settings: ReconcilerSettings,
+    store: Store,
+    engine: Engine,
+    directories: Directories,
+    ask: HttpAsk,
+    key: PrivateKey,
 ) -> Surroundings:
     """The edges that ``settings`` ask for."""
     project = settings.container_project_name
     return Surroundings(
         store=store,
         engine=engine,
-        directories=HostDirectories(settings.host_data_dir),
+        directories=directories,
         ask=ask,
         site=Site(
             project,

@@ -156,6 +156,15 @@ class ReconcilerSettings(SharedSettings):
         return url
 
     @model_validator(mode="after")
+    def _zones_have_room(self) -> Self:
+        """Defined before whatever asks for the zones: what is not private is somebody's on the internet."""
+        try:
+            _ = self.zones
+        except ValueError as error:
+            raise ValueError(f"CONTAINER_SUBNET_PREFIX={error}; take one like 10.211.0.0/16") from None
+        return self
+
+    @model_validator(mode="after")
     def _private_port_is_free(self) -> Self:
         if self.reconciler_private_bind.port in self.container_port_range:
             raise ValueError(

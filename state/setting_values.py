@@ -22,6 +22,9 @@ PORT_UNPRIVILEGED_FIRST = 1024
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
 _PROVIDER = re.compile(PROVIDER_PATTERN)
 _URL = re.compile(r"https?://[^\s?#\\\x00-\x20\x7f]{1,2000}")
+PRIVATE_BLOCKS = tuple(
+    map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
+)  # RFC 1918
 SUBNET_PREFIX_LENGTHS = range(16, 28)  # wide enough for an engine's own addresses, no wider than one site's
 
 
@@ -132,8 +135,8 @@ def _subnet(value: Any) -> Any:
         raise ValueError(
             "is no subnet; write three octets like 10.211.7, or a CIDR like 10.211.7.0/24"
         ) from None
-    if not subnet.is_private or subnet.is_loopback or subnet.is_link_local:
-        raise ValueError("is not a private subnet; take one of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16")
+    if not any(subnet.subnet_of(block) for block in PRIVATE_BLOCKS):
+        raise ValueError("is not a private subnet; take one in 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16")
     if subnet.prefixlen not in SUBNET_PREFIX_LENGTHS:
         raise ValueError("is too wide or too narrow; take a prefix from /16 to /27")
     return subnet

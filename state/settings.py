@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 
+from dotenv.parser import parse_stream
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
@@ -226,12 +227,23 @@ def written_in(env_file: Path | None) -> dict[str, str]:
     if env_file is None or not env_file.exists():
         return {}
     try:
-        env_file.open().close()  # the source below passes over what it cannot open as a file
+        _refuse_unreadable_lines(env_file)  # the source below passes over them, and over what is no file
         source = DotEnvSettingsSource(SharedSettings, env_file=env_file, case_sensitive=True)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
         raise SettingsError(f"{env_file} cannot be read ({reason}); mend or remove the file") from None
     return {name: value for name, value in source.env_vars.items() if value is not None}
+
+
+def _refuse_unreadable_lines(env_file: Path) -> None:
+    """Raises SettingsError, OSError, UnicodeDecodeError. A setting that is passed over counts as not set."""
+    with env_file.open(encoding="utf-8") as stream:
+        for binding in parse_stream(stream):
+            if binding.error:
+                raise SettingsError(
+                    f"{env_file}, line {binding.original.line}, cannot be read; "
+                    "write NAME=value, and close quotes"
+                )
 
 
 def _line(cls: type[SharedSettings], detail: Any) -> str:

@@ -370,6 +370,10 @@ WRONG = [
     Wrong("CONTAINER_SUBNET_PREFIX", "10.211.7.1/24", "10.211.7"),
     Wrong("CONTAINER_SUBNET_PREFIX", "8.8.8", "192.168.0.0/16"),
     Wrong("CONTAINER_SUBNET_PREFIX", "127.0.0", "192.168.0.0/16"),
+    Wrong("CONTAINER_SUBNET_PREFIX", "198.18.0.0/16", "192.168.0.0/16"),
+    Wrong("CONTAINER_SUBNET_PREFIX", "255.255.255", "192.168.0.0/16"),
+    Wrong("CONTAINER_SUBNET_PREFIX", "192.168.0.0/16", "take one like 10.211.0.0/16"),
+    Wrong("CONTAINER_SUBNET_PREFIX", "192.168.128.0/17", "take one like 10.211.0.0/16"),
     Wrong("CONTAINER_SUBNET_PREFIX", "10.0.0.0/8", "/16 to /27"),
     Wrong("CONTAINER_SUBNET_PREFIX", "10.0.0.0/30", "/16 to /27"),
     Wrong("EGRESS_PROXY", "10.211.8.2:3128", "http://10.211.8.9:3128"),
@@ -542,6 +546,16 @@ def test_what_was_chosen_for_the_machine_comes_after_both_and_an_empty_line_hide
 
 def test_a_file_that_is_not_there_is_no_mistake(tmp_path: Path) -> None:
     assert load_settings(ReconcilerSettings, {}, tmp_path / ".env").container_engine == "docker"
+
+
+@pytest.mark.parametrize(
+    "line", ["REQUIRE_ISOLATION: true", 'LOG_LEVEL="debug', "LOG_LEVEL='debug", "= x", "export A B=c"]
+)
+def test_a_line_that_cannot_be_read_is_told_and_not_taken_for_nothing(tmp_path: Path, line: str) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text(f"# ours\nCONTAINER_ENGINE=podman\n{line}\n")
+    with pytest.raises(SettingsError, match=r"\.env, line 3, cannot be read; write NAME=value"):
+        load_settings(ReconcilerSettings, {}, env_file)
 
 
 @pytest.mark.parametrize("kind", ["binary", "directory"])

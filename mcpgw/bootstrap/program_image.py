@@ -41,7 +41,9 @@ PROGRAMS: Mapping[str, Program] = {
         (PATH, "ENV XDG_DATA_HOME=/data", "ENV XDG_CONFIG_HOME=/config"),
         newer=("caddy",),  # 2.6 loses the body of a request whose dial was refused
     ),
-    "prometheus": Program(("prometheus", "libc6"), (PATH, 'ENTRYPOINT ["/usr/bin/prometheus"]')),
+    "prometheus": Program(
+        ("prometheus", "libc6", "busybox-static"), (PATH, 'ENTRYPOINT ["/usr/bin/prometheus"]')
+    ),
     "busybox": Program(("busybox-static",), (PATH,)),
 }
 

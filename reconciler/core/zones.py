@@ -6,9 +6,10 @@ addresses or fences it in agrees without asking. Next: :mod:`reconciler.core.add
 
 import hashlib
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 
 from state.kinds.template import Egress
+from state.setting_values import PRIVATE_BLOCKS
 
 BRIDGE_NAME_CHARS_MAX = 15  # Source: Linux, IFNAMSIZ less the terminating zero
 _SUFFIXES = {Egress.INTERNET: "", Egress.PROXY: "-proxy", Egress.NONE: "-closed"}
@@ -31,7 +32,10 @@ class Zone:
 
 def zones(project: str, subnet: IPv4Network) -> dict[Egress, Zone]:
     """Every zone. The internet's has ``subnet``; the others the next of its size, or those before it where
-    there is nothing private any more behind it. A network is made only once a template asks for it."""
+    there is nothing private any more behind it. A network is made only once a template asks for it.
+
+    Raises ValueError where neither side has room for two more.
+    """
     subnets = _beside(subnet)
     return {
         egress: Zone(
@@ -46,10 +50,12 @@ def zones(project: str, subnet: IPv4Network) -> dict[Egress, Zone]:
 
 def _beside(subnet: IPv4Network) -> tuple[IPv4Network, ...]:
     size, first = subnet.num_addresses, int(subnet.network_address)
-    behind = tuple(IPv4Network((first + step * size, subnet.prefixlen)) for step in range(3))
-    if all(one.is_private for one in behind):
-        return behind
-    return tuple(IPv4Network((IPv4Address(first - step * size), subnet.prefixlen)) for step in range(3))
+    block = next((one for one in PRIVATE_BLOCKS if subnet.subnet_of(one)), subnet)
+    for step in (size, -size):
+        starts = [first + step * count for count in range(3)]
+        if all(int(block[0]) <= start <= int(block[-1]) for start in starts):
+            return tuple(IPv4Network((start, subnet.prefixlen)) for start in starts)
+    raise ValueError(f"{subnet} leaves no private room beside it for two more networks of its size")
 
 
 def _bridge(project: str, suffix: str) -> str:

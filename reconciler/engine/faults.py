@@ -40,9 +40,10 @@ ADDRESSES_EXHAUSTED = (
     "could not find free ip",
 )
 IMAGE_MISSING = ("no such image", "image not known")
-DATA_PATH_MISSING = ("bind source path does not exist",)
+DATA_PATH_MISSING = ("bind source path does not exist", "mounts denied", "statfs ")
 DATA_PATH_FORBIDDEN = ("making volume mountpoint", "creating mount source path", "mount config for type")
 DISK_FULL = ("no space left on device",)
+MAKE_ROOM = "free some room where the engine keeps images and containers (`docker system df` shows them)"
 LAYER_UNLIMITED = ("--storage-opt is supported only for",)
 REMOVAL_UNDER_WAY = ("removal of container", "is already being removed")
 CANNOT_RUN = (
@@ -118,7 +119,8 @@ def create_fault(refused: Refused) -> ActionError:
     if refused.says(IMAGE_MISSING):
         return TransientError("ImageMissing", f"{refused.text}: pull or build it")
     if refused.says(DATA_PATH_MISSING):
-        return TransientError("DataPathMissing", refused.text)
+        mend = "the engine does not see HOST_DATA_DIR; name one that its machine shares, by the same path"
+        return TransientError("DataPathMissing", f"{refused.text}: {mend}")
     if refused.says(DATA_PATH_FORBIDDEN):
         text = f"{refused.text}: a rootless engine has to be its user's who runs the reconciler"
         return TransientError("DataPathForbidden", text)
@@ -169,7 +171,7 @@ def pull_fault(refused: Refused, reference: str) -> ActionError:
     if refused.status == 400 or refused.says(BAD_REFERENCE):
         return TerminalError("ImagePullFailed", f"{text}: correct the template's image")
     if refused.says(DISK_FULL):
-        return TransientError("DiskFull", text)
+        return TransientError("DiskFull", f"{text}: {MAKE_ROOM}")
     return TransientError("ImagePullFailed", text)
 
 
@@ -205,7 +207,7 @@ def _shared_fault(refused: Refused) -> ActionError | None:
         setting = "CONTAINER_PORT_RANGE" if refused.says(PORTS_EXHAUSTED) else "CONTAINER_SUBNET_PREFIX"
         return TransientError("AddressesExhausted", f"{refused.text}: {widen(setting)}")
     if refused.says(DISK_FULL):
-        return OutcomeUnknownError("DiskFull", refused.text)
+        return OutcomeUnknownError("DiskFull", f"{refused.text}: {MAKE_ROOM}")
     if refused.is_unclear:
         return OutcomeUnknownError(ANSWERED_5XX, f"the engine answered {refused}")
     return None

@@ -13,9 +13,12 @@ from typing import Any
 from reconciler.core.container import LABEL_PROJECT
 from reconciler.core.errors import TerminalError
 from reconciler.engine.port import NetworkSpec
+from state.kinds.template import Egress
 
 ROUTES_FILE = Path("/proc/net/route")
 DOCKER_BRIDGE_NAME = "com.docker.network.bridge.name"
+# What docker-compose.yml takes the internal networks' subnets from, where they follow from nothing.
+COMPOSED = {Egress.PROXY: "PROXY_SUBNET_PREFIX", Egress.NONE: "CLOSED_SUBNET_PREFIX"}
 
 Json = Mapping[str, Any]
 
@@ -31,10 +34,11 @@ def check_own(found: Json, network: NetworkSpec) -> None:
     what should stay in."""
     if network.subnet and IPv4Network(network.subnet) not in _subnets(found):
         has = ", ".join(map(str, _subnets(found))) or "none"
+        composed = f" (under compose: {COMPOSED[network.egress]})" if network.is_internal else ""
         raise TerminalError(
             "SubnetChanged",
             f"network {network.name} has subnet {has}, CONTAINER_SUBNET_PREFIX asks for {network.subnet}: "
-            f"set it back, or {_removed(network)}",
+            f"set it back{composed}, or {_removed(network)}",
         )
     if network.is_internal and not found.get("Internal"):
         raise TerminalError(

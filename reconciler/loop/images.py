@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from reconciler.core.errors import ActionError
+from reconciler.core.errors import ActionError, TransientError
 from reconciler.core.world import ImageView
 from reconciler.engine.port import Engine
 from state.kinds.template import Pull
@@ -87,6 +87,10 @@ class Images:
             await self._engine.ensure_image(reference, pull)
         except ActionError as error:
             self._note_failure(known, reference, error)
+        except Exception as error:  # a mistake of ours: whoever waits for the image is told all the same
+            _log.exception("image.crashed", image=reference)
+            said = f"{reference}: {type(error).__name__}; the reconciler's log says more"
+            self._note_failure(known, reference, TransientError("ImageUnknown", said))
         else:
             trusted_s = PRESENT_TRUSTED_ALWAYS_S if pull is Pull.ALWAYS else PRESENT_TRUSTED_S
             known.present_until = self._now() + timedelta(seconds=trusted_s)

@@ -75,9 +75,13 @@ def server_clock_s(connection: Connection) -> float:
 def _driver_url(url: str) -> URL:
     try:
         return make_url(url).set(drivername="postgresql+psycopg")
-    except ArgumentError:
+    except (
+        ArgumentError,
+        ValueError,
+    ):  # the latter says what it takes for a port, and that may be a password
         raise StoreError(
-            "the store's URL cannot be read; write postgresql://<user>:<password>@<host>/<database>"
+            "STORE_URL cannot be read; write postgresql://<user>:<password>@<host>:<port>/<database>, "
+            "and of a user or password @ as %40, : as %3A, / as %2F"
         ) from None
 
 

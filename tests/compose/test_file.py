@@ -18,6 +18,31 @@ ROOT = Path(__file__).parents[2]
 EVERYTHING = {"gateway", "reconciler", "fence", "tailscale", "edge", "observability"}
 # Of no use there: the key is in the state's volume, and no port is published for a container.
 NOT_PASSED = {"SECRET_KEY_FILE", "CONTAINER_PORT_RANGE"}
+# Where things are in the containers, which is the compose file's to say. Everything else is the operator's.
+FIXED = {
+    "STATE_DIR",
+    "GATEWAY_BIND",
+    "GATEWAY_PRIVATE_BIND",
+    "RECONCILER_PRIVATE_BIND",
+    "CONTAINER_ADDRESSING",
+    "FENCE_REPORT",
+    "DOCKER_HOST",
+    "PODMAN_SOCKET_PATH",
+}
+# Of these, only the place in the container: what they name is mounted there.
+MOUNTED = {
+    "MANIFESTS_DIR",
+    "STORE_URL_FILE",
+    "OAUTH_GITHUB_CLIENT_SECRET_FILE",
+    "OAUTH_GOOGLE_CLIENT_SECRET_FILE",
+    "OAUTH_OIDC_CLIENT_SECRET_FILE",
+}
+# What compose itself looks into; of all others, any text will do.
+PROBES = {
+    "CONTAINER_SUBNET_PREFIX": "10.50.1",
+    "HOST_DATA_DIR": "/probe/homes",
+    "MANIFESTS_DIR": "/probe/manifests",
+}
 
 
 def compose(env: str, *words: str, folder: Path) -> "subprocess.CompletedProcess[str]":
@@ -68,8 +93,34 @@ def test_every_profile_is_good(tmp_path: Path) -> None:
     ("service", "cls"), [("gateway", GatewaySettings), ("reconciler", ReconcilerSettings)]
 )
 def test_every_setting_reaches_its_process(tmp_path: Path, service: str, cls: type[SharedSettings]) -> None:
-    passed = set(read("", tmp_path)["services"][service]["environment"])
-    assert passed == set(setting_names(cls)) - NOT_PASSED
+    """By its name where it is not set, and with its value where it is."""
+    names = set(setting_names(cls)) - NOT_PASSED
+    given = {name: PROBES.get(name, f"probe-{name.lower()}") for name in names}
+    assert set(read("", tmp_path)["services"][service]["environment"]) == names
+    whole = read("".join(f"{name}={value}\n" for name, value in given.items()), tmp_path)
+    passed = whole["services"][service]["environment"]
+    lost = {name for name, value in given.items() if value not in (passed[name] or "")}
+    assert lost == names & (FIXED | MOUNTED)
+    sources = {one["file"] for one in whole["secrets"].values()}
+    sources |= {one["source"] for one in whole["services"][service]["volumes"]}
+    for name in lost & MOUNTED:
+        assert any(one.endswith(given[name]) for one in sources), name
+
+
+def test_what_the_file_says_in_the_operators_place_is_documented() -> None:
+    text = (ROOT / "docs" / "deploy.md").read_text()
+    assert {name for name in FIXED | NOT_PASSED if f"`{name}`" not in text} == set()
+
+
+def test_an_operators_router_is_trusted_beside_the_services(tmp_path: Path) -> None:
+    env = {"CONTAINER_ADDRESSING": "network"}
+    said = {}
+    for written in ("", "FENCE_TRUSTED=192.0.2.7, 10.211.7.9\n"):
+        one = read(written, tmp_path)["services"]["fence"]["environment"]["FENCE_TRUSTED"]
+        said[written] = load_settings(ReconcilerSettings, {**env, "FENCE_TRUSTED": one}).fence_trusted
+    ours, both = said.values()
+    assert len(ours) == 7
+    assert [*map(str, both)] == [*map(str, ours), "192.0.2.7", "10.211.7.9"]
 
 
 def test_the_fence_knows_what_the_reconciler_knows_of_networks(tmp_path: Path) -> None:
@@ -108,6 +159,13 @@ def test_every_service_starts_again_and_its_log_has_an_end(tmp_path: Path) -> No
         assert one["restart"] == "unless-stopped", name
         assert one["logging"]["driver"] == "json-file", name
         assert {"max-size", "max-file"} <= set(one["logging"]["options"]), name
+
+
+def test_every_service_says_how_it_is(tmp_path: Path) -> None:
+    for name, one in read("", tmp_path, "*")["services"].items():
+        assert one["healthcheck"]["test"][0] == "CMD", f"{name} goes by no shell that its image need not have"
+        assert {"interval", "timeout", "retries", "start_period"} <= set(one["healthcheck"]), name
+        assert not one.get("depends_on"), f"{name} does not wait for another's health"
 
 
 def test_what_is_ours_is_read_only_without_capabilities_and_gains_none(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""A new version under constant load: behind the edge no request fails, calls under way included."""
+"""A new version under constant load: behind the edge no request fails, calls under way included.
+
+Without it, what fails is dials.
+"""
 
 import asyncio
 import ipaddress
@@ -8,6 +11,8 @@ import pytest
 from mcpgw.testing.calls import META, Answer, mcp_headers
 from mcpgw.testing.composed import Composed
 from mcpgw.testing.load import load, open_session, serves
+from mcpgw.testing.waiting import until
+from tests.compose.health import health_words
 
 pytestmark = pytest.mark.engine
 
@@ -15,6 +20,8 @@ ORIGIN = "https://mcp.example.com"
 UPGRADES = 2
 LOADED_S = 3.0
 SLOW_S = 4.0
+REFUSED, CLOSED = {"ClientConnectorError"}, {"ServerDisconnectedError", "ClientOSError"}
+FAILED_DIALS = {"docker": REFUSED | CLOSED, "podman": REFUSED}  # no status, and no answer that was begun
 
 
 async def test_behind_the_edge_no_request_fails_while_everything_is_replaced(edged: Composed) -> None:
@@ -38,6 +45,39 @@ async def test_behind_the_edge_no_request_fails_while_everything_is_replaced(edg
 
 def containers(stack: Composed) -> set[str]:
     return set(stack.compose("ps", "-q", "gateway", "reconciler", "fence").split())
+
+
+async def test_without_the_edge_dials_fail_and_whoever_is_through_is_answered(stack: Composed) -> None:
+    """Over loopback and at an address of the host's. Docker's proxy takes dials that it has to close."""
+    base, headers = stack.origin, stack.headers("ann")
+    await serves(base, headers)
+    direct = f"{stack.settings['SERVICES_SUBNET_PREFIX']}.1:{base.rpartition(':')[2]}"
+    async with (
+        load(base, headers, callers=4, slow_s=SLOW_S / 2) as looped,
+        load(base, headers, callers=4, slow_s=SLOW_S / 2, address=direct) as dialled,
+    ):
+        async with asyncio.timeout(60):
+            while not (looped.slow_count and dialled.slow_count):
+                await asyncio.sleep(0.1)
+        recreated = ("up", "-d", "--no-build", "--force-recreate", "--no-deps", "gateway")
+        await asyncio.to_thread(stack.compose, *recreated)
+        answered = [tally.answered_count for tally in (looped, dialled)]
+        async with asyncio.timeout(60):
+            while answered[0] == looped.answered_count or answered[1] == dialled.answered_count:
+                await asyncio.sleep(0.1)
+    failures = looped.failures + dialled.failures
+    assert {words.split()[1] for words in failures} <= FAILED_DIALS[stack.engine.name], failures
+    assert failures, "it was replaced"
+    calls = await asyncio.to_thread(stack.call, "ann", "calls")
+    states = [one["state"] for one in calls.result["calls"]]
+    assert states == ["finished"] * (looped.slow_count + dialled.slow_count), "who got through was answered"
+
+
+def test_the_edge_is_healthy_while_caddy_runs(edged: Composed) -> None:
+    words = health_words(edged, "edge")
+    until(lambda: edged.run_in("edge", *words).returncode == 0, "the edge is healthy")
+    nowhere = [word.replace(":2019/", ":9/") for word in words]
+    assert edged.run_in("edge", *nowhere).returncode != 0
 
 
 async def test_the_edge_speaks_for_its_client_alone(edged: Composed) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,6 +66,19 @@ def test_where_nothing_is_each_thing_is_named_with_its_mend_and_nothing_is_made(
     assert said["engine"].startswith(f"trouble no container engine answers at {NOWHERE} (DOCKER_HOST)")
     assert said["store"] == "warning is not there yet; the first start makes it\n"
     assert [path.name for path in tmp_path.iterdir()] == [".env"]
+
+
+def test_folders_that_hang_are_told_and_not_waited_for(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mended = threading.Event()
+    monkeypatch.setattr("mcpgw.doctor.LOOK_S_MAX", 0.5)
+    monkeypatch.setattr("mcpgw.doctor_looks.is_absent", lambda _: mended.wait(60))
+    code, said = doctor()
+    mended.set()
+    assert code == 1
+    assert said["folders"].startswith("trouble did not answer within 0.5 s")
+    assert "engine" in said, "the others are looked at"
 
 
 def test_wrong_settings_are_all_named_and_nothing_else_is_looked_at(doctor: Doctor) -> None:

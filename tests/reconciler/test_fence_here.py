@@ -9,6 +9,7 @@ import pytest
 from reconciler.engine.memory import MemoryEngine
 from reconciler.engine.memory_machine import Machine
 from reconciler.loop.asking import HttpAsk
+from reconciler.loop.directories import HostDirectories
 from reconciler.main import surroundings
 from reconciler.operator import Operator
 from reconciler.settings import ReconcilerSettings
@@ -58,7 +59,9 @@ async def test_a_fence_of_other_settings_is_not_believed_in(
     settings = load_settings(ReconcilerSettings, {**written, **changed})
     store = await open_store("memory:")
     engine = MemoryEngine(Machine(lambda: datetime.now(UTC)), "mcpgw")
-    around = surroundings(settings, store, engine, HttpAsk(), PrivateKey(b"k" * 32))
+    around = surroundings(
+        settings, store, engine, HostDirectories(settings.host_data_dir), HttpAsk(), PrivateKey(b"k" * 32)
+    )
     try:
         fence = Operator(around).hands.fence
         await fence.look()

@@ -3,7 +3,7 @@
 from ipaddress import IPv4Network
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from reconciler.core.addresses import AddressPool, own_addresses
@@ -19,6 +19,7 @@ def subnets(draw: st.DrawFn) -> IPv4Network:
     """Whatever CONTAINER_SUBNET_PREFIX accepts."""
     block = draw(st.sampled_from(PRIVATE))
     length = draw(st.sampled_from([n for n in SUBNET_PREFIX_LENGTHS if n >= block.prefixlen]))
+    assume(length >= block.prefixlen + 2)  # else there is no room beside it
     index = draw(st.integers(0, 2 ** (length - block.prefixlen) - 1))
     return IPv4Network((int(block.network_address) + (index << (32 - length)), length))
 
@@ -42,8 +43,15 @@ def test_zones_lie_side_by_side_and_their_bridges_have_names_that_the_kernel_tak
     assert all(one.subnet.prefixlen == subnet.prefixlen for one in made)
     overlapping = [(a, b) for a in made for b in made if a is not b and a.subnet.overlaps(b.subnet)]
     assert not overlapping
+    assert all(any(one.subnet.subnet_of(block) for block in PRIVATE) for one in made)
     assert len({one.bridge for one in made}) == len({one.network for one in made}) == len(made)
     assert all(len(one.bridge) <= BRIDGE_NAME_CHARS_MAX for one in made)
+
+
+@pytest.mark.parametrize("wide", ["192.168.0.0/16", "192.168.0.0/17", "192.168.128.0/17"])
+def test_no_zone_is_laid_over_the_internet(wide: str) -> None:
+    with pytest.raises(ValueError, match="no private room"):
+        zones("p", IPv4Network(wide))
 
 
 @pytest.mark.parametrize("last", ["10.255.255.0/24", "172.31.255.0/24", "192.168.255.0/24"])

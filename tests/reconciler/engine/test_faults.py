@@ -3,7 +3,7 @@
 import pytest
 
 from reconciler.core.errors import TerminalError, TransientError
-from reconciler.engine.faults import Refused, pull_fault
+from reconciler.engine.faults import Refused, create_fault, pull_fault
 
 IMAGE = "ghcr.io/acme/app:1"
 
@@ -38,6 +38,28 @@ def test_an_index_without_this_processor_is_told_as_such_with_the_settings(text:
     for words in (IMAGE, "EMULATED_ARCHITECTURES", "--platform", "IfNotPresent"):
         assert words in str(error)
     assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'invalid mount config for type "bind": bind source path does not exist: /srv/homes/x',
+        "Mounts denied: The path /srv/homes/x is not shared from the host and is not known to Docker.",
+        "statfs /srv/homes/x: no such file or directory",
+    ],
+)
+def test_a_directory_that_the_engine_does_not_see_is_told_with_the_setting(text: str) -> None:
+    for status in (400, 404, 500):
+        error = create_fault(Refused("create", status, text))
+        assert (type(error), error.reason) == (TransientError, "DataPathMissing")
+        assert "HOST_DATA_DIR" in str(error)
+
+
+def test_an_engines_full_disk_is_told_with_the_mend() -> None:
+    refused = Refused("create", 500, "mkdir /x: no space left on device")
+    for error in (create_fault(refused), pull_fault(refused, IMAGE)):
+        assert error.reason == "DiskFull"
+        assert "free some room" in str(error)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ from ipaddress import IPv4Network
 import pytest
 
 from reconciler.core.errors import TerminalError, TransientError
-from reconciler.engine.networks import check_room, host_routes
+from reconciler.engine.networks import check_own, check_room, host_routes
 from reconciler.engine.port import NetworkSpec
+from state.kinds.template import Egress
 from tests.reconciler.engine.rig import Rig, seat, started
 
 
@@ -61,6 +62,23 @@ async def test_our_network_with_another_subnet_is_told_and_kept(rig: Rig) -> Non
         await rig.engine.ensure_network(replace(rig.network, subnet="10.254.254.0/24"))
     assert caught.value.reason == "SubnetChanged"
     assert rig.network.name in await rig.network_names()
+
+
+@pytest.mark.parametrize(
+    ("egress", "mend"),
+    [
+        (Egress.INTERNET, "set it back, or remove"),
+        (Egress.PROXY, "set it back (under compose: PROXY_SUBNET_PREFIX), or remove"),
+        (Egress.NONE, "set it back (under compose: CLOSED_SUBNET_PREFIX), or remove"),
+    ],
+)
+def test_another_subnet_is_told_with_the_setting_that_it_comes_of_under_compose(
+    egress: Egress, mend: str
+) -> None:
+    found = {"IPAM": {"Config": [{"Subnet": "10.7.5.0/24"}]}}
+    with pytest.raises(TerminalError) as caught:
+        check_own(found, NetworkSpec("ours", "ours", "10.7.2.0/24", egress))
+    assert mend in str(caught.value)
 
 
 async def test_another_projects_network_is_foreign(rig: Rig) -> None:

@@ -26,6 +26,8 @@ class Registry(WrappedEngine):
     async def ensure_image(self, reference: str, pull: Pull) -> None:
         self.pulls.append((clock_s(), reference))
         await asyncio.sleep(self.takes_s.get(reference, 0.0))
+        if reference == "mistaken":
+            raise RuntimeError("a mistake of ours")
         if reference in self.missing:
             raise TransientError("ImagePullFailed", f"{reference}: no route to registry")
 
@@ -102,6 +104,16 @@ async def test_an_image_that_is_not_to_be_had_says_why_and_when_it_is_tried_agai
     shelf.images.fetch("a", IF_ABSENT)
     await asyncio.sleep(0.1)
     assert shelf.is_present("a")
+
+
+async def test_a_mistake_of_ours_is_told_like_any_other_failure() -> None:
+    shelf = Shelf()
+    shelf.images.fetch("mistaken", IF_ABSENT)
+    await asyncio.sleep(1)
+    view = shelf.images.view("mistaken", IF_ABSENT)
+    assert (view.failed_reason, view.fetching) == ("ImageUnknown", False)
+    assert view.retry_at is not None
+    assert [what for _, what in shelf.arrived] == ["mistaken"]
 
 
 async def test_what_is_known_is_trusted_for_a_while_and_for_less_where_it_should_always_be_pulled() -> None:

@@ -91,6 +91,13 @@ async def test_a_server_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in told
 
 
+@pytest.mark.parametrize("address", ["ann:pa@ss:word@host/db", "ann:secret@host:port/db", "[::/db"])
+async def test_an_address_that_cannot_be_read_is_one_line_without_the_password(address: str) -> None:
+    with pytest.raises(StoreError, match=r"STORE_URL cannot be read; .* %40") as refused:
+        await open_store(f"postgresql://{address}")
+    assert not [word for word in ("word@", "ss:word", "secret") if word in str(refused.value)]
+
+
 async def test_a_newer_schema_is_refused(postgres: Medium) -> None:
     await (await postgres.open()).close()
     execute(postgres.url, "UPDATE alembic_version SET version_num = '0999'")
