@@ -157,7 +157,7 @@ async def test_a_window_of_the_gateways_that_it_opened_is_out_of_its_reach(visit
         async with visit.context.expect_page() as opening:
             assert await visit.tries("open", visit.scene.origin + path)
         page = await opening.value
-        await page.wait_for_load_state()
+        await page.wait_for_url(f"{visit.scene.origin}{path}**")  # until then it is the opener's about:blank
         assert await page.evaluate("window.opener") is None
         seen = await visit.tries("peek")
         assert seen["closed"] is True
