@@ -105,6 +105,7 @@ def desk(
 
 
 def test_before_anybody_signed_in_users_says_so(desk: Desk) -> None:
+    desk.with_store(lambda store: store.presence())
     assert desk.type("users") == (0, "nobody has signed in yet\n", "")
 
 
