@@ -18,6 +18,7 @@ import aiohttp
 from mcpgw.testing.calls import META, mcp_headers
 
 ANSWER_S_MAX = 120.0
+DIAL_S_MAX = 10.0  # as clients have a limit: what the kernel sends again goes where its first packet went
 PAUSE_S = 0.01
 INITIALIZE = {
     "jsonrpc": "2.0",
@@ -150,7 +151,8 @@ def open_session(address: str) -> aiohttp.ClientSession:
     resolver = _At(*address.rsplit(":", 1)) if address else None
     connector = aiohttp.TCPConnector(limit=0, ssl=trusting, resolver=resolver)
     return aiohttp.ClientSession(
-        connector=connector, timeout=aiohttp.ClientTimeout(total=None, sock_read=ANSWER_S_MAX)
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=DIAL_S_MAX, sock_read=ANSWER_S_MAX),
     )
 
 
