@@ -50,8 +50,8 @@ def containers(stack: Composed) -> set[str]:
 
 
 async def test_without_the_edge_dials_fail_and_whoever_is_through_is_answered(stack: Composed) -> None:
-    """Over loopback and at an address of the host's. Docker's proxy takes dials that it has to close; on Podman
-    a dial that begins as the address changes hands is never answered, whereas the next one is.
+    """Over loopback and at an address of the host's. Docker's proxy takes dials that it has to close; on
+    Podman a dial that begins as the address changes hands is never answered, whereas the next one is.
     """
     base, headers = stack.origin, stack.headers("ann")
     await serves(base, headers)
