@@ -19,12 +19,12 @@ PORTS_LAST = 29_000
 OWN_PORTS_FIRST = 29_500
 OWN_PORTS_LAST = 32_000
 SUBNET_SECOND_OCTETS = range(220, 250)
-SLICES_MAX = 4  # processes side by side
+SLICES_MAX = 3  # processes side by side
 ZONES_COUNT = 3  # subnets of a house: a fence stands around all of them, whether there is a network or not
 
 # Far more than are in use at any time, and well below what there is to choose from in a slice.
-_ports_given: deque[int] = deque(maxlen=300)
-_blocks_given: deque[int] = deque(maxlen=12)
+_ports_given: deque[int] = deque(maxlen=500)
+_blocks_given: deque[int] = deque(maxlen=20)
 _subnets_given: deque[str] = deque(maxlen=400)
 
 

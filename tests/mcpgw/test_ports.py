@@ -4,7 +4,6 @@ import socket
 
 import pytest
 
-from mcpgw.bootstrap.testing import PROCESSES_MAX
 from mcpgw.testing.ports import container_ports, free_port, free_ports, is_free, subnet_prefix
 
 
@@ -26,10 +25,10 @@ def test_a_port_that_somebody_listens_on_is_not_free() -> None:
 
 
 def test_processes_side_by_side_choose_from_slices_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", str(PROCESSES_MAX))
+    monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "2")
     picked: list[set[object]] = []
-    for worker in (f"gw{number}" for number in range(PROCESSES_MAX)):
+    for worker in ("gw0", "gw1"):
         monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
         ports = {free_port() for _ in range(50)} | {port for _ in range(10) for port in container_ports()}
         picked.append(ports | {subnet_prefix() for _ in range(50)})
-    assert sum(map(len, picked)) == len(set().union(*picked))
+    assert not picked[0] & picked[1]
