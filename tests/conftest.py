@@ -16,6 +16,7 @@ os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 pytest_plugins = ["tests.engines"]
 
 ENGINE_FOLDERS = ("tests/e2e/", "tests/isolation/", "tests/compose/")
+CONTRACT = "tests/reconciler/engine/"
 PODMAN_ALONE = "test_rootless"
 WAITS = "tests/reverse_proxy/test_patience.py"  # for minutes, and does nothing
 
@@ -26,14 +27,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class ProcessForEachEngine(LoadScopeScheduling):
-    """All tests of an engine in one process, so that it serves one at a time; else all of a file."""
+    """All tests of an engine in one process, so that it serves one at a time; else all of a file.
+
+    The contract suite, of single containers, may go beside the others: those would be left alone at the end.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, name = nodeid.partition("::")
         parameters = name.partition("[")[2]
         if "podman" in parameters or PODMAN_ALONE in file:
-            return "podman"
-        return "docker" if "docker" in parameters or file.startswith(ENGINE_FOLDERS) else file
+            engine = "podman"
+        elif "docker" in parameters or file.startswith(ENGINE_FOLDERS):
+            engine = "docker"
+        else:
+            return file
+        return f"{engine} contract" if file.startswith(CONTRACT) else engine
 
 
 @pytest.fixture(scope="session", autouse=True)

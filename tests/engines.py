@@ -22,6 +22,7 @@ from mcpgw.bootstrap.engine_api import Engine, EngineName, remove_labelled
 from mcpgw.bootstrap.podman import ensure_podman
 from mcpgw.bootstrap.testing import ensure_postgres
 from mcpgw.testing.fences import remove_fence
+from mcpgw.testing.leftovers import sweep
 from reconciler.engine.door import EngineKind
 
 PROJECT_LABEL = "mcp-gateway.project"
@@ -32,7 +33,7 @@ POLL_S = 0.05
 
 @dataclass(frozen=True)
 class RealEngine:
-    """An engine that answers, and the demo image that it has."""
+    """An engine that answers, and the demo image that it has. What killed tests left there is gone."""
 
     name: EngineName
     url: str
@@ -72,6 +73,8 @@ _used: set[Engine] = set()
 
 
 def _with_image(engine: Engine) -> RealEngine:
+    if engine not in _used:
+        sweep(engine)
     _used.add(engine)
     return RealEngine(engine.name, engine.url, ensure_demo_image(engine))
 

@@ -11,6 +11,8 @@ import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import IO, Any, Literal, assert_never
 from urllib.parse import quote, urlencode, urlsplit
@@ -150,6 +152,27 @@ def remove_labelled(engine: Engine, label: str, *, networks: bool = True) -> Non
         _removed(engine, f"/containers/{container['Id']}?force=true&v=true")
     for network in _listed(engine, f"/networks?{query}") if networks else ():
         _removed(engine, f"/networks/{network['Id']}")
+
+
+def label_values(engine: Engine, key: str) -> dict[str, float]:
+    """Each value of a label, and when the youngest container or network with it was made (Unix seconds)."""
+    query = urlencode({"all": "true", "filters": json.dumps({"label": [key]})})
+    born = [(it["Labels"][key], float(it["Created"])) for it in _listed(engine, f"/containers/json?{query}")]
+    born += [(it["Labels"][key], _unix_s(it["Created"])) for it in _listed(engine, f"/networks?{query}")]
+    return {value: max(when for name, when in born if name == value) for value, _ in born}
+
+
+def _unix_s(timestamp: str) -> float:
+    """RFC 3339 with nanoseconds, as engines write it."""
+    return datetime.fromisoformat(timestamp).timestamp()
+
+
+def network_subnets(engine: Engine) -> list[IPv4Network | IPv6Network]:
+    """What the engine's networks take, used just now or not."""
+    configs = [
+        config for network in _listed(engine, "/networks") for config in network["IPAM"]["Config"] or ()
+    ]
+    return [ip_network(config["Subnet"]) for config in configs if config.get("Subnet")]
 
 
 def _listed(engine: Engine, path: str) -> list[dict[str, Any]]:

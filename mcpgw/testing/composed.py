@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from mcpgw.bootstrap.compose import ensure_compose
-from mcpgw.bootstrap.engine_api import Engine, image_tags, remove_labelled, tag_image, try_to_untag
+from mcpgw.bootstrap.engine_api import (
+    Engine,
+    image_tags,
+    network_subnets,
+    remove_labelled,
+    tag_image,
+    try_to_untag,
+)
 from mcpgw.bootstrap.paths import PROJECT_DIR
 from mcpgw.bootstrap.project_image import REPOSITORY, ensure_project_image
 from mcpgw.testing.calls import Answer, ask, call_tool
@@ -155,7 +162,8 @@ def composed(
 
 
 def _build(folder: Path, engine: Engine, image: str, settings: dict[str, str]) -> Composed:
-    project, subnet, key = f"t{secrets.token_hex(4)}", subnet_prefix(), mint_key()
+    taken = network_subnets(engine)
+    project, subnet, key = f"t{secrets.token_hex(4)}", subnet_prefix(taken), mint_key()
     first, second, third = subnet.split(".")
     port = free_port()
     chosen = {
@@ -168,7 +176,7 @@ def _build(folder: Path, engine: Engine, image: str, settings: dict[str, str]) -
         "CONTAINER_SUBNET_PREFIX": subnet,
         "PROXY_SUBNET_PREFIX": f"{first}.{second}.{int(third) + 1}",
         "CLOSED_SUBNET_PREFIX": f"{first}.{second}.{int(third) + 2}",
-        "SERVICES_SUBNET_PREFIX": subnet_prefix(),
+        "SERVICES_SUBNET_PREFIX": subnet_prefix(taken),
         "CONTAINER_IMAGE": image,
         "DEMO_IMAGE": image,
         "CEILING_IMAGES": "*",

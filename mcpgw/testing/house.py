@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from mcpgw.bootstrap.engine_api import Engine, remove_labelled
+from mcpgw.bootstrap.engine_api import Engine, network_subnets, remove_labelled
 from mcpgw.testing.calls import Answer, call_tool
 from mcpgw.testing.fences import remove_fence
 from mcpgw.testing.ports import container_ports, free_port, free_ports, subnet_prefix
@@ -332,7 +332,7 @@ def _settings(
         "CONTAINER_PROJECT_NAME": project,
         "CONTAINER_IMAGE": image,
         "DEMO_IMAGE": image,
-        "CONTAINER_SUBNET_PREFIX": subnet_prefix(),
+        "CONTAINER_SUBNET_PREFIX": subnet_prefix(network_subnets(engine)),
         "CONTAINER_PORT_RANGE": f"{ports.start}-{ports.stop - 1}",
         "CEILING_IMAGES": "*",
         "CEILING_CREATES_PER_MINUTE": "1000",

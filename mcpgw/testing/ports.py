@@ -10,7 +10,9 @@ import os
 import secrets
 import socket
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, summarize_address_range
 
 PORTS_PER_HOUSE = 100
 # Below the ephemeral ports, and beside the defaults of a gateway that somebody runs here by hand.
@@ -19,12 +21,12 @@ PORTS_LAST = 29_000
 OWN_PORTS_FIRST = 29_500
 OWN_PORTS_LAST = 32_000
 SUBNET_SECOND_OCTETS = range(220, 250)
-SLICES_MAX = 3  # processes side by side
+SLICES_MAX = 4  # processes side by side
 ZONES_COUNT = 3  # subnets of a house: a fence stands around all of them, whether there is a network or not
 
 # Far more than are in use at any time, and well below what there is to choose from in a slice.
-_ports_given: deque[int] = deque(maxlen=500)
-_blocks_given: deque[int] = deque(maxlen=20)
+_ports_given: deque[int] = deque(maxlen=300)
+_blocks_given: deque[int] = deque(maxlen=12)
 _subnets_given: deque[str] = deque(maxlen=400)
 
 
@@ -53,9 +55,13 @@ def container_ports() -> range:
     return range(first, first + PORTS_PER_HOUSE)
 
 
-def subnet_prefix() -> str:
-    """The first three octets of a /24, for CONTAINER_SUBNET_PREFIX; the two behind it are the house's too."""
-    while (prefix := _any_subnet_prefix()) in _subnets_given:
+def subnet_prefix(taken: Iterable[IPv4Network | IPv6Network] = ()) -> str:
+    """The first three octets of a /24, for CONTAINER_SUBNET_PREFIX; the two behind it are the house's too.
+
+    ``taken`` is what the engine's networks have, those of tests that were killed among them.
+    """
+    taken = tuple(taken)
+    while (prefix := _any_subnet_prefix()) in _subnets_given or _overlaps(prefix, taken):
         pass
     _subnets_given.append(prefix)
     return prefix
@@ -64,6 +70,12 @@ def subnet_prefix() -> str:
 def _any_subnet_prefix() -> str:
     third_octet = secrets.randbelow(256 // ZONES_COUNT) * ZONES_COUNT
     return f"10.{secrets.choice(_slice(SUBNET_SECOND_OCTETS))}.{third_octet}"
+
+
+def _overlaps(prefix: str, taken: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+    first = IPv4Address(f"{prefix}.0")
+    own = tuple(summarize_address_range(first, first + ZONES_COUNT * 256 - 1))
+    return any(one.overlaps(other) for one in own for other in taken if isinstance(other, IPv4Network))
 
 
 def _slice(whole: range) -> range:

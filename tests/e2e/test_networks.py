@@ -12,6 +12,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from mcpgw.bootstrap.engine_api import network_subnets
 from mcpgw.testing.house import ROOT, House, until
 from mcpgw.testing.ports import subnet_prefix
 from mcpgw.testing.workload import demo_template, user_manifest
@@ -65,8 +66,10 @@ def test_a_template_decides_which_way_out_its_containers_have(open_house: Opener
         assert "Error" in asked(hand, house, "alice", url)
 
 
-def test_what_may_go_to_the_proxy_alone_is_told_where_that_is(open_house: Opener, hand: Hand) -> None:
-    prefix = subnet_prefix()
+def test_what_may_go_to_the_proxy_alone_is_told_where_that_is(
+    real_engine: RealEngine, open_house: Opener, hand: Hand
+) -> None:
+    prefix = subnet_prefix(network_subnets(real_engine.bare))
     zone = zones("any", IPv4Network(f"{prefix}.0/24"))[Egress.PROXY]
     proxy = f"http://{own_addresses(zone.subnet)[0]}:3128"
     settings = {"CONTAINER_SUBNET_PREFIX": prefix, "EGRESS_PROXY": proxy}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mcpgw.bootstrap.engine_api import remove_labelled
+from mcpgw.bootstrap.engine_api import network_subnets, remove_labelled
 from mcpgw.testing.house import free_port, until
 from mcpgw.testing.ports import container_ports, subnet_prefix
 from state.settings import EXIT_SETTINGS
@@ -85,7 +85,7 @@ def installation(real_engine: RealEngine, project_name: str, tmp_path: Path) -> 
     settings = {
         "CONTAINER_ENGINE": real_engine.name,
         "CONTAINER_PROJECT_NAME": project_name,
-        "CONTAINER_SUBNET_PREFIX": subnet_prefix(),
+        "CONTAINER_SUBNET_PREFIX": subnet_prefix(network_subnets(real_engine.bare)),
         "CONTAINER_PORT_RANGE": f"{ports.start}-{ports.stop - 1}",
         "GATEWAY_BIND": f"127.0.0.1:{port}",
         "GATEWAY_ORIGIN": f"http://localhost:{port}",
