@@ -16,32 +16,28 @@ os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 pytest_plugins = ["tests.engines"]
 
 ENGINE_FOLDERS = ("tests/e2e/", "tests/isolation/", "tests/compose/")
-CONTRACT = "tests/reconciler/engine/"
 PODMAN_ALONE = "test_rootless"
-WAITS = "tests/reverse_proxy/test_patience.py"  # for minutes, and does nothing
+LONGEST = ("tests/reverse_proxy/test_patience.py", "tests/e2e/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What waits for long comes first: at the end it would be all that is left."""
-    items.sort(key=lambda item: not item.nodeid.startswith(WAITS))
+    """What takes longest comes first: at the end it would be all that is left."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
-class ProcessForEachEngine(LoadScopeScheduling):
-    """All tests of an engine in one process, so that it serves one at a time; else all of a file.
+class FolderForEachEngine(LoadScopeScheduling):
+    """All of a folder's tests of an engine in one process; else all of a file.
 
-    The contract suite, of single containers, may go beside the others: those would be left alone at the end.
+    They wait most of the time, so that an engine serves two or three such processes at a time.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, name = nodeid.partition("::")
         parameters = name.partition("[")[2]
+        folder = "/".join(file.split("/")[:2])
         if "podman" in parameters or PODMAN_ALONE in file:
-            engine = "podman"
-        elif "docker" in parameters or file.startswith(ENGINE_FOLDERS):
-            engine = "docker"
-        else:
-            return file
-        return f"{engine} contract" if file.startswith(CONTRACT) else engine
+            return f"{folder} podman"
+        return f"{folder} docker" if "docker" in parameters or file.startswith(ENGINE_FOLDERS) else file
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -71,4 +67,4 @@ class _Collector:
 @pytest.hookimpl
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Source: pytest-xdist, "Make your own scheduler"."""
-    return ProcessForEachEngine(config, log)
+    return FolderForEachEngine(config, log)

@@ -30,7 +30,7 @@ from mcpgw.bootstrap.progress import say
 from mcpgw.bootstrap.project_image import ensure_project_image
 
 PROCESSES_MAX = 4
-"""One for Docker, one for Podman, which wait most of the time, and two for all else (tests/conftest.py)."""
+"""Engines' tests wait most of the time, and there are four long parts of them (tests/conftest.py)."""
 TESTS_FAILED = 1
 """pytest's exit code. Source: pytest.ExitCode."""
 LAST_FAILED = PROJECT_DIR / ".pytest_cache" / "v" / "cache" / "lastfailed"
