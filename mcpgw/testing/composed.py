@@ -177,6 +177,7 @@ def _build(folder: Path, engine: Engine, image: str, settings: dict[str, str]) -
         "PROXY_SUBNET_PREFIX": f"{first}.{second}.{int(third) + 1}",
         "CLOSED_SUBNET_PREFIX": f"{first}.{second}.{int(third) + 2}",
         "SERVICES_SUBNET_PREFIX": subnet_prefix(taken),
+        "EGRESS_PROXY": f"http://{first}.{second}.{int(third) + 1}.10:3128",  # nobody is there
         "CONTAINER_IMAGE": image,
         "DEMO_IMAGE": image,
         "CEILING_IMAGES": "*",

@@ -73,6 +73,7 @@ def edged(docker_engine: RealEngine, tmp_path: Path) -> Iterator[Composed]:
         "GATEWAY_ORIGIN": "https://mcp.example.com",
         "WORKLOAD_DOMAIN": "homes.example.net",
         "EDGE_TLS": "internal",
+        "EDGE_WORKLOAD_TLS": "internal",
         "CADDY_IMAGE": ensure_program_image(_engine(docker_engine), "caddy"),
         "EDGE_HTTP_PUBLISH": f"127.0.0.1:{free_port()}",
         "EDGE_HTTPS_PUBLISH": f"127.0.0.1:{free_port()}",

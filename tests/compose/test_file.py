@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 
 from gateway.settings import GatewaySettings
 from mcpgw.bootstrap.compose import ensure_compose
+from reconciler.core.container import LABEL_PROJECT
+from reconciler.core.zones import zones
 from reconciler.settings import ReconcilerSettings
 from state.settings import SharedSettings, load_settings, setting_names
 
@@ -119,7 +122,14 @@ def test_an_operators_router_is_trusted_beside_the_services(tmp_path: Path) -> N
         one = read(written, tmp_path)["services"]["fence"]["environment"]["FENCE_TRUSTED"]
         said[written] = load_settings(ReconcilerSettings, {**env, "FENCE_TRUSTED": one}).fence_trusted
     ours, both = said.values()
-    assert len(ours) == 7
+    services = read("", tmp_path, "tailscale")["services"]
+    on_zones = {
+        on["ipv4_address"]
+        for name in ("gateway", "reconciler", "tailscale")
+        for network, on in services[name]["networks"].items()
+        if network != "services"
+    }
+    assert sorted(map(str, ours)) == sorted(on_zones)
     assert [*map(str, both)] == [*map(str, ours), "192.0.2.7", "10.211.7.9"]
 
 
@@ -236,6 +246,23 @@ def test_every_address_on_a_network_is_given_so_that_nobody_takes_anothers(tmp_p
         for on in one.get("networks", {}).values()
     ]
     assert len(set(taken)) == len(taken) == 11
+
+
+def test_users_networks_are_what_the_reconciler_would_make(tmp_path: Path) -> None:
+    networks = read("", tmp_path)["networks"]
+    networks.pop("services")
+    told = {
+        (
+            one["name"],
+            one["ipam"]["config"][0]["subnet"],
+            one["driver_opts"]["com.docker.network.bridge.name"],
+            one.get("internal", False),
+        )
+        for one in networks.values()
+    }
+    made = zones("mcpgw", IPv4Network("10.211.7.0/24")).values()
+    assert told == {(zone.network, str(zone.subnet), zone.bridge, zone.is_internal) for zone in made}
+    assert all(one["labels"] == {LABEL_PROJECT: "mcpgw"} for one in networks.values())
 
 
 def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """The three services on a real engine: who is served, who sees what, and what survives."""
 
 import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 
@@ -12,10 +15,16 @@ from mcpgw.testing.calls import ask
 from mcpgw.testing.composed import Composed
 from mcpgw.testing.ports import free_port
 from mcpgw.testing.waiting import until
+from mcpgw.testing.workload import demo_template, user_manifest
 from reconciler.core.container import LABEL_USER_CONTAINER
+from tests.compose.conftest import opened
 from tests.compose.health import health_words
+from tests.engines import PROJECT_LABEL, RealEngine
 
 pytestmark = pytest.mark.engine
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 60.0
 
 LOOK_ABOUT = """
 import os, socket
@@ -50,24 +59,54 @@ def test_a_user_is_served_and_isolated_by_what_is_up(stack: Composed) -> None:
 def test_nobody_reaches_out_of_a_users_container(stack: Composed) -> None:
     """The services are on the same bridge, so that here the fence alone parts who is on it."""
     stack.serve("ann"), stack.serve("bob")
+    parted(stack, stack.subnet, stack.project)
+
+
+@pytest.mark.parametrize(
+    ("egress", "setting", "suffix"),
+    [("Proxy", "PROXY_SUBNET_PREFIX", "-proxy"), ("None", "CLOSED_SUBNET_PREFIX", "-closed")],
+)
+def test_whoever_may_not_go_out_is_served_and_parted_too(
+    stack: Composed, egress: str, setting: str, suffix: str
+) -> None:
+    template = egress.lower()
+    users = (f"{template}-ann", f"{template}-bob")
+    written = [demo_template(stack.settings["DEMO_IMAGE"], name=template, egress=egress)]
+    written += [user_manifest(user, template=template) for user in users]
+    (Path(stack.settings["MANIFESTS_DIR"]) / f"{template}.yaml").write_text("---\n".join(written))
+    with let_through_by_docker(f"{stack.settings[setting]}.0/24"):
+        for user in users:
+            stack.serve(user)
+        parted(stack, stack.settings[setting], f"{stack.project}{suffix}")
+
+
+@contextmanager
+def let_through_by_docker(subnet: str) -> Iterator[None]:
+    """Docker runs beside Podman here: see docs/engines.md."""
+    rule = ("DOCKER-USER", "-s", subnet, "-d", subnet, "-j", "ACCEPT")
+    subprocess.run(("iptables", "-I", *rule), check=True, timeout=PATIENCE_S)
+    try:
+        yield
+    finally:
+        subprocess.run(("iptables", "-D", *rule), check=True, timeout=PATIENCE_S)
+
+
+def parted(stack: Composed, prefix: str, network: str) -> None:
+    """Of a network's two users one reaches neither the other, a service nor the host; the gateway both."""
     hand = docker.APIClient(base_url=stack.engine.url, version="1.41")
     try:
         found = hand.containers(filters={"label": f"{LABEL_USER_CONTAINER}", "name": stack.project})
-        (one, ones), (_, others), *_more = (
-            (
-                str(each["Id"]),
-                str(
-                    hand.inspect_container(each["Id"])["NetworkSettings"]["Networks"][stack.project][
-                        "IPAddress"
-                    ]
-                ),
-            )
-            for each in found
+        on = {each["Id"]: hand.inspect_container(each["Id"])["NetworkSettings"]["Networks"] for each in found}
+        (one, ones), (_, others) = (
+            (identity, networks[network]["IPAddress"])
+            for identity, networks in on.items()
+            if network in networks
         )
+        assert ones.startswith(f"{prefix}.")
         services = stack.settings["SERVICES_SUBNET_PREFIX"]
         port = int(stack.origin.rpartition(":")[2])
-        places = [f"{others}:8080", f"{stack.subnet}.2:9000", f"{stack.subnet}.3:9100", f"{services}.2:9001"]
-        places += [f"{services}.3:9100", f"{stack.subnet}.1:{port}", f"{services}.1:{port}"]
+        places = [f"{others}:8080", f"{prefix}.2:9000", f"{prefix}.3:9100", f"{services}.2:9001"]
+        places += [f"{services}.3:9100", f"{prefix}.1:{port}", f"{services}.1:{port}"]
         made = hand.exec_create(one, ["python3", "-c", DIAL, *places])
         assert hand.exec_start(made["Id"]).decode().split() == ["True"] * len(places)
         from_gateway = stack.run_in("gateway", "python3", "-c", DIAL, f"{ones}:8080", f"{others}:8080")
@@ -160,6 +199,26 @@ def test_every_service_may_be_replaced_and_users_containers_run_on(stack: Compos
     stack.up("--no-build")
     assert stack.serve("ann") == before
     until(lambda: "Fenced" in stack.logs("reconciler"), "the fence is believed")
+
+
+TAKEN = {"docker": "Pool overlaps with other one on this address space", "podman": "is already used"}
+
+
+def test_a_subnet_that_something_else_has_is_refused_in_the_documents_words(
+    real_engine: RealEngine, project_name: str, tmp_path: Path
+) -> None:
+    """Compose makes the networks, and passes on what the engine says."""
+    hand = docker.APIClient(base_url=real_engine.url, version="1.41")
+    with opened(real_engine, tmp_path) as built:
+        pool = docker.types.IPAMPool(subnet=f"{built.subnet}.0/24")
+        ipam = docker.types.IPAMConfig(pool_configs=[pool])
+        hand.create_network(project_name, ipam=ipam, labels={PROJECT_LABEL: project_name})
+        done = built.try_compose("up", "-d", "--no-build")
+    hand.close()
+    assert done.returncode != 0
+    assert TAKEN[real_engine.name] in done.stderr
+    documented = " ".join((ROOT / "docs" / "deploy.md").read_text().split())
+    assert all(said in documented for said in (*TAKEN.values(), "SERVICES_SUBNET_PREFIX` to free ones"))
 
 
 def test_prometheus_sees_both_private_ports(stack: Composed) -> None:

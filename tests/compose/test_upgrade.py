@@ -5,7 +5,9 @@ Without it, what fails is dials.
 
 import asyncio
 import ipaddress
+from pathlib import Path
 
+import aiohttp
 import pytest
 
 from mcpgw.testing.calls import META, Answer, mcp_headers
@@ -107,6 +109,27 @@ async def test_the_edge_speaks_for_its_client_alone(edged: Composed) -> None:
     assert ipaddress.ip_address(seen["x-forwarded-for"]) != ipaddress.ip_address("203.0.113.7")
 
 
+def home_host(edged: Composed) -> str:
+    """Of the one Home there is."""
+    (claim,) = Path(edged.settings["HOST_DATA_DIR"]).glob("*/claim.json")
+    return f"{claim.parent.name}.{edged.settings['WORKLOAD_DOMAIN']}"
+
+
+async def test_a_home_is_reached_by_a_host_and_a_certificate_of_its_own(edged: Composed) -> None:
+    """Made by the edge when somebody first asks; for a host that is nobody's it makes none."""
+    address = edged.settings["EDGE_HTTPS_PUBLISH"]
+    await serves(ORIGIN, edged.headers("ann"), address)
+    host = home_host(edged)
+    async with open_session(address) as session:
+        async with session.get(f"https://{host}/static/demo.js") as answer:
+            assert answer.status == 200
+            assert "WebSocket" in await answer.text()
+        async with session.get(f"https://{host}/", allow_redirects=False) as answer:
+            assert answer.status in (302, 303, 401), "its owner's page, and nobody is signed in"
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await session.get(f"https://{'a' * 26}.{edged.settings['WORKLOAD_DOMAIN']}/static/demo.js")
+
+
 async def test_certificates_are_for_hosts_that_somebody_is_reached_by(edged: Composed) -> None:
     await serves(ORIGIN, edged.headers("ann"), edged.settings["EDGE_HTTPS_PUBLISH"])
     ask = (
@@ -119,8 +142,8 @@ async def test_certificates_are_for_hosts_that_somebody_is_reached_by(edged: Com
     )
     url = f"http://{edged.settings['SERVICES_SUBNET_PREFIX']}.2:9001/may-have-certificate"
     made_up = f"{'a' * 26}.homes.example.net"
-    domains = ("mcp.example.com", made_up, "example.org", "%00", "homes.example.net")
+    domains = ("mcp.example.com", home_host(edged), made_up, "example.org", "%00", "homes.example.net")
     assert edged.run_in("gateway", "python3", "-c", ask, url, *domains).stdout.split() == [
-        "200",
+        *["200"] * 2,
         *["404"] * 4,
     ]

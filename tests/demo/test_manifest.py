@@ -76,6 +76,10 @@ def test_getgather_runs_beside_it_with_an_image_of_its_own(getgather: ContainerT
     }
 
 
+def test_a_browser_has_the_memory_that_its_pages_need(getgather: ContainerTemplateSpec) -> None:
+    assert (getgather.resources.memory, getgather.resources.shm) == (2 << 30, 256 << 20)
+
+
 def test_what_data_may_take_is_bounded(spec: ContainerTemplateSpec, getgather: ContainerTemplateSpec) -> None:
     assert (spec.resources.disk, getgather.resources.disk) == (1 << 30, 10 << 30)
 

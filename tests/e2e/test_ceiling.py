@@ -91,11 +91,11 @@ def test_a_ceiling_that_is_lowered_ends_nothing_is_told_and_lets_nothing_be_made
 
 @pytest.mark.parametrize("setting", ["CEILING_REGISTRIES", "CEILING_IMAGES_PINNED"])
 def test_an_image_is_refused_by_the_setting_that_names_it(
-    docker_engine: RealEngine, tmp_path: Path, setting: str
+    real_engine: RealEngine, tmp_path: Path, setting: str
 ) -> None:
     values = {"CEILING_REGISTRIES": "ghcr.io/acme", "CEILING_IMAGES_PINNED": "true"}
     settings = {setting: values[setting]}
-    with opened(docker_engine, tmp_path, settings) as house:
+    with opened(real_engine, tmp_path, settings) as house:
         house.write_manifest("alice.yaml", user_manifest("alice"))
         is_refused(house, setting)
         assert house.home("alice") is None, "a refused spec costs nothing on disk"

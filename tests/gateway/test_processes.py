@@ -186,6 +186,20 @@ async def test_sigterm_ends_it_in_order_and_in_time_with_a_stream_open(
         await gateway.rig.store.barrier(await gateway.rig.store.revision(), 1.0)
 
 
+async def test_sigterm_closes_a_websocket_by_its_code_and_in_time(tmp_path: Path, alice: Container) -> None:
+    """Source: IANA's registry of close codes; who is told of a restart connects again."""
+    async with process(tmp_path, 1) as gateway:
+        key = await start(gateway.rig, alice)
+        url = gateway.rig.url("/mcp/ws")
+        async with gateway.rig.client.ws_connect(url, headers=bearer(key, "alice")) as socket:
+            await socket.send_str("hello")
+            assert await socket.receive_str(timeout=STOP_S) == "alice: hello"
+            gateway.running.terminate()
+            told = await socket.receive(timeout=STOP_S)
+            assert (told.type, told.data) == (aiohttp.WSMsgType.CLOSE, aiohttp.WSCloseCode.SERVICE_RESTART)
+        assert await asyncio.wait_for(gateway.running.wait(), STOP_S) == 0
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("setting", ["GATEWAY_BIND", "GATEWAY_PRIVATE_BIND"])
 async def test_a_port_in_use_is_one_line_that_names_the_setting(
