@@ -71,24 +71,36 @@ def test_whoever_may_not_go_out_is_served_and_parted_too(
 ) -> None:
     template = egress.lower()
     users = (f"{template}-ann", f"{template}-bob")
-    written = [demo_template(stack.settings["DEMO_IMAGE"], name=template, egress=egress)]
-    written += [user_manifest(user, template=template) for user in users]
-    (Path(stack.settings["MANIFESTS_DIR"]) / f"{template}.yaml").write_text("---\n".join(written))
-    with let_through_by_docker(f"{stack.settings[setting]}.0/24"):
+    written = demo_template(stack.settings["DEMO_IMAGE"], name=template, egress=egress)
+    manifests = Path(stack.settings["MANIFESTS_DIR"])
+    (manifests / f"{template}.yaml").write_text(written)
+
+    def power(users_power: str) -> None:
         for user in users:
-            stack.serve(user)
-        parted(stack, stack.settings[setting], f"{stack.project}{suffix}")
+            text = user_manifest(user, template=template, power=users_power)
+            (manifests / f"{user}.yaml").write_text(text)
+
+    power("Auto")
+    try:
+        with let_through_by_docker(f"{stack.settings[setting]}.0/24"):
+            for user in users:
+                stack.serve(user)
+            parted(stack, stack.settings[setting], f"{stack.project}{suffix}")
+    finally:
+        power("Stopped")
+        status = ("exec", "-T", "reconciler", "mcpgw", "explain", users[0])
+        until(lambda: "container " not in stack.compose(*status), "they have none any more")
 
 
 @contextmanager
 def let_through_by_docker(subnet: str) -> Iterator[None]:
     """Docker runs beside Podman here: see docs/engines.md."""
     rule = ("DOCKER-USER", "-s", subnet, "-d", subnet, "-j", "ACCEPT")
-    subprocess.run(("iptables", "-I", *rule), check=True, timeout=PATIENCE_S)
+    subprocess.run(("iptables", "-w", "-I", *rule), check=True, timeout=PATIENCE_S)
     try:
         yield
     finally:
-        subprocess.run(("iptables", "-D", *rule), check=True, timeout=PATIENCE_S)
+        subprocess.run(("iptables", "-w", "-D", *rule), check=True, timeout=PATIENCE_S)
 
 
 def parted(stack: Composed, prefix: str, network: str) -> None:
