@@ -77,7 +77,16 @@ def _reconciler_settings(env_file: Path) -> ReconcilerSettings:
 def _apart(about: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
     """In a thread that ends with the process: a disk that hangs would hang whoever looks."""
     found: list[Finding] = []
-    looking = threading.Thread(target=lambda: found.extend(look()), daemon=True)
+
+    def collect() -> None:
+        try:
+            found.extend(look())
+        except OSError as error:
+            found.append(
+                Finding(Verdict.TROUBLE, about, f"cannot be looked at: {error}; see whether the disk is well")
+            )
+
+    looking = threading.Thread(target=collect, daemon=True)
     looking.start()
     looking.join(LOOK_S_MAX)
     return [*found, _silent(about)] if looking.is_alive() else found

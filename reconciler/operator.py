@@ -314,10 +314,14 @@ class Operator:
                 self._wake_owner(obj.spec.user_container)
             case LogView():
                 self._logs.wake()
-            case Reconciler() if obj.spec.epoch_min > self.leader.epoch:
+            case Reconciler() if self._asks_for_another_epoch(obj):
                 self._thawed.set()
             case _:
                 pass
+
+    def _asks_for_another_epoch(self, report: Reconciler) -> bool:
+        """By the project's own record, as no restart would come to what another one asks for."""
+        return report.name == self._around.site.project and report.spec.epoch_min > self.leader.epoch
 
     def _wake_user(self, name: str, priority: Priority) -> None:
         self._queues["user"].add(name, priority)
@@ -432,8 +436,8 @@ class Operator:
         while True:
             name, priority = await queue.take()
             try:
-                await self._may_work.wait()
                 await self._report.networks_were_tried.wait()
+                await self._may_work.wait()  # last: it is taken back while a list is judged
                 await self._turn(controller, name, priority)
             finally:
                 queue.done(name)

@@ -240,9 +240,10 @@ def _refuse_unreadable_lines(env_file: Path) -> None:
     with env_file.open(encoding="utf-8") as stream:
         for binding in parse_stream(stream):
             if binding.error:
+                text = binding.original.string  # with the empty lines before it
+                line = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
                 raise SettingsError(
-                    f"{env_file}, line {binding.original.line}, cannot be read; "
-                    "write NAME=value, and close quotes"
+                    f"{env_file}, line {line}, cannot be read; write NAME=value, and close quotes"
                 )
 
 

@@ -553,8 +553,8 @@ def test_a_file_that_is_not_there_is_no_mistake(tmp_path: Path) -> None:
 )
 def test_a_line_that_cannot_be_read_is_told_and_not_taken_for_nothing(tmp_path: Path, line: str) -> None:
     env_file = tmp_path / ".env"
-    env_file.write_text(f"# ours\nCONTAINER_ENGINE=podman\n{line}\n")
-    with pytest.raises(SettingsError, match=r"\.env, line 3, cannot be read; write NAME=value"):
+    env_file.write_text(f"# ours\nCONTAINER_ENGINE=podman\n\n\n{line}\n")
+    with pytest.raises(SettingsError, match=r"\.env, line 5, cannot be read; write NAME=value"):
         load_settings(ReconcilerSettings, {}, env_file)
 
 

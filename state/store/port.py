@@ -142,10 +142,16 @@ class Tx(Protocol):
 
 
 def remove(tx: Tx, obj: Resource) -> None:
-    """Have it gone with this transaction, whatever finalizers it has. Raises Conflict, NotFound."""
-    left: Resource | None = obj
-    for finalizer in obj.metadata.finalizers:
-        left = tx.drop_finalizer(left, finalizer) if left is not None else None
+    """Have it gone with this transaction, whatever finalizers it has. Raises Conflict, NotFound.
+
+    In three writes at most: there may be a hundred thousand of somebody else's.
+    """
+    if not obj.metadata.finalizers:
+        tx.delete(obj)
+        return
+    last = obj.metadata.finalizers[:1]
+    metadata = obj.metadata.model_copy(update={"finalizers": last})
+    left = tx.drop_finalizer(tx.update_spec(obj.replaced(metadata=metadata)), *last)
     if left is not None:
         tx.delete(left)
 

@@ -1,6 +1,7 @@
 """`mcpgw doctor`, as an operator runs it: what it finds where nothing is right; it changes nothing."""
 
 import asyncio
+import errno
 import os
 import re
 import subprocess
@@ -78,6 +79,17 @@ def test_folders_that_hang_are_told_and_not_waited_for(
     mended.set()
     assert code == 1
     assert said["folders"].startswith("trouble did not answer within 0.5 s")
+    assert "engine" in said, "the others are looked at"
+
+
+def test_a_disk_that_fails_is_a_finding(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> bool:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "/homes")
+
+    monkeypatch.setattr("mcpgw.doctor_looks.is_absent", fail)
+    code, said = doctor()
+    assert code == 1
+    assert said["folders"].startswith("trouble cannot be looked at: [Errno 5] Input/output error: '/homes'")
     assert "engine" in said, "the others are looked at"
 
 

@@ -16,7 +16,7 @@ from reconciler.operator import WORKERS
 from state.kinds.home import Home
 from state.kinds.incarnation import IncarnationNames
 from state.kinds.report import Reconciler as ReconcilerReport
-from state.kinds.resource import Condition, Conditions, ConditionType
+from state.kinds.resource import Condition, Conditions, ConditionType, Metadata
 from state.kinds.template import Egress
 from state.kinds.user_container import Power, UserContainer
 from state.store.leases import EPOCH_MAX
@@ -315,7 +315,7 @@ async def test_who_is_deleted_goes_whatever_finalizers_were_written() -> None:
         def forge(tx: Tx) -> None:
             alice = tx.get(UserContainer, "alice")
             assert alice is not None
-            finalizers = (*alice.metadata.finalizers, "nobodys")
+            finalizers = (*alice.metadata.finalizers, *(f"nobodys-{number}" for number in range(10_000)))
             tx.update_spec(
                 alice.replaced(metadata=alice.metadata.model_copy(update={"finalizers": finalizers}))
             )
@@ -355,6 +355,25 @@ async def test_an_epoch_that_nobody_came_to_makes_nothing_that_outlives_the_stor
         await people.come("bob")
         await until_peace(here)
         assert not frozen_condition(here).is_true
+
+
+async def test_a_record_of_another_name_asks_nobody_to_begin_anew() -> None:
+    """No restart would come to the epoch that it asks for."""
+    async with town() as here:
+        people, slot = await settled(here, "alice")
+        assert slot.operator is not None
+        epoch = slot.operator.leader.epoch
+
+        def forge(tx: Tx) -> None:
+            [report] = tx.list(ReconcilerReport)
+            spec = report.spec.model_copy(update={"epoch_min": epoch + 1000})
+            tx.create(ReconcilerReport(metadata=Metadata(name="another"), spec=spec))
+
+        await here.write(forge)
+        await people.come("bob")
+        await until_peace(here)
+        assert slot.operator.leader.epoch == epoch
+        assert user(here, "bob").status.endpoint is not None
 
 
 async def outdated(here: Town, people: People, slot: Reconciler, *newcomers: str) -> dict[str, Any]:
