@@ -99,13 +99,12 @@ def _images() -> None:
 
 
 def _compose() -> None:
-    """Compose, and the images of what it starts. An edge stands on Docker alone."""
+    """Compose, and the images of what it starts."""
     ensure_compose()
     for engine in (ensure_docker(), ensure_podman()):
         ensure_project_image(engine)
-        for name in ("busybox", "prometheus"):
+        for name in ("busybox", "caddy", "prometheus"):
             ensure_program_image(engine, name)
-    ensure_program_image(ensure_docker(), "caddy")
 
 
 STEPS: Sequence[tuple[str, Callable[[], object]]] = (

@@ -67,18 +67,18 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def edged(docker_engine: RealEngine, tmp_path: Path) -> Iterator[Composed]:
+def edged(real_engine: RealEngine, tmp_path: Path) -> Iterator[Composed]:
     """The three and the edge, up: ``https://mcp.example.com`` is at the published port."""
     settings = {
         "GATEWAY_ORIGIN": "https://mcp.example.com",
         "WORKLOAD_DOMAIN": "homes.example.net",
         "EDGE_TLS": "internal",
         "EDGE_WORKLOAD_TLS": "internal",
-        "CADDY_IMAGE": ensure_program_image(_engine(docker_engine), "caddy"),
+        "CADDY_IMAGE": ensure_program_image(_engine(real_engine), "caddy"),
         "EDGE_HTTP_PUBLISH": f"127.0.0.1:{free_port()}",
         "EDGE_HTTPS_PUBLISH": f"127.0.0.1:{free_port()}",
     }
-    with opened(docker_engine, tmp_path, settings) as built:
+    with opened(real_engine, tmp_path, settings) as built:
         built.up("--no-build", profiles=["edge"])
         yield built
 

@@ -28,6 +28,7 @@ UNANSWERED = {"ConnectionTimeoutError"}
 FAILED_DIALS = {"docker": REFUSED | CLOSED, "podman": REFUSED | UNANSWERED}
 
 
+@pytest.mark.parametrize("real_engine", ["docker"], indirect=True)  # On Podman: see docs/deploy.md.
 async def test_behind_the_edge_no_request_fails_while_everything_is_replaced(edged: Composed) -> None:
     address = edged.settings["EDGE_HTTPS_PUBLISH"]
     await serves(ORIGIN, edged.headers("ann"), address)
