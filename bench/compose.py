@@ -1,10 +1,10 @@
-"""The project under `docker compose`, on real Docker: how large, how soon, and what an upgrade costs.
+"""The project under `docker compose`: how large, how soon, and what an upgrade costs.
 
-``image.mb``: the engine's own size of the image, built where a base is there already, and in an image of
+``image.mb``: Docker's own size of the image, built where a base is there already, and in an image of
 Debian as a registry has it, which gathers its own; the larger counts. ``compose.ready_s``: from `docker
-compose up -d` with the images there to the sign-in page. ``compose.upgrade.failed_requests``: calls that
-failed while all three services were replaced behind the edge, under constant load with long calls in
-flight.
+compose up -d` with the images there to the sign-in page, on Docker. ``compose.upgrade.failed_requests``:
+calls that failed while all three services were replaced behind the edge, under constant load with long calls
+in flight, on Docker and on Podman.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from mcpgw.bootstrap.command import run as run_program
 from mcpgw.bootstrap.demo_image import debian_release, ensure_demo_image
 from mcpgw.bootstrap.docker import ensure_docker
 from mcpgw.bootstrap.engine_api import Engine, image_bytes, import_image, local_name, try_to_untag
+from mcpgw.bootstrap.podman import ensure_podman
 from mcpgw.bootstrap.program_image import ensure_program_image
 from mcpgw.bootstrap.progress import step
 from mcpgw.bootstrap.project_image import ensure_project_image
@@ -45,14 +46,12 @@ def run(_out: Path, *, quick: bool) -> list[Sample]:
     with tempfile.TemporaryDirectory() as folder, composed(Path(folder), engine, workload) as built:
         ready = [_ready_s(built) for _ in range(ROUNDS_QUICK if quick else ROUNDS)]
     upgrades = UPGRADES_QUICK if quick else UPGRADES
-    with tempfile.TemporaryDirectory() as folder:
-        settings = _behind_the_edge(engine)
-        with composed(Path(folder), engine, workload, settings) as built:
-            tally = asyncio.run(_upgraded(built, upgrades))
-    failed = sum(tally.failures.values())
-    how = (
-        f"{upgrades} upgrades behind Caddy; {tally.answered_count} calls by {CALLERS} callers, "
-        f"{tally.slow_count} of {SLOW_S:g} s, longest {tally.longest_s:.1f} s"
+    tallies = {one.name: _upgrade(one, upgrades) for one in (engine, ensure_podman())}
+    failed = sum(sum(tally.failures.values()) for tally in tallies.values())
+    how = f"{upgrades} upgrades behind Caddy, {CALLERS} callers; " + "; ".join(
+        f"{name}: {tally.answered_count} calls, {tally.slow_count} of {SLOW_S:g} s, "
+        f"longest {tally.longest_s:.1f} s"
+        for name, tally in tallies.items()
     )
     return [
         Sample("image.mb", (max(sizes_mb),), f"`docker image inspect`; {IMAGE_HOW.format(*sizes_mb)}"),
@@ -99,6 +98,15 @@ def _behind_the_edge(engine: Engine) -> dict[str, str]:
         "EDGE_HTTP_PUBLISH": f"127.0.0.1:{free_port()}",
         "EDGE_HTTPS_PUBLISH": f"127.0.0.1:{free_port()}",
     }
+
+
+def _upgrade(engine: Engine, upgrades: int) -> Tally:
+    workload, settings = ensure_demo_image(engine), _behind_the_edge(engine)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        composed(Path(folder), engine, workload, settings) as built,
+    ):
+        return asyncio.run(_upgraded(built, upgrades))
 
 
 async def _upgraded(built: Composed, upgrades: int) -> Tally:

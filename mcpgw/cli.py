@@ -117,15 +117,18 @@ def _dev(_options: argparse.Namespace) -> int:
 def _gateway(_options: argparse.Namespace) -> int:
     from gateway.main import run  # noqa: PLC0415 (see above)
     from gateway.settings import GatewaySettings  # noqa: PLC0415 (see above)
+    from mcpgw.announce import announce  # noqa: PLC0415 (see above)
     from state.logs import configure  # noqa: PLC0415 (see above)
     from state.settings import load_settings  # noqa: PLC0415 (see above)
 
     settings = load_settings(GatewaySettings, env_file=ENV_FILE)
     configure(settings.log_level, "gateway")
+    announce()
     return run(settings)
 
 
 def _reconciler(_options: argparse.Namespace) -> int:
+    from mcpgw.announce import announce  # noqa: PLC0415 (see above)
     from reconciler.main import run  # noqa: PLC0415 (see above)
     from reconciler.settings import ReconcilerSettings  # noqa: PLC0415 (see above)
     from state.logs import configure  # noqa: PLC0415 (see above)
@@ -133,6 +136,7 @@ def _reconciler(_options: argparse.Namespace) -> int:
 
     settings = load_settings(ReconcilerSettings, env_file=ENV_FILE)
     configure(settings.log_level, "reconciler")
+    announce()
     return run(settings)
 
 

@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mcpgw.fence import nft
+from mcpgw.fence.bridges import keep_addresses
 from mcpgw.fence.errors import FenceError
 from mcpgw.fence.resolvers import resolvers
 from mcpgw.fence.ruleset import Ruleset, ruleset
 from reconciler.core.isolation import FenceAsked, isolation_of
+from reconciler.core.zones import services_bridge
 from reconciler.settings import ReconcilerSettings
 from state.fence import FenceReport, FenceUnreadable, boot_id, read_fence, remove_fence, write_fence
 
@@ -39,6 +41,12 @@ class Fence:
             # Podman's, on networks that compose has made; on those of ours it is off.
             names_at_bridge=settings.container_engine == "podman",
         )
+
+    def bridges(self) -> tuple[str, ...]:
+        """The host's interfaces to the project's networks, whether they are there or not."""
+        settings = self.settings
+        services = services_bridge(settings.container_project_name)
+        return (*(zone.bridge for zone in settings.zones.values()), services)
 
     def fault(self) -> str:
         """What is wrong with what stands; "" if it is right. Raises FenceError."""
@@ -104,10 +112,16 @@ def _unwritable(path: Path, error: OSError) -> str:
 
 
 async def keep(fence: Fence, say: Callable[[str], None]) -> None:
-    """Mend and report, every KEEP_PERIOD_S, until cancelled.
+    """Mend and report, every KEEP_PERIOD_S, until cancelled; and keep the bridges' addresses.
 
     ``say`` hears of whatever was mended, and once of what cannot be.
     """
+    async with asyncio.TaskGroup() as group:
+        group.create_task(keep_addresses(fence.bridges(), say))
+        group.create_task(_mend(fence, say))
+
+
+async def _mend(fence: Fence, say: Callable[[str], None]) -> None:
     told = ""
     while True:
         await asyncio.sleep(KEEP_PERIOD_S)

@@ -48,6 +48,11 @@ def zones(project: str, subnet: IPv4Network) -> dict[Egress, Zone]:
     }
 
 
+def services_bridge(project: str) -> str:
+    """The host's interface to what compose runs, which is no zone: no user's container is on it."""
+    return _bridge(project, "-s")
+
+
 def _beside(subnet: IPv4Network) -> tuple[IPv4Network, ...]:
     size, first = subnet.num_addresses, int(subnet.network_address)
     block = next((one for one in PRIVATE_BLOCKS if subnet.subnet_of(one)), subnet)

@@ -228,6 +228,10 @@ class DockerEngine:
         """What the engine calls it locally."""
         return reference
 
+    def _endpoint(self, address: str) -> Json:
+        """What a container is told to be on its network."""
+        return {"IPAMConfig": {"IPv4Address": address}}
+
     def _runtimes(self, info: Json) -> tuple[Collection[str], str]:
         """Those that a container may name, and how one more gets among them."""
         return info.get("Runtimes") or {}, "add it to the engine's daemon.json"
@@ -273,7 +277,7 @@ class DockerEngine:
         if is_published(address):
             published = loopback_port(address)
         elif address:
-            networking = {"EndpointsConfig": {network: {"IPAMConfig": {"IPv4Address": address}}}}
+            networking = {"EndpointsConfig": {network: self._endpoint(address)}}
         elif self._addressing is Addressing.PUBLISH:
             published = ""
         config = host_config(

@@ -11,6 +11,7 @@ Source: seen on 4.3 and 5.4; https://docs.podman.io/en/latest/_static/api.html
 import time
 from collections.abc import AsyncGenerator, Collection
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 from reconciler.core.container import Capabilities, ContainerState, ObservedContainer
 from reconciler.core.errors import OutcomeUnknownError
@@ -82,6 +83,12 @@ class PodmanEngine(DockerEngine):
         local = LOCAL_PREFIX + reference
         return local if await self._image(local) is not None else reference
 
+    def _endpoint(self, address: str) -> Json:
+        """With a MAC address that follows from it, as Docker makes them: another one with each start would be
+        unknown to whoever has sent to this address before, for a minute or so.
+        """
+        return {**super()._endpoint(address), "MacAddress": _mac_address(address)}
+
     def _runtimes(self, info: Json) -> tuple[Collection[str], str]:
         """Docker's API chooses none here: whatever it names, the service's own runs. Source: tried, 4.3."""
         return {str(info.get("DefaultRuntime"))}, "make it the runtime of the service's containers.conf"
@@ -103,6 +110,11 @@ class PodmanEngine(DockerEngine):
     async def _unpause(self, container_id: str) -> None:
         with refusals_as(faults.stop_fault):
             await self._api.unpause_container(container_id)
+
+
+def _mac_address(address: str) -> str:
+    """A locally administered one, for an IPv4 address."""
+    return ":".join(("02", "42", *(f"{byte:02x}" for byte in IPv4Address(address).packed)))
 
 
 def _names_a_registry(reference: str) -> bool:

@@ -13,7 +13,8 @@ import pytest
 from gateway.settings import GatewaySettings
 from mcpgw.bootstrap.compose import ensure_compose
 from reconciler.core.container import LABEL_PROJECT
-from reconciler.core.zones import zones
+from reconciler.core.zones import services_bridge, zones
+from reconciler.engine.networks import DOCKER_BRIDGE_NAME
 from reconciler.settings import ReconcilerSettings
 from state.settings import SharedSettings, load_settings, setting_names
 
@@ -250,12 +251,13 @@ def test_every_address_on_a_network_is_given_so_that_nobody_takes_anothers(tmp_p
 
 def test_users_networks_are_what_the_reconciler_would_make(tmp_path: Path) -> None:
     networks = read("", tmp_path)["networks"]
-    networks.pop("services")
+    services = networks.pop("services")
+    assert services["driver_opts"] == {DOCKER_BRIDGE_NAME: services_bridge("mcpgw")}
     told = {
         (
             one["name"],
             one["ipam"]["config"][0]["subnet"],
-            one["driver_opts"]["com.docker.network.bridge.name"],
+            one["driver_opts"][DOCKER_BRIDGE_NAME],
             one.get("internal", False),
         )
         for one in networks.values()

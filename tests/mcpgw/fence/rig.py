@@ -270,3 +270,21 @@ def _serve(one: Host, ends: ExitStack, *ports: int) -> None:
 
 def _inside(one: Host) -> tuple[str, ...]:
     return ("nsenter", f"--net=/run/netns/{one.name}")
+
+
+@contextmanager
+def kept(machine: Host, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """`mcpgw fence --keep`, once it says that the fence stands."""
+    words = (*_inside(machine), sys.executable, "-m", "mcpgw", "fence", "--keep")
+    with (folder / "keep.log").open("wb") as log:
+        keeping = subprocess.Popen(words, cwd=folder, env=environment(folder), stdout=log, stderr=log)
+    try:
+        until(lambda: "the fence stands" in said(folder) or keeping.poll() is not None, "it stands")
+        yield keeping
+    finally:
+        keeping.kill()
+        keeping.wait()
+
+
+def said(folder: Path) -> str:
+    return (folder / "keep.log").read_text()

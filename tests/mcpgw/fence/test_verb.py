@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from mcpgw.testing.waiting import until
 from reconciler.settings import ReconcilerSettings
 from state.fence import FenceReport, boot_id, read_fence
 from state.settings import load_settings
-from tests.mcpgw.fence.rig import PROJECT, environment, run_verb
+from tests.mcpgw.fence.rig import PROJECT, environment, kept, run_verb, said
 from tests.netns import Host, host
 
 TABLE = f"mcpgw_{PROJECT}"
@@ -69,24 +68,6 @@ def report(folder: Path) -> FenceReport:
     found = read_fence(folder / "fence.json")
     assert found is not None
     return found
-
-
-@contextmanager
-def kept(machine: Host, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """`mcpgw fence --keep`, once it says that the fence stands."""
-    words = ("nsenter", f"--net=/run/netns/{machine.name}", sys.executable, "-m", "mcpgw", "fence", "--keep")
-    with (folder / "keep.log").open("wb") as log:
-        keeping = subprocess.Popen(words, cwd=folder, env=environment(folder), stdout=log, stderr=log)
-    try:
-        until(lambda: "the fence stands" in said(folder) or keeping.poll() is not None, "it stands")
-        yield keeping
-    finally:
-        keeping.kill()
-        keeping.wait()
-
-
-def said(folder: Path) -> str:
-    return (folder / "keep.log").read_text()
 
 
 def test_it_is_written_again_and_again_and_checked_and_removed(machine: Host, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from reconciler.core.errors import TerminalError, TransientError
 from reconciler.engine.networks import check_own, check_room, host_routes
 from reconciler.engine.port import NetworkSpec
 from state.kinds.template import Egress
-from tests.reconciler.engine.rig import Rig, seat, started
+from tests.reconciler.engine.real import RealRig
+from tests.reconciler.engine.rig import Rig, gone, seat, started
 
 
 async def test_ensuring_twice_makes_one_network(rig: Rig) -> None:
@@ -100,3 +101,27 @@ def test_a_subnet_that_the_host_routes_elsewhere_collides(route: str) -> None:
 
 def test_the_hosts_routes_leave_out_the_default_one() -> None:
     assert all(route.prefixlen > 0 for route in host_routes())
+
+
+async def test_a_container_has_the_same_mac_address_as_the_one_before_at_its_address(
+    engine_rig: RealRig,
+) -> None:
+    """Whoever has sent to that address goes on sending there: the gateway, and the host."""
+    rig = engine_rig
+    one = seat(rig)
+
+    async def mac_address() -> str:
+        shown_ = (await rig.raw(one.name))["NetworkSettings"]["Networks"][rig.network.name]
+        assert shown_["IPAddress"] == one.placement.address
+        return str(shown_["MacAddress"])
+
+    first = await started(rig, one)
+    known = await mac_address()
+    await rig.engine.stop(first.id, 0)
+    await rig.engine.start(first.id)
+    assert await mac_address() == known, "started again"
+    await rig.engine.remove(first.id)
+    await gone(rig, one)
+    second = await started(rig, one)
+    assert second.id != first.id
+    assert await mac_address() == known, "made anew"
