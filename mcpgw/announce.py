@@ -16,7 +16,7 @@ from ipaddress import IPv4Network
 from reconciler.engine.networks import host_routes
 
 MARK = "container"  # in the environment: who made it
-# A number in each network (docker-compose.yml): the kernel asks three times for it. Source: arp(7), mcast_solicit
+# In each network (docker-compose.yml), so that the kernel asks three times. Source: arp(7), mcast_solicit
 NOBODY = 9
 DISCARD_PORT = 9  # Source: RFC 863
 
