@@ -51,8 +51,12 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _add(verbs, "up", _up, "set up what is missing and run both processes")
     _add(verbs, "dev", _dev, "like up, and start again on every change of the code")
-    _add(verbs, "gateway", _gateway, "run the gateway process alone")
-    _add(verbs, "reconciler", _reconciler, "run the reconciler process alone")
+    for name, process in (("gateway", _gateway), ("reconciler", _reconciler)):
+        _add(verbs, name, process, f"run the {name} process alone").add_argument(
+            "--announce",
+            action="store_true",
+            help="tell the neighbours on its networks that this container is here (under compose)",
+        )
     _add(verbs, "status", _status, "every user container, and why one is not ready")
     doctor = _add(verbs, "doctor", _doctor, "everything that has to be right, and the mend where it is not")
     doctor.add_argument(
@@ -114,7 +118,7 @@ def _dev(_options: argparse.Namespace) -> int:
     return dev()
 
 
-def _gateway(_options: argparse.Namespace) -> int:
+def _gateway(options: argparse.Namespace) -> int:
     from gateway.main import run  # noqa: PLC0415 (see above)
     from gateway.settings import GatewaySettings  # noqa: PLC0415 (see above)
     from mcpgw.announce import announce  # noqa: PLC0415 (see above)
@@ -123,11 +127,12 @@ def _gateway(_options: argparse.Namespace) -> int:
 
     settings = load_settings(GatewaySettings, env_file=ENV_FILE)
     configure(settings.log_level, "gateway")
-    announce()
+    if options.announce:
+        announce()
     return run(settings)
 
 
-def _reconciler(_options: argparse.Namespace) -> int:
+def _reconciler(options: argparse.Namespace) -> int:
     from mcpgw.announce import announce  # noqa: PLC0415 (see above)
     from reconciler.main import run  # noqa: PLC0415 (see above)
     from reconciler.settings import ReconcilerSettings  # noqa: PLC0415 (see above)
@@ -136,7 +141,8 @@ def _reconciler(_options: argparse.Namespace) -> int:
 
     settings = load_settings(ReconcilerSettings, env_file=ENV_FILE)
     configure(settings.log_level, "reconciler")
-    announce()
+    if options.announce:
+        announce()
     return run(settings)
 
 

@@ -25,9 +25,10 @@ from mcpgw.bootstrap.nftables import ensure_nft
 from mcpgw.bootstrap.node import ensure_npm_packages
 from mcpgw.bootstrap.paths import PROJECT_DIR
 from mcpgw.bootstrap.podman import ensure_podman
-from mcpgw.bootstrap.program_image import ensure_program_image
+from mcpgw.bootstrap.program_image import NEWER_RELEASE, PROGRAMS, ensure_program_image
 from mcpgw.bootstrap.progress import say
 from mcpgw.bootstrap.project_image import ensure_project_image
+from mcpgw.bootstrap.release import unpack
 
 PROCESSES_MAX = 4
 """Engines' tests wait most of the time, and there are four long parts of them (tests/conftest.py)."""
@@ -81,7 +82,10 @@ def ensure_chromium() -> Path:
 
 
 def ensure_reverse_proxies() -> dict[str, Path]:
-    """nginx and Caddy by name, from Debian: the tests run them themselves, and never as services."""
+    """nginx and Caddy by name, from Debian: the tests run them themselves, and never as services.
+
+    ``edge`` is the Caddy that the edge's image has.
+    """
     packages = {"nginx": "nginx-light", "caddy": "caddy"}
     missing = [package for program, package in packages.items() if found(program) is None]
     if missing:
@@ -90,7 +94,8 @@ def ensure_reverse_proxies() -> dict[str, Path]:
     for program, path in programs.items():
         if path is None:
             raise BootstrapError(f"{program} is installed, but not to be found", mend="Put it into PATH")
-    return {program: Path(path) for program, path in programs.items() if path is not None}
+    edge = unpack(NEWER_RELEASE, PROGRAMS["caddy"].newer) / "usr" / "bin" / "caddy"
+    return {"edge": edge, **{program: Path(path) for program, path in programs.items() if path is not None}}
 
 
 def _images() -> None:

@@ -16,29 +16,47 @@ import fcntl
 import socket
 import struct
 from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 
 GET_ADDRESS, SET_ADDRESS = 0x8927, 0x8924  # SIOCGIFHWADDR and SIOCSIFHWADDR. Source: linux/sockios.h
 REQUEST = struct.Struct("16s24x")  # struct ifreq: the name, and room for the answer
 LINKS = 1  # RTMGRP_LINK: whatever becomes of an interface. Source: linux/rtnetlink.h
 MESSAGE_BYTES_MAX = 64 << 10
-GONE = (errno.ENODEV, errno.ENXIO)
+SETTLE_S = 0.1  # a container that starts makes several events
+AGAIN_S = 30.0  # after a failure
 
 
 async def keep_addresses(bridges: Collection[str], say: Callable[[str], None]) -> None:
-    """Of each bridge from when it is made, until cancelled. One that cannot be kept is said, once."""
-    keeper = _Keeper(bridges, say)
-    try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as events:
-            events.setblocking(False)
-            events.bind((0, LINKS))
-            while True:
-                keeper.look()
-                await _next_event(events)
-    except OSError as error:
-        say(f"the bridges' MAC addresses may change: the kernel does not tell of bridges ({error.strerror})")
+    """Of each bridge from when it is made, until cancelled.
+
+    What cannot be done is said once, and tried again.
+    """
+    keeper, told = _Keeper(bridges), ""
+    while True:
+        try:
+            await _keep(keeper)
+        except OSError as error:
+            reason = f"the bridges' MAC addresses may change ({error.strerror or error})"
+            if reason != told:
+                say(reason)
+            told = reason
+        await asyncio.sleep(AGAIN_S)
 
 
-async def _next_event(events: socket.socket) -> None:
+async def _keep(keeper: "_Keeper") -> None:
+    """Raises OSError."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as events:
+        events.setblocking(False)
+        events.bind((0, LINKS))
+        while True:
+            keeper.look()
+            await _event(events)
+            await asyncio.sleep(SETTLE_S)
+            while _is_event(events):
+                pass
+
+
+async def _event(events: socket.socket) -> None:
     try:
         await asyncio.get_running_loop().sock_recv(events, MESSAGE_BYTES_MAX)
     except OSError as error:
@@ -46,25 +64,41 @@ async def _next_event(events: socket.socket) -> None:
             raise
 
 
+def _is_event(events: socket.socket) -> bool:
+    """Takes one that is there already."""
+    try:
+        return bool(events.recv(MESSAGE_BYTES_MAX))
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno != errno.ENOBUFS:
+            raise
+        return True
+
+
+@dataclass(slots=True)
 class _Keeper:
     """Knows which bridges it has asked: each once, as its answer is an event too."""
 
-    def __init__(self, bridges: Collection[str], say: Callable[[str], None]) -> None:
-        self._bridges = bridges
-        self._say = say
-        self._asked: dict[str, int] = {}
+    bridges: Collection[str]
+    _asked: dict[str, int] = field(default_factory=dict)
 
     def look(self) -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            for bridge in self._bridges:
-                try:
-                    self._ask(sock, bridge)
-                except OSError as error:
-                    if error.errno not in GONE:
-                        self._say(f"the MAC address of bridge {bridge} may change ({error.strerror})")
+        """Raises OSError.
 
-    def _ask(self, sock: socket.socket, bridge: str) -> None:
-        index = socket.if_nametoindex(bridge)
-        if self._asked.get(bridge) != index:
-            self._asked[bridge] = index
-            fcntl.ioctl(sock, SET_ADDRESS, fcntl.ioctl(sock, GET_ADDRESS, REQUEST.pack(bridge.encode())))
+        By a list of all: asked for one that is missing, the kernel looks for a module of that name.
+        """
+        standing = {name: index for index, name in socket.if_nameindex() if name in self.bridges}
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for bridge, index in standing.items():
+                if self._asked.get(bridge) != index:
+                    _ask(sock, bridge)
+                    self._asked[bridge] = index
+
+
+def _ask(sock: socket.socket, bridge: str) -> None:
+    try:
+        fcntl.ioctl(sock, SET_ADDRESS, fcntl.ioctl(sock, GET_ADDRESS, REQUEST.pack(bridge.encode())))
+    except OSError as error:
+        if error.errno != errno.ENODEV:  # gone since it was listed
+            raise

@@ -116,9 +116,12 @@ async def keep(fence: Fence, say: Callable[[str], None]) -> None:
 
     ``say`` hears of whatever was mended, and once of what cannot be.
     """
-    async with asyncio.TaskGroup() as group:
-        group.create_task(keep_addresses(fence.bridges(), say))
-        group.create_task(_mend(fence, say))
+    beside = asyncio.create_task(keep_addresses(fence.bridges(), say))
+    try:
+        await _mend(fence, say)
+    finally:
+        beside.cancel()
+        await asyncio.gather(beside, return_exceptions=True)
 
 
 async def _mend(fence: Fence, say: Callable[[str], None]) -> None:

@@ -10,9 +10,12 @@ import os
 import secrets
 import socket
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, summarize_address_range
+from typing import TypeVar
+
+T = TypeVar("T")
 
 PORTS_PER_HOUSE = 100
 # Below the ephemeral ports, and beside the defaults of a gateway that somebody runs here by hand.
@@ -22,6 +25,7 @@ OWN_PORTS_FIRST = 29_500
 OWN_PORTS_LAST = 32_000
 SUBNET_SECOND_OCTETS = range(220, 250)
 SLICES_MAX = 4  # processes side by side
+PICKS_MAX = 100_000
 ZONES_COUNT = 3  # subnets of a house: a fence stands around all of them, whether there is a network or not
 
 # Far more than are in use at any time, and well below what there is to choose from in a slice.
@@ -37,19 +41,25 @@ def free_port() -> int:
 def free_ports(count: int, step: int = 1) -> int:
     """The first of ``count`` ports, ``step`` apart, that nobody was given lately or listens on just now."""
     own = _slice(range(OWN_PORTS_FIRST, OWN_PORTS_LAST))
-    while True:
+
+    def any_ports() -> range:
         first = own.start + secrets.randbelow(len(own) - count * step)
-        ports = range(first, first + count * step, step)
-        if all(port not in _ports_given and is_free(port) for port in ports):
-            _ports_given.extend(ports)
-            return first
+        return range(first, first + count * step, step)
+
+    def is_good(ports: range) -> bool:
+        return all(port not in _ports_given and is_free(port) for port in ports)
+
+    ports = _picked(f"{count} ports of {own}", any_ports, is_good)
+    _ports_given.extend(ports)
+    return ports.start
 
 
 def container_ports() -> range:
     """A range for CONTAINER_PORT_RANGE."""
     blocks = _slice(range((PORTS_LAST - PORTS_FIRST) // PORTS_PER_HOUSE))
-    while (block := secrets.choice(blocks)) in _blocks_given:
-        pass
+    block = _picked(
+        f"a block of {blocks}", lambda: secrets.choice(blocks), lambda one: one not in _blocks_given
+    )
     _blocks_given.append(block)
     first = PORTS_FIRST + block * PORTS_PER_HOUSE
     return range(first, first + PORTS_PER_HOUSE)
@@ -61,10 +71,18 @@ def subnet_prefix(taken: Iterable[IPv4Network | IPv6Network] = ()) -> str:
     ``taken`` is what the engine's networks have, those of tests that were killed among them.
     """
     taken = tuple(taken)
-    while (prefix := _any_subnet_prefix()) in _subnets_given or _overlaps(prefix, taken):
-        pass
+    prefix = _picked(
+        "a subnet", _any_subnet_prefix, lambda one: one not in _subnets_given and not _overlaps(one, taken)
+    )
     _subnets_given.append(prefix)
     return prefix
+
+
+def _picked(what: str, any_one: Callable[[], T], is_good: Callable[[T], bool]) -> T:
+    for _ in range(PICKS_MAX):
+        if is_good(one := any_one()):
+            return one
+    raise AssertionError(f"{what}: none was free in {PICKS_MAX} picks")
 
 
 def _any_subnet_prefix() -> str:

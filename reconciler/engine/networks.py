@@ -16,6 +16,7 @@ from reconciler.engine.port import NetworkSpec
 from state.kinds.template import Egress
 
 ROUTES_FILE = Path("/proc/net/route")
+RTF_GATEWAY, RTF_REJECT = 0x2, 0x200  # Source: linux/route.h
 DOCKER_BRIDGE_NAME = "com.docker.network.bridge.name"
 # What docker-compose.yml takes the internal networks' subnets from, where they follow from nothing.
 COMPOSED = {Egress.PROXY: "PROXY_SUBNET_PREFIX", Egress.NONE: "CLOSED_SUBNET_PREFIX"}
@@ -123,17 +124,25 @@ def host_routes() -> list[IPv4Network]:
 
     Empty where the kernel does not say (an engine elsewhere, another system).
     """
+    return [route for route, _ in _routes()]
+
+
+def attached_networks() -> list[IPv4Network]:
+    """Those of the routes that lead through nobody: whoever is there is a neighbour."""
+    return [route for route, flags in _routes() if not flags & (RTF_GATEWAY | RTF_REJECT)]
+
+
+def _routes() -> Iterator[tuple[IPv4Network, int]]:
+    """Each with its flags. Source: proc(5), /proc/net/route"""
     try:
         lines = ROUTES_FILE.read_text().splitlines()[1:]
     except OSError:
-        return []
-    return [route for line in lines if (route := _route(line.split())) is not None]
-
-
-def _route(fields: Sequence[str]) -> IPv4Network | None:
-    destination, mask = (_little_endian(fields[index]) for index in (1, 7))
-    route = IPv4Network(f"{destination}/{mask}", strict=False)
-    return route if route.prefixlen else None
+        return
+    for fields in map(str.split, lines):
+        destination, mask = (_little_endian(fields[index]) for index in (1, 7))
+        route = IPv4Network(f"{destination}/{mask}", strict=False)
+        if route.prefixlen:
+            yield route, int(fields[3], 16)
 
 
 def _little_endian(text: str) -> IPv4Address:

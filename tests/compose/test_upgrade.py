@@ -10,6 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from mcpgw.bootstrap.command import run
 from mcpgw.testing.calls import META, Answer, mcp_headers
 from mcpgw.testing.composed import Composed
 from mcpgw.testing.load import load, open_session, serves
@@ -85,6 +86,20 @@ def test_the_edge_is_healthy_while_caddy_runs(edged: Composed) -> None:
     until(lambda: edged.run_in("edge", *words).returncode == 0, "the edge is healthy")
     nowhere = [word.replace(":2019/", ":9/") for word in words]
     assert edged.run_in("edge", *nowhere).returncode != 0
+
+
+async def test_an_edge_that_is_replaced_is_known_to_its_neighbours_before_it_listens(edged: Composed) -> None:
+    """Or whoever calls by the published port would wait until the host asks anew for whom it knows there."""
+    address = f"{edged.settings['SERVICES_SUBNET_PREFIX']}.5"
+    await serves(ORIGIN, edged.headers("ann"), edged.settings["EDGE_HTTPS_PUBLISH"])
+    before = edged.compose("--profile", "edge", "ps", "-q", "edge")
+    edged.up("--no-build", "--no-deps", "--force-recreate", "edge", profiles=["edge"])
+    assert edged.compose("--profile", "edge", "ps", "-q", "edge") != before
+    words = health_words(edged, "edge")
+    until(lambda: edged.run_in("edge", *words).returncode == 0, "the edge is healthy")
+    own = edged.run_in("edge", "cat", "/sys/class/net/eth0/address").stdout.strip()
+    known = run(("ip", "neigh", "show", "to", address), mend="").split()
+    assert "lladdr" not in known or own in known, known
 
 
 async def test_the_edge_speaks_for_its_client_alone(edged: Composed) -> None:

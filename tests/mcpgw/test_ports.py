@@ -1,11 +1,13 @@
 """What a house is given, no other house of the same process is given beside it."""
 
 import socket
+from collections import deque
 from ipaddress import ip_network
 
 import pytest
 
 from mcpgw.bootstrap.testing import PROCESSES_MAX
+from mcpgw.testing import ports
 from mcpgw.testing.ports import container_ports, free_port, free_ports, is_free, subnet_prefix
 
 
@@ -25,9 +27,12 @@ def test_a_subnet_is_beside_what_networks_have_with_the_two_behind_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "1")
+    monkeypatch.setattr(ports, "_subnets_given", deque(maxlen=1))
     allowed = ip_network("10.224.252.0/22")
     taken = [*ip_network("10.0.0.0/8").address_exclude(allowed), ip_network("fd00::/64")]
     assert subnet_prefix(taken) == "10.224.252"
+    with pytest.raises(AssertionError, match="a subnet: none was free"):
+        subnet_prefix(taken)
 
 
 def test_a_port_that_somebody_listens_on_is_not_free() -> None:
@@ -40,6 +45,6 @@ def test_processes_side_by_side_choose_from_slices_of_their_own(monkeypatch: pyt
     picked: list[set[object]] = []
     for worker in (f"gw{number}" for number in range(PROCESSES_MAX)):
         monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
-        ports = {free_port() for _ in range(50)} | {port for _ in range(10) for port in container_ports()}
-        picked.append(ports | {subnet_prefix() for _ in range(50)})
+        chosen = {free_port() for _ in range(50)} | {port for _ in range(10) for port in container_ports()}
+        picked.append(chosen | {subnet_prefix() for _ in range(50)})
     assert sum(map(len, picked)) == len(set().union(*picked))

@@ -1,5 +1,7 @@
 """The shipped configuration of each reverse proxy, run by the real program in front of a real gateway.
 
+Those of somebody's own proxy, and the edge's of compose, with a certificate of the operator's.
+
 Only what a person has to replace is replaced: names, certificate, ports. Behind the gateway is a workload of
 the test's own, which says what reached it and waits where it is told to.
 """
@@ -34,11 +36,12 @@ from tests.gateway.conftest import ALICE_HOME
 from tests.gateway.rig import Container, QuietServer, Rig, bearer, loopback, until
 from tests.tls import write_self_signed
 
-CONFIGURATIONS = Path(__file__).resolve().parents[2] / "deploy" / "reverse-proxy"
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+CONFIGURATIONS = DEPLOY / "reverse-proxy"
 GATEWAY_NAME, HOMES_NAME = "mcp.test", "homes.test"
 CLIENT_ADDRESS = "127.0.0.2"  # another one of this machine's than the proxies use, to tell them apart
 STOP_S = 20.0
-PROXIES = ("nginx", "caddy")
+PROXIES = ("nginx", "caddy", "edge")
 PATIENCE_S = 600.0
 BLOCK = bytes(range(256)) * 256
 ROUTES = (
@@ -60,7 +63,6 @@ CADDY_AROUND = """{{
 	http_port {plain}
 	https_port {secure}
 	skip_install_trust
-}}
 """
 
 
@@ -203,7 +205,7 @@ class _Names(AbstractResolver):
 
 @contextlib.asynccontextmanager
 async def behind(name: str, folder: Path) -> AsyncIterator[Proxied]:
-    """A gateway behind ``nginx`` or ``caddy``, and a client that reaches it through it."""
+    """A gateway behind one of PROXIES, and a client that reaches it through it."""
     program = ensure_reverse_proxies()[name]
     plain, secure, gateway_port, private = (free_port() for _ in range(4))
     certificate, _ = write_self_signed(folder, GATEWAY_NAME, f"*.{HOMES_NAME}")
@@ -212,7 +214,8 @@ async def behind(name: str, folder: Path) -> AsyncIterator[Proxied]:
         container = Container("alice", port=await stack.enter_async_context(_serving(workload)))
         key = await _settle(folder, container)
         gateway = stack.enter_context(_gateway(folder, gateway_port, private, secure))
-        proxy = stack.enter_context(_proxy(program, folder, plain, secure, gateway_port))
+        ports = Ports(plain, secure, gateway_port, private)
+        proxy = stack.enter_context(_proxy(program, folder, WORDS[name](folder, ports), secure))
         trusting = ssl.create_default_context(cafile=str(certificate))
         connector = aiohttp.TCPConnector(
             resolver=_Names(), ssl=trusting, local_addr=(CLIENT_ADDRESS, 0), force_close=True
@@ -274,13 +277,17 @@ def _gateway(folder: Path, port: int, private: int, public: int) -> Any:
 
 
 @contextlib.contextmanager
-def _proxy(program: Path, folder: Path, plain: int, secure: int, gateway: int) -> Any:
-    words = _nginx_words if program.name == "nginx" else _caddy_words
-    environment = {**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder)}
+def _proxy(program: Path, folder: Path, words: tuple[str, ...], secure: int) -> Any:
+    files = f"{folder}/fullchain.pem {folder}/key.pem"
+    settings = {
+        "GATEWAY_ORIGIN": f"https://{GATEWAY_NAME}:{secure}",
+        "WORKLOAD_DOMAIN": HOMES_NAME,
+        "EDGE_TLS": files,
+        "EDGE_WORKLOAD_TLS": files,
+    }
+    environment = {**os.environ, **settings, "HOME": str(folder), "XDG_DATA_HOME": str(folder)}
     with (folder / "proxy.log").open("ab") as log:
-        running = subprocess.Popen(
-            (program, *words(folder, plain, secure, gateway)), env=environment, stdout=log, stderr=log
-        )
+        running = subprocess.Popen((program, *words), env=environment, stdout=log, stderr=log)
         try:
             yield running.pid
         finally:
@@ -288,19 +295,44 @@ def _proxy(program: Path, folder: Path, plain: int, secure: int, gateway: int) -
             running.wait(STOP_S)
 
 
-def _nginx_words(folder: Path, plain: int, secure: int, gateway: int) -> tuple[str, ...]:
-    site = _adapted("nginx.conf", folder, gateway)
-    site = _replaced(site, "listen 80;", f"listen 127.0.0.1:{plain};")
-    site = _replaced(site, "listen 443 ssl", f"listen 127.0.0.1:{secure} ssl")
+@dataclass(frozen=True)
+class Ports:
+    """The proxy's two, and the gateway's two."""
+
+    plain: int
+    secure: int
+    gateway: int
+    private: int
+
+
+def _nginx_words(folder: Path, ports: Ports) -> tuple[str, ...]:
+    site = _adapted("nginx.conf", folder, ports.gateway)
+    site = _replaced(site, "listen 80;", f"listen 127.0.0.1:{ports.plain};")
+    site = _replaced(site, "listen 443 ssl", f"listen 127.0.0.1:{ports.secure} ssl")
     (folder / "site.conf").write_text(site)
     (folder / "nginx.conf").write_text(NGINX_AROUND.format(folder=folder))
     return ("-c", str(folder / "nginx.conf"))
 
 
-def _caddy_words(folder: Path, plain: int, secure: int, gateway: int) -> tuple[str, ...]:
-    around = CADDY_AROUND.format(plain=plain, secure=secure)
-    (folder / "Caddyfile").write_text(around + _adapted("Caddyfile", folder, gateway))
+def _caddy_words(folder: Path, ports: Ports) -> tuple[str, ...]:
+    around = CADDY_AROUND.format(plain=ports.plain, secure=ports.secure)
+    return _caddy(folder, around + "}\n" + _adapted("Caddyfile", folder, ports.gateway))
+
+
+def _edge_words(folder: Path, ports: Ports) -> tuple[str, ...]:
+    text = (DEPLOY / "Caddyfile").read_text()
+    text = _replaced(text, "gateway:9000", f"127.0.0.1:{ports.gateway}")
+    text = _replaced(text, "gateway:9001", f"127.0.0.1:{ports.private}")
+    around = CADDY_AROUND.format(plain=ports.plain, secure=ports.secure)
+    return _caddy(folder, _replaced(text, "\n{\n\t# A cert", f"\n{around}\t# A cert"))
+
+
+def _caddy(folder: Path, text: str) -> tuple[str, ...]:
+    (folder / "Caddyfile").write_text(text)
     return ("run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile"))
+
+
+WORDS = {"nginx": _nginx_words, "caddy": _caddy_words, "edge": _edge_words}
 
 
 def _adapted(file: str, folder: Path, gateway: int) -> str:

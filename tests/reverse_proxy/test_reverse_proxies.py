@@ -1,4 +1,4 @@
-"""The reverse proxies of docs/reverse-proxy.md, by the configuration that is printed there."""
+"""The reverse proxies of docs/reverse-proxy.md, by the configuration that is printed there; and the edge."""
 
 import asyncio
 import json

@@ -7,7 +7,7 @@ import pytest
 
 from reconciler.core.errors import TerminalError, TransientError
 from reconciler.engine.networks import check_own, check_room, host_routes
-from reconciler.engine.port import NetworkSpec
+from reconciler.engine.port import Addressing, NetworkSpec
 from state.kinds.template import Egress
 from tests.reconciler.engine.real import RealRig
 from tests.reconciler.engine.rig import Rig, gone, seat, started
@@ -103,10 +103,14 @@ def test_the_hosts_routes_leave_out_the_default_one() -> None:
     assert all(route.prefixlen > 0 for route in host_routes())
 
 
-async def test_a_container_has_the_same_mac_address_as_the_one_before_at_its_address(
+@pytest.mark.engine
+@pytest.mark.parametrize("engine_rig", [("podman", Addressing.NETWORK)], ids=["podman"], indirect=True)
+async def test_a_container_of_podman_has_the_mac_address_of_the_one_before_at_its_address(
     engine_rig: RealRig,
 ) -> None:
-    """Whoever has sent to that address goes on sending there: the gateway, and the host."""
+    """Whoever has sent to that address goes on sending there: the gateway, and the host. Docker does so by
+    itself, or tells them from 28 on.
+    """
     rig = engine_rig
     one = seat(rig)
 
