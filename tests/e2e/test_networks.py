@@ -4,6 +4,7 @@ import json
 import secrets
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Network
@@ -30,7 +31,6 @@ from tests.netns import Host, attach, host, host_outside, link
 pytestmark = pytest.mark.engine
 
 OUTSIDE_PORT = 8098
-TAILNET = "100.64.7"
 # Every SECOND_OCTET makes one /16, and its own is the only one of the zones' that is used.
 SECOND_OCTETS = range(100, 200)
 ASK = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=3).read().decode())"
@@ -204,30 +204,56 @@ def called_from(far: Host, house: House, user_id: str) -> str:
 def test_a_gateway_beyond_a_masquerading_router_reaches_containers_and_they_not_it(
     open_house: Opener, hand: Hand, real_engine: RealEngine
 ) -> None:
-    """As across a Tailscale subnet router with SNAT: it is on the project's network at a reserved address;
-    the gateway's host has the route to the subnet, and no container one to the gateway's host."""
-    with (
-        open_house({"CONTAINER_ADDRESSING": "network"}, begin="nothing") as house,
-        host() as router,
-        host() as far,
-    ):
+    """As across a Tailscale subnet router with SNAT. It is on the project's network, at a reserved address which
+    the fence is told to trust; the gateway's host has the route to the subnet, and this host one back.
+    """
+    tailnet = f"100.65.{secrets.randbelow(256)}"
+    prefix = subnet_prefix(network_subnets(real_engine.bare))
+    at_router = f"{prefix}.4"
+    settings = {
+        "CONTAINER_ADDRESSING": "network",
+        "CONTAINER_SUBNET_PREFIX": prefix,
+        "FENCE_TRUSTED": at_router,
+        "REQUIRE_ISOLATION": "true",
+    }
+    with open_house(settings, begin="nothing") as house, host() as router, host() as far:
         zone = zone_of(house, Egress.INTERNET)
         if real_engine.name == "docker":
             hand.put_own_network(house, zone)
+        fenced = house.mcpgw("fence")
+        assert fenced.returncode == 0, fenced.stderr
         house.write_manifest("first.yaml", user_manifest("first"))
         house.reconciler.start()
         until(lambda: _endpoint_of(house, "first") is not None, "somebody is there, and the bridge with them")
-        on_bridge = attach(router, zone.bridge, f"{zone.subnet[4]}/{zone.subnet.prefixlen}")
-        link(router, f"{TAILNET}.1/30", far, f"{TAILNET}.2/30")
+        on_bridge = attach(router, zone.bridge, f"{at_router}/{zone.subnet.prefixlen}")
+        link(router, f"{tailnet}.1/30", far, f"{tailnet}.2/30")
         router.forward()
         router.masquerade(on_bridge)
-        far.ip("route", "add", str(zone.subnet), "via", f"{TAILNET}.1")
+        far.ip("route", "add", str(zone.subnet), "via", f"{tailnet}.1")
         far.serve(OUTSIDE_PORT)
         with gateway_on(far, house):
             answers = until(lambda: called_from(far, house, "alice"), "alice is served over there", 90.0)
         home = house.home("alice")
         assert home is not None and home.name == answers
         assert _endpoint_of(house, "alice") in zone.subnet
-        there = f"http://{TAILNET}.2:{OUTSIDE_PORT}/"
-        assert router.get(there) == "outside", "the router would let it through"
-        assert "Error" in asked(hand, house, "alice", there)
+        there = f"http://{tailnet}.2:{OUTSIDE_PORT}/"
+        with route(f"{tailnet}.0/30", at_router):
+            assert answered(there) == "outside", "there is a way, and the router would let it through"
+            assert "Error" in asked(hand, house, "alice", there)
+
+
+@contextmanager
+def route(subnet: str, via: str) -> Iterator[None]:
+    """This host's own."""
+    words = (subnet, "via", via)
+    subprocess.run(("ip", "route", "add", *words), check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(("ip", "route", "del", *words), check=True)
+
+
+def answered(url: str) -> str:
+    """What a GET from this host is answered."""
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=10) as answer:
+        return str(answer.read().decode())
