@@ -205,7 +205,7 @@ def test_a_gateway_beyond_a_masquerading_router_reaches_containers_and_they_not_
     open_house: Opener, hand: Hand, real_engine: RealEngine
 ) -> None:
     """As across a Tailscale subnet router with SNAT. It is on the project's network, at a reserved address which
-    the fence is told to trust; the gateway's host has the route to the subnet, and this host one back.
+    which the fence is told to trust; the gateway's host has the route to the subnet, and this host one back.
     """
     tailnet = f"100.65.{secrets.randbelow(256)}"
     prefix = subnet_prefix(network_subnets(real_engine.bare))
