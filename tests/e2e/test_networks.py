@@ -204,8 +204,8 @@ def called_from(far: Host, house: House, user_id: str) -> str:
 def test_a_gateway_beyond_a_masquerading_router_reaches_containers_and_they_not_it(
     open_house: Opener, hand: Hand, real_engine: RealEngine
 ) -> None:
-    """As across a Tailscale subnet router with SNAT. It is on the project's network, at a reserved address which
-    which the fence is told to trust; the gateway's host has the route to the subnet, and this host one back.
+    """As across a Tailscale subnet router with SNAT. It is on the project's network, at a reserved address
+    that the fence is told to trust; the gateway's host has the route to the subnet, and this host one back.
     """
     tailnet = f"100.65.{secrets.randbelow(256)}"
     prefix = subnet_prefix(network_subnets(real_engine.bare))
