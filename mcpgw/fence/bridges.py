@@ -16,6 +16,7 @@ import fcntl
 import socket
 import struct
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 GET_ADDRESS, SET_ADDRESS = 0x8927, 0x8924  # SIOCGIFHWADDR and SIOCSIFHWADDR. Source: linux/sockios.h
@@ -23,6 +24,7 @@ REQUEST = struct.Struct("16s24x")  # struct ifreq: the name, and room for the an
 LINKS = 1  # RTMGRP_LINK: whatever becomes of an interface. Source: linux/rtnetlink.h
 MESSAGE_BYTES_MAX = 64 << 10
 SETTLE_S = 0.1  # a container that starts makes several events
+EVENTS_MAX = 1000  # taken at a time
 AGAIN_S = 30.0  # after a failure
 
 
@@ -35,10 +37,11 @@ async def keep_addresses(bridges: Collection[str], say: Callable[[str], None]) -
     while True:
         try:
             await _keep(keeper)
-        except OSError as error:
-            reason = f"the bridges' MAC addresses may change ({error.strerror or error})"
+        except Exception as error:
+            reason = f"the bridges' MAC addresses may change ({error})"
             if reason != told:
-                say(reason)
+                with suppress(OSError):  # nobody listens any more
+                    say(reason)
             told = reason
         await asyncio.sleep(AGAIN_S)
 
@@ -52,8 +55,9 @@ async def _keep(keeper: "_Keeper") -> None:
             keeper.look()
             await _event(events)
             await asyncio.sleep(SETTLE_S)
-            while _is_event(events):
-                pass
+            for _ in range(EVENTS_MAX):
+                if not _is_event(events):
+                    break
 
 
 async def _event(events: socket.socket) -> None:
@@ -84,16 +88,23 @@ class _Keeper:
     _asked: dict[str, int] = field(default_factory=dict)
 
     def look(self) -> None:
-        """Raises OSError.
+        """Raises OSError, when all were asked.
 
         By a list of all: asked for one that is missing, the kernel looks for a module of that name.
         """
         standing = {name: index for index, name in socket.if_nameindex() if name in self.bridges}
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            failed: list[OSError] = []
             for bridge, index in standing.items():
-                if self._asked.get(bridge) != index:
+                if self._asked.get(bridge) == index:
+                    continue
+                try:
                     _ask(sock, bridge)
                     self._asked[bridge] = index
+                except OSError as error:
+                    failed.append(OSError(f"{bridge}: {error.strerror}"))
+        if failed:
+            raise failed[0]
 
 
 def _ask(sock: socket.socket, bridge: str) -> None:

@@ -207,8 +207,9 @@ def test_a_gateway_beyond_a_masquerading_router_reaches_containers_and_they_not_
     """As across a Tailscale subnet router with SNAT. It is on the project's network, at a reserved address
     that the fence is told to trust; the gateway's host has the route to the subnet, and this host one back.
     """
-    tailnet = f"100.65.{secrets.randbelow(256)}"
     prefix = subnet_prefix(network_subnets(real_engine.bare))
+    _, second, third = map(int, prefix.split("."))
+    tailnet = f"100.{second - 150}.{third}"  # nobody else's, as the prefix is
     at_router = f"{prefix}.4"
     settings = {
         "CONTAINER_ADDRESSING": "network",

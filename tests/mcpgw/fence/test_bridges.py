@@ -98,4 +98,4 @@ async def test_what_cannot_be_done_is_said_once_and_tried_again(
     keeping.cancel()
     with pytest.raises(asyncio.CancelledError):
         await keeping
-    assert lines == ["the bridges' MAC addresses may change (Too many open files)"]
+    assert lines == ["the bridges' MAC addresses may change ([Errno 24] Too many open files)"]
