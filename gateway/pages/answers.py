@@ -3,10 +3,13 @@
 Next: :mod:`gateway.pages.gateway_app`.
 """
 
+from http import HTTPStatus
+
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from gateway.asked import Asked
@@ -77,6 +80,12 @@ def answer_problems(app: FastAPI, home_url: str) -> None:
             response.headers["retry-after"] = str(problem.retry_after_s)
         return response
 
+    async def let_go(request: Request, _error: Exception) -> Response:
+        """Whoever hangs up in the middle of a form: the answer is the log's alone."""
+        asked_of(request).reason = "ClientGone"
+        return Response(status_code=HTTPStatus.BAD_REQUEST)
+
+    app.add_exception_handler(ClientDisconnect, let_go)
     app.add_exception_handler(Problem, refuse)
     app.add_exception_handler(HTTPException, refuse)
     app.add_exception_handler(StoreError, refuse)

@@ -95,8 +95,14 @@ async def process(tmp_path: Path, workers: int, files_max: int = 0) -> AsyncIter
         finally:
             if running.returncode is None:
                 running.terminate()
-            await asyncio.wait_for(running.wait(), STOP_S)
-            await store.close()
+            try:
+                await asyncio.wait_for(running.wait(), STOP_S)
+            except TimeoutError:
+                running.kill()
+                await running.wait()
+                raise
+            finally:
+                await store.close()
 
 
 def _limit_files(files_max: int) -> None:
