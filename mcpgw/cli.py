@@ -121,19 +121,16 @@ def _dev(_options: argparse.Namespace) -> int:
 def _gateway(options: argparse.Namespace) -> int:
     from gateway.main import run  # noqa: PLC0415 (see above)
     from gateway.settings import GatewaySettings  # noqa: PLC0415 (see above)
-    from mcpgw.announce import announce  # noqa: PLC0415 (see above)
     from state.logs import configure  # noqa: PLC0415 (see above)
     from state.settings import load_settings  # noqa: PLC0415 (see above)
 
     settings = load_settings(GatewaySettings, env_file=ENV_FILE)
     configure(settings.log_level, "gateway")
-    if options.announce:
-        announce()
+    _announce(options)
     return run(settings)
 
 
 def _reconciler(options: argparse.Namespace) -> int:
-    from mcpgw.announce import announce  # noqa: PLC0415 (see above)
     from reconciler.main import run  # noqa: PLC0415 (see above)
     from reconciler.settings import ReconcilerSettings  # noqa: PLC0415 (see above)
     from state.logs import configure  # noqa: PLC0415 (see above)
@@ -141,9 +138,15 @@ def _reconciler(options: argparse.Namespace) -> int:
 
     settings = load_settings(ReconcilerSettings, env_file=ENV_FILE)
     configure(settings.log_level, "reconciler")
-    if options.announce:
-        announce()
+    _announce(options)
     return run(settings)
+
+
+def _announce(options: argparse.Namespace) -> None:
+    if options.announce:
+        from mcpgw.announce import announce  # noqa: PLC0415 (see above)
+
+        announce()
 
 
 def _status(_options: argparse.Namespace) -> int:

@@ -6,7 +6,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.accesslog import AccessLog
-from gateway.asked import Asked
 from tests.gateway.conftest import one_worker
 from tests.gateway.rig import Rig, until
 
@@ -16,7 +15,7 @@ async def test_who_hangs_up_in_the_middle_of_a_form_is_no_error(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reasons: list[str] = []
-    monkeypatch.setattr(AccessLog, "note", lambda _self, asked, _s: reasons.append(_reason(asked)))
+    monkeypatch.setattr(AccessLog, "note", lambda _self, asked, _s: reasons.append(asked.reason))
     _, writer = await asyncio.open_connection("127.0.0.1", rig.port)
     head = f"POST /signout HTTP/1.1\r\nHost: localhost:{rig.port}\r\nContent-Length: 100\r\n\r\ncsrf="
     with capture_logs() as logs:
@@ -27,7 +26,3 @@ async def test_who_hangs_up_in_the_middle_of_a_form_is_no_error(
         await until(lambda: bool(reasons))
     assert reasons == ["ClientGone"]
     assert [line for line in logs if line["log_level"] == "error"] == []
-
-
-def _reason(asked: Asked) -> str:
-    return asked.reason
