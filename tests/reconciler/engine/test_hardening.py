@@ -73,6 +73,10 @@ async def test_limits_hold_inside(engine_rig: RealRig) -> None:
     pids = await _limit(engine_rig, one.name, "pids/pids.max", "pids.max")
     shm_kib = (await engine_rig.inside(one.name, "df -k /dev/shm | tail -1")).split()[1]
     assert (memory, pids, int(shm_kib) * 1024) == (spec.memory_bytes, spec.pids, spec.shm_bytes)
+    v1, v2 = "cat cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us", "cat cpu.max"
+    cpu = await engine_rig.inside(one.name, f"cd /sys/fs/cgroup; {v1} 2>/dev/null || {v2}")
+    quota_us, period_us = map(int, cpu.split())
+    assert quota_us / period_us == spec.cpus
 
 
 async def test_a_read_only_root_is_one_but_for_tmp_and_data(engine_rig: RealRig) -> None:
