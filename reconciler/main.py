@@ -226,7 +226,7 @@ def surroundings(
         key=key,
         read_fence=fence_file(settings.fence_report),
         fence_trusted=settings.fence_trusted,
-        gauge=HostGauge(settings.host_data_dir),
+        gauge=HostGauge(settings.host_data_dir, lambda: engine.capabilities.layers_path),
         disk_free_bytes_min=settings.ceiling_disk_free_min,
         egress_refused=lambda: tuple(egress_refused(settings, engine)),
     )

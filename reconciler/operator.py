@@ -31,11 +31,12 @@ from reconciler.engine.port import Engine, NetworkSpec
 from reconciler.loop.actuator import Hands
 from reconciler.loop.cache import WATCHED, Cache
 from reconciler.loop.directories import Directories
-from reconciler.loop.disk import Disk
+from reconciler.loop.disk import Allowance, Disk
 from reconciler.loop.fence import Fence, ReadFence, no_fence
 from reconciler.loop.gate import CreationRate, StartGate
 from reconciler.loop.gauge import Gauge, NoGauge
 from reconciler.loop.images import Images
+from reconciler.loop.layers import EngineLayers
 from reconciler.loop.leader import Leader
 from reconciler.loop.networks import Networks
 from reconciler.loop.observer import LIST_PERIOD_TROUBLED_S, Observer
@@ -137,8 +138,9 @@ class Operator:
             ),
             disk=Disk(
                 around.gauge,
+                EngineLayers(around.engine),
                 around.disk_free_bytes_min,
-                self._disk_limits,
+                self._allowances,
                 on_room=self._halt_changed,
                 on_use=self._wake_home_of,
             ),
@@ -347,8 +349,8 @@ class Operator:
         if record is not None:
             self._wake_owner(record.spec.user_container, Priority.HEALTH)
 
-    def _disk_limits(self) -> dict[str, int]:
-        return self.users.disk_limits()
+    def _allowances(self) -> dict[str, Allowance]:
+        return self.users.allowances()
 
     def _wake_home_of(self, home: str) -> None:
         found = self.cache.get(Home, home)

@@ -16,7 +16,7 @@ from reconciler.controllers.freeze import Freeze
 from reconciler.core.actions import Action, Create, FetchImage, Remove, Retire, Start
 from reconciler.core.conditions import conditions_of
 from reconciler.core.container import ContainerState
-from reconciler.core.disk import counted_bytes_max
+from reconciler.core.disk import counted_bytes_max, writing_container
 from reconciler.core.effective import Wanted, wanted_of
 from reconciler.core.errors import ActionError
 from reconciler.core.invariants import check
@@ -27,10 +27,10 @@ from reconciler.core.trouble import Trouble, after_failure, given_up, tempered
 from reconciler.core.world import EngineView, ImageView, World
 from reconciler.loop import records
 from reconciler.loop.actuator import ACTOR, Actuator, Hands
+from reconciler.loop.disk import Allowance
 from reconciler.loop.prober import Prober, Target
 from reconciler.loop.wall_clock import WallClock
 from state.kinds.demand import Demand
-from state.kinds.home import Home
 from state.kinds.incarnation import Incarnation, IncarnationNames, IncarnationState
 from state.kinds.resource import Resource
 from state.kinds.template import ContainerTemplate
@@ -100,16 +100,18 @@ class UserContainers:
 
     def observe(self, name: str) -> World | None:
         """The world of one UserContainer; None once it is forgotten."""
+        owner = self._hands.cache.get(UserContainer, name)
+        return None if owner is None else self._with_disk(self._with_image(self._world_of(owner)))
+
+    def _world_of(self, owner: UserContainer) -> World:
+        """As far as the store and the engine tell of it."""
         hands, cache = self._hands, self._hands.cache
-        owner = cache.get(UserContainer, name)
-        if owner is None:
-            return None
         template, inputs = cache.get(ContainerTemplate, owner.spec.template), cache.inputs_of(owner)
         home = cache.home_of(owner.uid)
         live, quarantined = cache.incarnations_of(home.name) if home is not None else (None, ())
         now = self._clock.look()
         self._began_at = self._began_at or now
-        world = World(
+        return World(
             now=now,
             epoch=hands.leader.epoch,
             site=hands.site,
@@ -123,21 +125,19 @@ class UserContainers:
             image=_NO_IMAGE,
             health=self._prober.health(live.name) if live is not None else None,
             app=cache.app_of(owner.spec.user),
-            demand=cache.get(Demand, name),
+            demand=cache.get(Demand, owner.name),
             watched_since=self._began_at,
             clock_set_at=self._clock.set_at,
             inputs=inputs,
             headers=cache.headers_of(owner),
-            requests=cache.requests_of(name),
+            requests=cache.requests_of(owner.name),
             destruction_frozen=self._freeze.reason,
             not_isolated=hands.fence.isolation.message if hands.site.requires_isolation else "",
             disk_full=hands.disk.full,
-            disk=hands.disk.use(home.name) if home is not None else None,
             prober_suspect=self._prober.is_suspect(),
             # What rests of this very user makes room for what comes.
             capacity_left=hands.site.ceiling.containers_max - cache.count(Incarnation) + len(quarantined),
         )
-        return self._with_image(world)
 
     def decide(self, world: World) -> Plan:
         """The plan, tempered by its last failure, and none at all if it breaks an invariant."""
@@ -161,25 +161,15 @@ class UserContainers:
         decided = self.decide(world)
         return decided.action is None and not self._is_news(world, decided) and not self._has_unnoted(world)
 
-    def disk_limits(self) -> dict[str, int]:
-        """How far the data of whoever has a container is counted, by Home; who has no limit is left out."""
-        cache, limits = self._hands.cache, dict[str, int]()
-        for owner in cache.all(UserContainer):
-            home, template = cache.home_of(owner.uid), cache.get(ContainerTemplate, owner.spec.template)
-            if home is None or not self._is_counted(owner, home):
-                continue
-            wanted = self._wanted_of(owner, template, cache.inputs_of(owner))
-            limit = counted_bytes_max(owner, wanted, self._hands.site.ceiling)
-            if limit:
-                limits[home.name] = limit
-        return limits
-
-    def _is_counted(self, owner: UserContainer, home: Home) -> bool:
-        """Whoever has a container, be it on record or not; and whom an operator wants up, to be woken."""
-        if owner.status.asleep_since is not None and owner.spec.power is Power.RUNNING:
-            return True
-        on_record = self._hands.cache.incarnations_of(home.name)[0] is not None
-        return on_record or bool(self._engine_view(home.name, owner.uid).containers)
+    def allowances(self) -> dict[str, Allowance]:
+        """What whoever has a container may take of the disk, by Home; who has no limit is left out."""
+        allowed = dict[str, Allowance]()
+        for owner in self._hands.cache.all(UserContainer):
+            world = self._world_of(owner)
+            limit = counted_bytes_max(world)
+            if world.home is not None and limit and _is_counted(world):
+                allowed[world.home.name] = Allowance(limit, writing_container(world))
+        return allowed
 
     async def _act(self, world: World, decided: Plan, *, urgent: bool) -> Turn:
         action, owner = decided.action, world.user_container
@@ -284,6 +274,14 @@ class UserContainers:
         name = IncarnationNames.container(self._hands.site.project, home) if home else ""
         return self._hands.observer.view(name, home, owner_uid)
 
+    def _with_disk(self, world: World) -> World:
+        """What the container wrote counts for as long as it is there."""
+        if world.home is None:
+            return world
+        container = world.container()
+        use = self._hands.disk.use(world.home.name, container.id if container is not None else "")
+        return world if use is None else replace(world, disk=use)
+
     def _with_image(self, world: World) -> World:
         """The target's image matters only where something is about to be created."""
         if world.wanted is None:
@@ -317,6 +315,13 @@ class UserContainers:
         self._troubles.pop(name, None)
         self._wanted.pop(name, None)
         self._noted.pop(name, None)
+
+
+def _is_counted(world: World) -> bool:
+    """Whoever has a container, be it on record or not; and whom an operator wants up, to be woken."""
+    if world.is_asleep and world.user_container.spec.power is Power.RUNNING:
+        return True
+    return world.incarnation is not None or bool(world.engine.containers)
 
 
 def _versions(*objects: Resource | None) -> _Versions:

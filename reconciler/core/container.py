@@ -163,6 +163,7 @@ class Capabilities:
     reaches_addresses: bool  # from here, containers are reached at their own addresses; else at ports alone
     confinement: Confinement = field(default_factory=Confinement)
     in_machine: bool = False  # it runs in a virtual machine of its own: nothing here sees its packets
+    layers_path: str = ""  # where on this host it keeps what containers write; "" where nobody can tell
 
 
 @dataclass(frozen=True, slots=True)

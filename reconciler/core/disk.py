@@ -1,7 +1,8 @@
-"""Disk: whether a Home's data takes more than it may, and whether anything may still be made at all. Pure.
+"""Disk: whether a Home takes more than it may, and whether anything may still be made at all. Pure.
 
-Whoever takes too much is put to sleep, with their data kept. As only a container that runs can free space,
-waking one gives it a while for that: once for each sleep of this kind, so that ending by itself wins no time.
+Data counts, and what the container wrote elsewhere. Whoever takes too much is put to sleep: their data is
+kept, the rest goes with the container. As only a container that runs can free data, waking one gives it a
+while for that: once for each sleep of this kind, so that ending by itself wins no time.
 Whom an operator keeps up is only told of the template's limit; the ceiling's holds for them as for all.
 Next: :mod:`reconciler.core.plan_sleep`.
 """
@@ -10,8 +11,8 @@ from datetime import datetime, timedelta
 
 from reconciler.core.ceiling import Ceiling, disk_bytes_max, violations
 from reconciler.core.effective import Wanted
-from reconciler.core.world import World
-from state.kinds.user_container import OVER_DISK_LIMIT, Power, UserContainer
+from reconciler.core.world import DiskUse, World, is_running
+from state.kinds.user_container import OVER_DISK_LIMIT, Power
 
 GRACE = timedelta(minutes=10)  # from the start of a container that was put to sleep for its data
 MIB = 1 << 20
@@ -34,20 +35,36 @@ def sleeps_on(world: World) -> bool:
     return is_too_much(world) or (was_over_disk(world) and world.disk is None)
 
 
-def counted_bytes_max(owner: UserContainer, wanted: Wanted | None, ceiling: Ceiling) -> int:
-    """How far the data is counted: for as long as something follows from it; 0: not at all."""
-    limit = _limit(wanted, ceiling)
-    return max(limit, ceiling.disk_bytes_max) if owner.spec.power is Power.RUNNING else limit
+def writing_container(world: World) -> str:
+    """The id of the container that may write outside of its mounts; "" where there is none.
+
+    One that runs as is wanted by now has the root that is wanted; of another one nobody knows.
+    """
+    container, wanted = world.container(), world.wanted
+    if container is None or container.identity is None or not is_running(container):
+        return ""
+    if wanted is not None and container.identity.spec_hash == wanted.hash:
+        return "" if wanted.spec.read_only_root else container.id
+    return container.id
+
+
+def counted_bytes_max(world: World) -> int:
+    """How far what a Home takes is counted: for as long as something follows from it; 0: not at all."""
+    limit = _limit(world.wanted, world.site.ceiling)
+    is_kept_up = world.user_container.spec.power is Power.RUNNING
+    return max(limit, world.site.ceiling.disk_bytes_max) if is_kept_up else limit
 
 
 def grace_until(world: World) -> datetime | None:
-    """Until when a container that takes too much may go on; None: not at all.
+    """Until when a container whose data takes too much may go on; None: not at all.
 
-    Where the disk itself is about to be full, nobody gets any; nor does a start yet to come, which only
-    somebody else can have written.
+    What it wrote elsewhere is freed by its end alone. Where the disk itself is about to be full, nobody gets
+    any time; nor does a start yet to come, which only somebody else can have written.
     """
     last, record = world.user_container.status.last_termination, world.incarnation
     if last is None or last.reason != OVER_DISK_LIMIT or record is None or world.disk_full:
+        return None
+    if not _may_be_for_data(world):
         return None
     started_at = record.status.started_at
     return started_at + GRACE if started_at is not None and started_at <= world.now else None
@@ -57,22 +74,39 @@ def over_disk_message(world: World) -> str:
     """In words for the user: what is wrong, what comes of it, and how to go on."""
     is_put_to_sleep = world.is_asleep or is_too_much(world)
     limit = _borne_bytes_max(world) if is_put_to_sleep else _limit(world.wanted, world.site.ceiling)
-    setting = "CEILING_DISK" if limit == world.site.ceiling.disk_bytes_max else "resources.disk"
-    took, raised = f"its data takes more than {limit // MIB} MiB", f", or have {setting} raised"
-    if world.disk is not None and world.disk.beyond:
-        took, raised = f"its data has {world.disk.beyond}", ""  # which no limit of bytes helps
-    elif not limit:
-        took, raised = "its data took more than it might", ""
+    took, raised = _took(world, limit)
     if not is_put_to_sleep:
         return f"{took}; free some of it{raised}"
     until = grace_until(world)
     if not world.is_asleep and until is not None and until > world.now:
         return f"{took}; free some before {until:%H:%M:%S UTC}, or it is put to sleep"
-    asleep = f"{took}, so it sleeps, and its data is kept; "
+    asleep = f"{took}, so it sleeps; its data is kept, and nothing else; "
     if world.wanted is None or violations(world.wanted.spec, world.site.ceiling):
         return f"{asleep}no call wakes it before its template is there and within the ceiling{raised}"
+    if not _may_be_for_data(world):
+        return f"{asleep}the next call wakes it{raised}"
     minutes = GRACE // timedelta(minutes=1)
-    return f"{asleep}the next call wakes it for {minutes} minutes, to free some of it{raised}"
+    return (
+        f"{asleep}the next call wakes it, for {minutes} minutes if its data is too much, to free some{raised}"
+    )
+
+
+def _took(world: World, limit: int) -> tuple[str, str]:
+    """What takes too much, and what helps besides freeing some."""
+    disk, setting = (
+        world.disk,
+        "CEILING_DISK" if limit == world.site.ceiling.disk_bytes_max else "resources.disk",
+    )
+    raised = f", or have {setting} raised"
+    if disk is not None and disk.beyond:
+        return f"its data has {disk.beyond}", ""  # which no limit of bytes helps
+    if disk is not None and disk.layer_beyond:
+        return f"what its container wrote outside of its data has {disk.layer_beyond}", ""
+    if not limit:
+        return "it took more of the disk than it might", raised
+    if disk is not None and disk.layer_bytes:
+        return f"its data, and what its container wrote elsewhere, take more than {limit // MIB} MiB", raised
+    return f"on disk it takes more than {limit // MIB} MiB", raised
 
 
 def was_over_disk(world: World) -> bool:
@@ -92,7 +126,14 @@ def _limit(wanted: Wanted | None, ceiling: Ceiling) -> int:
     return disk_bytes_max(wanted.spec if wanted is not None else None, ceiling)
 
 
+def _may_be_for_data(world: World) -> bool:
+    """Whether data alone is too much, as far as anybody knows."""
+    return world.disk is None or _is_more_than(world.disk.of_data, _borne_bytes_max(world))
+
+
 def _takes_more_than(world: World, bytes_max: int) -> bool:
-    if not bytes_max or world.disk is None:
-        return False
-    return world.disk.bytes_used > bytes_max or bool(world.disk.beyond)
+    return world.disk is not None and _is_more_than(world.disk, bytes_max)
+
+
+def _is_more_than(use: DiskUse, bytes_max: int) -> bool:
+    return bytes_max > 0 and (use.bytes_used > bytes_max or use.is_countless)

@@ -271,7 +271,7 @@ def _release(incarnation: Incarnation) -> Iterator[str]:
 
 
 def _sleep(world: World) -> Iterator[str]:
-    if not any(one.spec.verb is Verb.SLEEP for one in world.requests) and not _has_too_much_data(world):
+    if not any(one.spec.verb is Verb.SLEEP for one in world.requests) and not _takes_too_much(world):
         yield "nobody is put to sleep unasked"
     power = world.user_container.spec.power
     if power is not Power.AUTO and not (power is Power.RUNNING and _is_beyond_ceiling(world)):
@@ -280,7 +280,7 @@ def _sleep(world: World) -> Iterator[str]:
         yield f"nothing is ended while destruction is frozen: {world.destruction_frozen}"
 
 
-def _has_too_much_data(world: World) -> bool:
+def _takes_too_much(world: World) -> bool:
     asked = world.wanted.spec.disk_bytes if world.wanted is not None else 0
     return _is_beyond_ceiling(world) or _keeps_more_than(world, asked)
 
@@ -290,7 +290,7 @@ def _is_beyond_ceiling(world: World) -> bool:
 
 
 def _keeps_more_than(world: World, most: int) -> bool:
-    return most > 0 and world.disk is not None and (world.disk.bytes_used > most or world.disk.beyond != "")
+    return most > 0 and world.disk is not None and (world.disk.bytes_used > most or world.disk.is_countless)
 
 
 def _wake(world: World) -> Iterator[str]:

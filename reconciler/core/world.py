@@ -4,7 +4,7 @@ What an engine could not tell is None, and None is never read as absence.
 Next: :mod:`reconciler.core.actions`, then :mod:`reconciler.core.plan`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from reconciler.core.ceiling import Ceiling
@@ -59,13 +59,33 @@ class EngineView:
     containers: tuple[ObservedContainer, ...] | None
     message: str = ""  # why it cannot tell
 
+    def named(self, name: str) -> ObservedContainer | None:
+        """The container of that name, ours or foreign."""
+        return next((one for one in self.containers or () if one.name == name), None)
+
 
 @dataclass(frozen=True, slots=True)
 class DiskUse:
-    """What a Home's data takes, as the last measurement found it."""
+    """What a Home takes of the disk, as the last measurement found it."""
 
-    bytes_used: int  # counted no further than the limit
-    beyond: str = ""  # what there is too much of to be counted, "" if it was
+    data_bytes: int  # counted no further than the limit
+    beyond: str = ""  # what its data has too much of to be counted, "" if it was
+    layer_bytes: int = 0  # what the container that it has now wrote outside of mounts
+    layer_beyond: str = ""  # likewise
+
+    @property
+    def bytes_used(self) -> int:
+        return self.data_bytes + self.layer_bytes
+
+    @property
+    def is_countless(self) -> bool:
+        """Whether there is too much of something to be counted."""
+        return bool(self.beyond or self.layer_beyond)
+
+    @property
+    def of_data(self) -> "DiskUse":
+        """What is left of it without the container."""
+        return replace(self, layer_bytes=0, layer_beyond="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +138,7 @@ class World:
 
     def container(self) -> ObservedContainer | None:
         """The container that the engine shows under our name, ours or foreign."""
-        name = self.container_name
-        return next((one for one in self.engine.containers or () if one.name == name), None)
+        return self.engine.named(self.container_name)
 
     def is_ours(self, identity: Identity | None) -> bool:
         """Whether labels prove a container to be this Home's and its owner's."""

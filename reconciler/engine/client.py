@@ -20,11 +20,12 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from reconciler.core.errors import OutcomeUnknownError, TransientError
 from reconciler.engine.door import API_VERSION_MIN, Door, unreachable, unusable_address
 from reconciler.engine.faults import Refused
-from reconciler.engine.port import CALL_TIMEOUT_S, PULL_TIMEOUT_S
+from reconciler.engine.port import CALL_TIMEOUT_S, COUNT_TIMEOUT_S, PULL_TIMEOUT_S
 
 QUICK_CALLS_AT_ONCE_MAX = 16
 STOPS_AT_ONCE_MAX = 16  # each may take its whole grace, so they must not hold up the quick ones
 PULLS_AT_ONCE_MAX = 2
+COUNTS_AT_ONCE_MAX = 1  # the disk is for those who work
 READ_ATTEMPTS_MAX = 3
 READ_RETRY_WAIT_MAX_S = 0.5
 REFUSAL_CHARACTERS_MAX = 500  # of the engine's words that a person gets to see
@@ -43,6 +44,7 @@ class Deadlines:
 
     call_s: float = CALL_TIMEOUT_S
     pull_s: float = PULL_TIMEOUT_S
+    count_s: float = COUNT_TIMEOUT_S
 
 
 class Lane(Enum):
@@ -51,6 +53,7 @@ class Lane(Enum):
     QUICK = auto()
     STOP = auto()
     PULL = auto()
+    COUNT = auto()
 
 
 class Client:
@@ -63,13 +66,16 @@ class Client:
             Lane.QUICK: asyncio.Semaphore(QUICK_CALLS_AT_ONCE_MAX),
             Lane.STOP: asyncio.Semaphore(STOPS_AT_ONCE_MAX),
             Lane.PULL: asyncio.Semaphore(PULLS_AT_ONCE_MAX),
+            Lane.COUNT: asyncio.Semaphore(COUNTS_AT_ONCE_MAX),
         }
         self.docker = _docker(door)
 
     async def close(self) -> None:
         await self.docker.close()
 
-    async def read(self, path: str, query: Json | None = None, *, versioned: bool = True) -> Any:
+    async def read(
+        self, path: str, query: Json | None = None, *, versioned: bool = True, lane: Lane = Lane.QUICK
+    ) -> Any:
         """An idempotent read, asked again while the engine fails fast; the deadline bounds all attempts."""
 
         async def once() -> Any:
@@ -82,7 +88,7 @@ class Client:
             wait=wait_random_exponential(multiplier=0.05, max=READ_RETRY_WAIT_MAX_S),
             reraise=True,
         )
-        return await self.call(path, lambda: retrying(once))
+        return await self.call(path, lambda: retrying(once), lane)
 
     async def change(
         self,
@@ -107,7 +113,7 @@ class Client:
         self, operation: str, call: Callable[[], Awaitable[T]], lane: Lane = Lane.QUICK, extra_s: float = 0.0
     ) -> T:
         """One call within its slot and deadline. Without a slot nothing was asked, and that is said."""
-        patience_s = self._deadlines.pull_s if lane is Lane.PULL else self._deadlines.call_s + extra_s
+        patience_s = self._patience_s(lane) + extra_s
         asked = False
         try:
             async with asyncio.timeout(patience_s), self._slots[lane]:
@@ -120,6 +126,10 @@ class Client:
                 raise TransientError("EngineBusy", text) from None
             text = f"the engine did not answer {operation} within {patience_s:g} s"
             raise OutcomeUnknownError("EngineTimeout", text) from None
+
+    def _patience_s(self, lane: Lane) -> float:
+        own = {Lane.PULL: self._deadlines.pull_s, Lane.COUNT: self._deadlines.count_s}
+        return own.get(lane, self._deadlines.call_s)
 
     async def objects(
         self, path: str, query: Json, *, is_confirmed: bool

@@ -29,7 +29,13 @@ from reconciler.engine.client import Json
 from reconciler.engine.door import Door, EngineKind, wrong_kind
 from reconciler.engine.faults import Refused, refusals_as
 from reconciler.engine.finished import FinishedContainers
-from reconciler.engine.fitness import check_architecture, check_runtime, limits_layers, silenced_labels
+from reconciler.engine.fitness import (
+    check_architecture,
+    check_runtime,
+    layer_bytes_asked,
+    limits_layers,
+    silenced_labels,
+)
 from reconciler.engine.hardening import (
     DOCKER_CLOSED,
     DOCKER_LOGS,
@@ -80,8 +86,9 @@ class DockerEngine:
         self._emulated = emulated
         self._is_in_a_machine = False  # of its own, as version() tells
         self._confinement = Confinement()  # likewise
+        self._info: Json = {}  # likewise
         self._version: Json = {}
-        self._limits_layers: bool | None = None  # None: it was not asked yet
+        self._refuses_layer_limits = False  # whatever its storage made believe
         self._finished = FinishedContainers()
 
     @property
@@ -98,6 +105,7 @@ class DockerEngine:
             and not self._confinement.is_rootless,  # its networks are in a namespace of the user's
             confinement=self._confinement,
             in_machine=self._is_in_a_machine or (self._door.is_local and not self._door.is_here),
+            layers_path=self._layers_path(),
         )
 
     async def version(self) -> str:
@@ -108,8 +116,8 @@ class DockerEngine:
         self._is_in_a_machine = DESKTOP in str((answer.get("Platform") or {}).get("Name", ""))
         if answer != self._version:  # another engine, or the first answer of this one
             with refusals_as(faults.read_fault):
-                self._confinement = confinement(await self._api.info())
-            self._version = answer
+                self._info = await self._api.info()
+            self._confinement, self._version = confinement(self._info), answer
         return f"{self.kind} {str(answer.get('Version', '?')).partition('+')[0]}"
 
     async def ensure_network(self, network: NetworkSpec) -> None:
@@ -159,14 +167,14 @@ class DockerEngine:
         try:
             if spec.runtime:
                 check_runtime(spec.runtime, *self._runtimes(await self._api.info()))
-            silenced = silenced_labels(await self._api.image(name))
-            layer_bytes = spec.disk_bytes if spec.disk_bytes and await self._may_limit_layers() else 0
+            image = await self._api.image(name)
+            layer_bytes = await self._layer_bytes_asked(image, spec.disk_bytes)
             body = self._body(replace(spec, image=name), placement, identity, layer_bytes)
-            body = {**body, "Labels": silenced | body["Labels"]}
+            body = {**body, "Labels": silenced_labels(image) | body["Labels"]}
             return await self._api.create_container(placement.container_name, body)
         except Refused as refused:
             if refused.says(faults.LAYER_UNLIMITED):
-                self._limits_layers = False
+                self._refuses_layer_limits = True
             raise faults.create_fault(refused) from None
 
     async def start(self, container_id: str) -> None:
@@ -192,6 +200,15 @@ class DockerEngine:
             if refused.status == 404:
                 return ""
             raise faults.read_fault(refused) from None
+
+    async def layer_bytes(self, container_id: str) -> int | None:
+        try:
+            size = (await self._api.container_with_size(container_id)).get("SizeRw")
+        except Refused as refused:
+            if refused.status == 404:
+                return None
+            raise faults.read_fault(refused) from None
+        return size if isinstance(size, int) else None
 
     async def events(self) -> AsyncGenerator[EngineEvent, None]:
         with refusals_as(faults.read_fault):
@@ -238,6 +255,10 @@ class DockerEngine:
 
     # What is the same.
 
+    def _layers_path(self) -> str:
+        is_of_this_host = self._door.is_here and not self._is_in_a_machine
+        return str(self._info.get("DockerRootDir") or "") if is_of_this_host else ""
+
     async def _completed(
         self, listed: Sequence[ObservedContainer], items: Sequence[Json]
     ) -> "builtins.list[ObservedContainer]":
@@ -265,10 +286,12 @@ class DockerEngine:
                 return None
             raise faults.read_fault(refused) from None
 
-    async def _may_limit_layers(self) -> bool:
-        if self._limits_layers is None:
-            self._limits_layers = limits_layers(await self._api.info())
-        return self._limits_layers
+    async def _layer_bytes_asked(self, image: Json, bytes_max: int) -> int:
+        """0 where there is no limit, or nobody who holds a container to it."""
+        if not bytes_max or self._refuses_layer_limits:
+            return 0
+        info = self._info = self._info or await self._api.info()
+        return layer_bytes_asked(info, image, bytes_max) if limits_layers(info) else 0
 
     def _body(self, spec: ContainerSpec, placement: Placement, identity: Identity, layer_bytes: int) -> Json:
         address, network = placement.address, self._networks[spec.egress]

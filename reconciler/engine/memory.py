@@ -110,6 +110,13 @@ class MemoryEngine:
 
         return await self._read(look)
 
+    async def layer_bytes(self, container_id: str) -> int | None:
+        def look() -> int | None:
+            box = self.machine.box(container_id)
+            return None if box is None else box.layer_bytes
+
+        return await self._read(look)
+
     async def events(self) -> AsyncGenerator[EngineEvent, None]:
         listener = await self._read(lambda: self.machine.listen(self._project))
         try:

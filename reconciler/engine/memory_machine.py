@@ -48,6 +48,7 @@ class Box:
     project: str = ""
     volume: str = ""
     printed: str = ""  # what logs() shows
+    layer_bytes: int = 0  # written outside of its volume
     started_at: datetime | None = None
     starts: int = 0  # an ending that was set for an earlier start is no longer meant
     is_well: bool = True  # whether it answers probes well, once it has started up

@@ -22,8 +22,9 @@ from reconciler.core.container import (
 from reconciler.core.zones import Zone
 from state.kinds.template import Egress, Pull
 
-CALL_TIMEOUT_S = 30.0  # one engine call, but for pulls
+CALL_TIMEOUT_S = 30.0  # one engine call, but for pulls and counts
 PULL_TIMEOUT_S = 600.0
+COUNT_TIMEOUT_S = 20.0  # the files of one container: some millions
 
 SUBSCRIBED: Final = EngineEvent(container_name="", home="")
 """The first hint of every stream: the subscription stands, and only a list tells what came before it."""
@@ -124,6 +125,12 @@ class Engine(Protocol):
     async def logs(self, container_id: str, lines_max: int) -> str:
         """The last ``lines_max`` lines of both streams, as the workload printed them; "" where there are
         none, or no container."""
+        ...
+
+    async def layer_bytes(self, container_id: str) -> int | None:
+        """What a container has written outside of its mounts: the lengths of its files, whatever blocks they
+        take. None where there is no such container, or nobody counts. Raises OutcomeUnknownError, with reason
+        EngineTimeout where it has more than can be counted in COUNT_TIMEOUT_S."""
         ...
 
     def events(self) -> AsyncGenerator[EngineEvent, None]:

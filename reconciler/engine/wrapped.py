@@ -35,6 +35,7 @@ class Verb(StrEnum):
     REMOVE = "remove"
     REMOVE_DATA = "remove_data"
     LOGS = "logs"
+    LAYER_BYTES = "layer_bytes"
     REMOVE_NETWORK = "remove_network"
 
 
@@ -83,6 +84,9 @@ class WrappedEngine:
 
     async def logs(self, container_id: str, lines_max: int) -> str:
         return await self._pass(Verb.LOGS, lambda: self.inner.logs(container_id, lines_max))
+
+    async def layer_bytes(self, container_id: str) -> int | None:
+        return await self._pass(Verb.LAYER_BYTES, lambda: self.inner.layer_bytes(container_id))
 
     async def events(self) -> AsyncGenerator[EngineEvent, None]:
         async with aclosing(self.inner.events()) as stream:

@@ -26,6 +26,12 @@ COUNT_S_MAX = 120.0
 ENTRIES_SLOW_MIN = 100_000  # fewer that take longer than that are a slow disk's doing
 ANSWER_S_MAX = 5.0  # beyond COUNT_S_MAX, for what the count itself says of its end
 ROOM_S_MAX = 5.0
+OF_DATA = "where HOST_DATA_DIR is"
+OF_LAYERS = "where the engine keeps its containers ({})"
+# In a container nobody sees the engine's folders, but its own root is an overlay over one of them.
+# Source: moby, daemon/initlayer; podman-run(1), ENVIRONMENT.
+MARKS_OF_A_CONTAINER = (Path("/.dockerenv"), Path("/run/.containerenv"))
+OWN_ROOT = Path("/")
 BLOCK_BYTES = 512  # Source: stat(2), st_blocks, whatever st_blksize says
 
 _INTO = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -36,6 +42,7 @@ T = TypeVar("T")
 class Room:
     """What is left: bytes, and how many files can be made, None where nothing but bytes limits them."""
 
+    where: str  # in words
     free_bytes: int
     free_files: int | None = None
 
@@ -43,7 +50,9 @@ class Room:
 class Gauge(Protocol):
     """What can be asked of where Homes keep their data. None is an answer that did not come."""
 
-    async def room(self) -> Room | None: ...
+    async def rooms(self) -> list[Room]:
+        """Of each disk that has to have some, as far as it answers."""
+        ...
 
     async def use(self, home: str, bytes_max: int) -> DiskUse | None:
         """What the Home's data takes; counted no further than a little over ``bytes_max``."""
@@ -55,8 +64,8 @@ class Gauge(Protocol):
 class NoGauge:
     """Where nothing can be asked: everything is unknown, and nobody is held to anything."""
 
-    async def room(self) -> Room | None:
-        return None
+    async def rooms(self) -> list[Room]:
+        return []
 
     async def use(self, home: str, bytes_max: int) -> DiskUse | None:
         del home, bytes_max
@@ -67,16 +76,26 @@ class NoGauge:
 
 
 class HostGauge:
-    """Directories of the host, below one root. Counting and asking for room never wait for each other."""
+    """Directories of the host, below one root. Counting and asking for room never wait for each other.
 
-    def __init__(self, root: Path) -> None:
+    ``layers_path`` says where the engine keeps what containers write elsewhere, as far as it has told.
+    """
+
+    def __init__(self, root: Path, layers_path: Callable[[], str] = lambda: "") -> None:
         self._root = root
+        self._layers_path = layers_path
         self._counting = OwnThreads("disk-use")
         self._asking = OwnThreads("disk-room")
         self._closed = threading.Event()
 
-    async def room(self) -> Room | None:
-        return await _within(ROOM_S_MAX, self._asking, lambda: _room(self._root))
+    async def rooms(self) -> list[Room]:
+        found = [await self._room(self._root, OF_DATA)]
+        if said := self._layers_path():
+            found.append(await self._room(Path(said), OF_LAYERS.format(said)))
+        return [one for one in found if one is not None]
+
+    async def _room(self, root: Path, where: str) -> Room | None:
+        return await _within(ROOM_S_MAX, self._asking, lambda: _room(root, where))
 
     async def use(self, home: str, bytes_max: int) -> DiskUse | None:
         def count() -> DiskUse | None:
@@ -194,13 +213,15 @@ class _Level:
         os.close(self.descriptor)
 
 
-def _room(root: Path) -> Room | None:
+def _room(root: Path, where: str) -> Room | None:
     """Source: statvfs(3); where files have no number of their own (btrfs), it is 0 of 0."""
+    if not root.exists() and any(one.exists() for one in MARKS_OF_A_CONTAINER):
+        root = OWN_ROOT
     try:
         found = os.statvfs(root)
     except OSError:
         return None
-    return Room(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
+    return Room(where, found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
 
 
 async def _within(seconds: float, thread: OwnThreads, ask: Callable[[], T | None]) -> T | None:

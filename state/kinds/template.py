@@ -134,8 +134,7 @@ class Mount(Shape):
 class Resources(Shape):
     """The most that a container may use.
 
-    ``disk`` is for its data, and once more for what it writes elsewhere, where the engine can limit that; 0
-    is no limit but CEILING_DISK, for its data.
+    ``disk`` is for its data and what it writes elsewhere, taken together; 0 is no limit but CEILING_DISK.
     """
 
     memory: Bytes = 1 << 30

@@ -1,4 +1,4 @@
-"""A container fills its own data directory: it is put to sleep, with what it wrote, and nobody notices."""
+"""A container fills the disk, in its data or elsewhere: it is put to sleep, and nobody notices."""
 
 import time
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ from tests.isolation.conftest import BOB, MALLORY, Ward
 pytestmark = pytest.mark.engine
 
 EVE = "eve"  # whom an operator wants up
+TRUDY = "trudy"  # who leaves her data alone
 MIB = 1 << 20
 LIMIT_MIB, CEILING_MIB = 16, 32
 LOOKED_S_MAX = 150.0  # two rounds over everybody's data, and what follows, on a machine that is busy
@@ -25,7 +26,7 @@ QUIET_S = 3.0
 # Goes on past both limits, for longer than anybody waits; no more than this host can bear.
 FILL = """
 import os, time
-with open("/data/fill", "wb", buffering=0) as file:
+with open(path, "wb", buffering=0) as file:
     for _ in range(300):
         file.write(os.urandom(1 << 20))
         time.sleep(0.5)
@@ -34,10 +35,12 @@ with open("/data/fill", "wb", buffering=0) as file:
 
 @pytest.fixture(scope="module")
 def ward(real_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
-    """Where a template limits data, and the reconciler's settings do so for whoever is above the template."""
+    """Where a template leaves the root writable and limits the disk, and the reconciler's settings do so for
+    whoever is above the template."""
     settings = {"CEILING_DISK": f"{CEILING_MIB}Mi"}
     with opened(real_engine, tmp_path_factory.mktemp("data"), settings, begin="nothing") as house:
         text = demo_template(house.image).replace("shm: 16Mi", f"shm: 16Mi, disk: {LIMIT_MIB}Mi")
+        text = text.replace("readOnlyRoot: true", "readOnlyRoot: false")
         house.write_manifest("demo.yaml", text)
         house.write_manifest("eve.yaml", user_manifest(EVE, power="Running"))
         house.start()
@@ -58,7 +61,45 @@ def ward(real_engine: RealEngine, tmp_path_factory: pytest.TempPathFactory) -> I
 def test_who_fills_the_disk_is_put_to_sleep(ward: Ward, bobs: str, user: str, limit_mib: int) -> None:
     house = ward.house
     house.serve(user)
-    ward.begin(FILL, user)
+    ward.begin(FILL.replace("path", "'/data/fill'"), user)
+    await_sleep(ward, user, bobs)
+    kept_bytes = written(ward, user).stat().st_size
+    assert kept_bytes > limit_mib * MIB, "what was written is kept"
+    time.sleep(QUIET_S)
+    assert written(ward, user).stat().st_size == kept_bytes, "nothing writes any more"
+    ward.neighbour_is_well(bobs)
+    house.serve(user)  # the next call wakes them, to free some
+
+
+@pytest.mark.fault(14)
+def test_what_is_written_elsewhere_goes_with_the_container_that_is_put_to_sleep(
+    ward: Ward, bobs: str
+) -> None:
+    """On an engine that limits no layer, as most: the disk is the one that all containers are on."""
+    house = ward.house
+    house.serve(TRUDY)
+    made = ward.inspect(TRUDY)["Id"]
+    kept = ward.inside("attempt('kept', lambda: open('/data/kept', 'w').write('hers'))", TRUDY)
+    assert kept == {"kept": "4"}
+    ward.begin(FILL.replace("path", "'/tmp/fill'"), TRUDY)
+    await_sleep(ward, TRUDY, bobs)
+    with pytest.raises(docker.errors.NotFound):
+        ward.inspect(TRUDY)
+    assert (ward.data(TRUDY) / "kept").read_text() == "hers"
+    ward.neighbour_is_well(bobs)
+    house.serve(TRUDY)  # the next call wakes her
+    assert ward.inspect(TRUDY)["Id"] != made
+    until(
+        lambda: house.reason(TRUDY, ConditionType.DEGRADED) == "False AsExpected",
+        "nothing is held against her",
+        LOOKED_S_MAX,
+    )
+    assert house.reason(TRUDY, ConditionType.READY) == "True Answers"
+
+
+def await_sleep(ward: Ward, user: str, bobs: str) -> None:
+    """While Bob is served as before."""
+    house = ward.house
 
     def sleeps() -> bool:
         assert house.call(BOB, "whoami").result["hostname"] == bobs
@@ -66,12 +107,6 @@ def test_who_fills_the_disk_is_put_to_sleep(ward: Ward, bobs: str, user: str, li
 
     until(sleeps, f"{user} is put to sleep", LOOKED_S_MAX)
     assert house.reason(user, ConditionType.READY) == "False OverDiskLimit"
-    kept_bytes = written(ward, user).stat().st_size
-    assert kept_bytes > limit_mib * MIB, "what was written is kept"
-    time.sleep(QUIET_S)
-    assert written(ward, user).stat().st_size == kept_bytes, "nothing writes any more"
-    ward.neighbour_is_well(bobs)
-    house.serve(user)  # the next call wakes them, to free some
 
 
 def written(ward: Ward, user: str) -> Path:

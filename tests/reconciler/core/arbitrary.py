@@ -101,6 +101,10 @@ def engines(draw: st.DrawFn) -> tuple[ObservedContainer, ...] | None:
     return tuple(draw(containers(name)) for name in names)
 
 
+amounts = st.sampled_from([0, 2 << 20])
+disk_uses = st.none() | st.builds(DiskUse, amounts, layer_bytes=amounts)
+
+
 @st.composite
 def healths(draw: st.DrawFn, incarnation: Incarnation | None) -> Health | None:
     if incarnation is None or draw(seldom):
@@ -156,7 +160,7 @@ def scenes(draw: st.DrawFn) -> Scene:
         destruction_frozen="the store looks old" if draw(seldom) else "",
         not_isolated="there is no fence" if draw(seldom) else "",
         disk_full="there is no room" if draw(seldom) else "",
-        disk=DiskUse(draw(st.sampled_from([0, 2 << 20]))) if draw(st.booleans()) else None,
+        disk=draw(disk_uses),
         prober_suspect=draw(seldom),
         capacity_left=0 if draw(seldom) else 1,
     )

@@ -8,7 +8,7 @@ import pytest
 from reconciler.core.actions import Create, Intend, Sleep, Wake
 from reconciler.core.conditions import conditions_of
 from reconciler.core.container import ContainerState
-from reconciler.core.disk import GRACE, counted_bytes_max
+from reconciler.core.disk import GRACE, counted_bytes_max, writing_container
 from reconciler.core.invariants import check
 from reconciler.core.plan import plan
 from reconciler.core.world import DiskUse
@@ -22,6 +22,8 @@ LIMIT = 100 << 20
 LIMITED: dict[str, Any] = {"resources": {"disk": LIMIT}, "data": {"mountPath": "/data"}}
 TOO_MUCH = DiskUse(LIMIT + 1)
 TOO_MANY = DiskUse(1, beyond="more than 1000000 files and directories")
+IN_LAYER = DiskUse(1, layer_bytes=LIMIT)
+COUNTLESS_IN_LAYER = DiskUse(1, layer_beyond="more files than the engine counts in 20 s")
 FULL = {"disk_full": "less than 1024 MiB are left"}
 CREATED, INTENDED = IncarnationState.CREATED, IncarnationState.INTENDED
 RUNNING = Power.RUNNING
@@ -57,6 +59,18 @@ PLANS = {
     "who takes more than they may is put to sleep": (taking(TOO_MUCH), "Sleep"),
     "who has more files than can be counted is, too": (taking(TOO_MANY), "Sleep"),
     "who takes all that they may is left alone": (taking(DiskUse(LIMIT)), "nothing"),
+    "what the container wrote elsewhere counts with it": (taking(IN_LAYER), "Sleep"),
+    "also where it cannot be counted": (taking(COUNTLESS_IN_LAYER), "Sleep"),
+    "all of it together may be as much": (taking(DiskUse(1, layer_bytes=LIMIT - 1)), "nothing"),
+    "above the ceiling, too": (alive().but(disk=IN_LAYER, **BOUNDED).powered(RUNNING), "Sleep"),
+    "and there is no time for what goes with the container": (
+        put_to_sleep_before(taking(IN_LAYER), started_seconds_ago=1),
+        "Sleep",
+    ),
+    "nor for what cannot be counted": (
+        put_to_sleep_before(taking(COUNTLESS_IN_LAYER), started_seconds_ago=1),
+        "Sleep",
+    ),
     "who was not measured yet is left alone": (taking(None), "nothing"),
     "who has no limit is left alone": (alive().but(disk=TOO_MUCH), "nothing"),
     "whom an operator wants up is only told of": (taking(TOO_MUCH).powered(RUNNING), "nothing"),
@@ -206,7 +220,13 @@ def test_whom_an_operator_wants_up_is_told_of_the_limit() -> None:
             "no call wakes it before its template",
         ),
         (alive(resources={"disk": 1 << 50}).but(disk=TOO_MUCH, **BOUNDED), "and within the ceiling"),
-        (asleep_for_data(), "took more than it might"),
+        (asleep_for_data(), "took more of the disk than it might"),
+        (taking(IN_LAYER), "its data, and what its container wrote elsewhere, take more than 100 MiB"),
+        (
+            taking(IN_LAYER),
+            "its data is kept, and nothing else; the next call wakes it, or have resources.disk",
+        ),
+        (taking(COUNTLESS_IN_LAYER), "wrote outside of its data has more files than the engine counts"),
     ],
 )
 def test_the_limit_that_counts_is_named(scene: Scene, words: str) -> None:
@@ -229,7 +249,24 @@ def test_data_is_counted_as_far_as_something_follows(
     scene: Scene, site: dict[str, Any], counted: int
 ) -> None:
     world = scene.but(**site).world
-    assert counted_bytes_max(world.user_container, world.wanted, world.site.ceiling) == counted
+    assert counted_bytes_max(world) == counted
+
+
+READ_ONLY = {"security": {"readOnlyRoot": True}}
+WRITING = {
+    "as it is wanted": (alive(), True),
+    "with a root that is not": (alive(**READ_ONLY), False),
+    "of another root, for all that is known": (alive(**READ_ONLY).overriding(env={"A": "1"}), True),
+    "of no template": (alive().untemplated(), True),
+    "none": (Scene().seated(), False),
+    "one that is over": (Scene().recorded().showing(ContainerState.EXITED), False),
+}
+
+
+@pytest.mark.parametrize(("scene", "writes"), WRITING.values(), ids=WRITING.keys())
+def test_a_container_is_counted_that_may_write_elsewhere(scene: Scene, *, writes: bool) -> None:
+    container = scene.world.container()
+    assert writing_container(scene.world) == (container.id if writes and container is not None else "")
 
 
 def test_nobody_is_put_to_sleep_for_what_they_may_take() -> None:

@@ -87,6 +87,11 @@ class PretendRig:
     async def read_data(self, name: str) -> str:
         return self._files(name)["kept"]
 
+    async def write_layer(self, name: str, bytes_count: int) -> None:
+        box = self.machine.named(name)
+        assert box is not None
+        box.layer_bytes += bytes_count
+
     async def occupy(self, address: str) -> None:
         self.machine.addresses.occupy(address)
 

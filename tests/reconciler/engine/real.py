@@ -189,6 +189,9 @@ class RealRig:
     async def read_data(self, name: str) -> str:
         return (await self.inside(name, f"cat {MOUNT}/kept")).strip()
 
+    async def write_layer(self, name: str, bytes_count: int) -> None:
+        await self.inside(name, f"head -c {bytes_count} /dev/zero >> /tmp/layer")
+
     async def occupy(self, address: str) -> None:
         """A listener on the port, or a foreign container on the address."""
         if self.addressing is Addressing.PUBLISH:

@@ -13,7 +13,7 @@ from reconciler.core.zones import zones
 from reconciler.engine.docker import DockerEngine
 from reconciler.engine.door import Door, EngineKind
 from reconciler.engine.faults import Refused
-from reconciler.engine.fitness import check_architecture, limits_layers
+from reconciler.engine.fitness import check_architecture, layer_bytes_asked, limits_layers
 from reconciler.engine.port import Addressing
 from tests.reconciler.core.worlds import alice, template
 
@@ -36,6 +36,13 @@ DISKS: dict[str, tuple[dict[str, Any], bool]] = {
 @pytest.mark.parametrize(("info", "can"), DISKS.values(), ids=DISKS.keys())
 def test_a_layer_is_limited_where_the_disk_can(info: dict[str, Any], can: bool) -> None:
     assert limits_layers(info) is can
+
+
+def test_a_limit_begins_where_the_engine_begins_to_count() -> None:
+    image = {"Size": 80 << 20}
+    assert layer_bytes_asked({"Driver": "zfs"}, image, 7) == 7
+    assert layer_bytes_asked({"Driver": "overlay2", "DriverStatus": XFS}, image, 7) == 7
+    assert layer_bytes_asked({"Driver": "btrfs"}, image, 7) == (90 << 20) + 7
 
 
 FITTING = {

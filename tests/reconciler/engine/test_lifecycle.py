@@ -23,6 +23,8 @@ from tests.reconciler.engine.rig import (
     until,
 )
 
+WRITTEN_BYTES = 3 << 20
+
 
 async def test_nothing_is_listed_or_found_before_anything_is_made(rig: Rig) -> None:
     assert await rig.engine.list() == []
@@ -218,6 +220,21 @@ async def test_data_of_an_engine_without_host_paths_goes_when_it_is_removed(rig:
     else:
         await rig.write_data(one.name, "new")
         assert await rig.read_data(one.name) == "new"
+
+
+async def test_what_is_written_outside_of_mounts_is_counted_and_nothing_else(rig: Rig) -> None:
+    one = seat(rig)
+    container_id = (await started(rig, one)).id
+    before = await rig.engine.layer_bytes(container_id)
+    assert before is not None
+    await rig.write_data(one.name, "kept " * 1000)
+    await rig.write_layer(one.name, WRITTEN_BYTES)
+    after = await rig.engine.layer_bytes(container_id)
+    assert after is not None
+    assert WRITTEN_BYTES <= after - before < WRITTEN_BYTES + 2000
+    await rig.engine.remove(container_id)
+    await gone(rig, one)
+    assert await rig.engine.layer_bytes(container_id) is None
 
 
 async def test_an_exit_is_shown_with_its_code(rig: Rig) -> None:

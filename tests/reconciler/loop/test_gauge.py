@@ -189,12 +189,37 @@ async def test_a_home_is_measured_by_its_data_alone(tmp_path: Path) -> None:
     fill(tmp_path / HOME / "claim.json", 2 * MIB)
     fill(data / "x", MIB)
     host = HostGauge(tmp_path)
-    use, room = await host.use(HOME, NO_LIMIT), await host.room()
+    use, [room] = await host.use(HOME, NO_LIMIT), await host.rooms()
     host.close()
     assert use is not None
     assert MIB <= use.bytes_used < 2 * MIB
-    assert room is not None
+    assert "HOST_DATA_DIR" in room.where
     assert room.free_bytes > 0
+
+
+async def rooms_where(said: str, tmp_path: Path) -> list[str]:
+    host = HostGauge(tmp_path, lambda: said)
+    try:
+        return [one.where for one in await host.rooms()]
+    finally:
+        host.close()
+
+
+async def test_the_engines_disk_has_to_have_room_as_well(tmp_path: Path) -> None:
+    assert await rooms_where("", tmp_path) == [gauge.OF_DATA]
+    layers = tmp_path / "layers"
+    layers.mkdir()
+    assert await rooms_where(str(layers), tmp_path) == [gauge.OF_DATA, gauge.OF_LAYERS.format(layers)]
+
+
+async def test_in_a_container_its_own_root_is_on_the_engines_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unseen, mark = str(tmp_path / "unseen"), tmp_path / "mark"
+    monkeypatch.setattr(gauge, "MARKS_OF_A_CONTAINER", (mark,))
+    assert await rooms_where(unseen, tmp_path) == [gauge.OF_DATA], "elsewhere nobody can tell"
+    mark.touch()
+    assert await rooms_where(unseen, tmp_path) == [gauge.OF_DATA, gauge.OF_LAYERS.format(unseen)]
 
 
 async def test_a_disk_that_hangs_is_unknown_and_holds_up_nothing_else(
@@ -212,7 +237,7 @@ async def test_a_disk_that_hangs_is_unknown_and_holds_up_nothing_else(
     before = threading.active_count()
     try:
         assert [await host.use(HOME, NO_LIMIT) for _ in range(5)] == [None] * 5
-        assert await host.room(), "whether there is room is asked elsewhere"
+        assert await host.rooms(), "whether there is room is asked elsewhere"
         assert threading.active_count() <= before + 2
     finally:
         mended.set()
