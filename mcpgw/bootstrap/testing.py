@@ -30,8 +30,8 @@ from mcpgw.bootstrap.progress import say
 from mcpgw.bootstrap.project_image import ensure_project_image
 from mcpgw.bootstrap.release import unpack
 
-PROCESSES_MAX = 4
-"""Engines' tests wait most of the time, and there are four long parts of them (tests/conftest.py)."""
+PROCESSES_MAX = 6
+"""Engines' tests wait most of the time, and the longest of them are four parts (tests/conftest.py)."""
 TESTS_FAILED = 1
 """pytest's exit code. Source: pytest.ExitCode."""
 LAST_FAILED = PROJECT_DIR / ".pytest_cache" / "v" / "cache" / "lastfailed"
