@@ -3,7 +3,7 @@
 Next: :mod:`reconciler.core.ceiling`, which applies the latter.
 """
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from posixpath import normpath
 from typing import Annotated, Any, Literal, Self
@@ -85,6 +85,7 @@ class ReconcilerSettings(SharedSettings):
     container_port_range: Ports = PortRange(21000, 28999)
     egress_proxy: HttpProxy | None = None
     fence_trusted: Addresses = ()
+    fence_tailnet_router: IPv4Address | None = None
     fence_report: Location = Field(default_factory=lambda known: _fence_report(known.get("state_dir")))
     require_isolation: bool = False
     host_data_dir: Location = Path("var/homes")
@@ -191,6 +192,15 @@ class ReconcilerSettings(SharedSettings):
             raise ValueError(
                 f"EGRESS_PROXY={self.egress_proxy} has an address of FENCE_TRUSTED, which may reach every "
                 "container; give the proxy another one"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _router_is_trusted(self) -> Self:
+        """What this host sends to the tailnet goes to it; whoever is trusted is no container."""
+        if self.fence_tailnet_router is not None and self.fence_tailnet_router not in self.fence_trusted:
+            raise ValueError(
+                f"FENCE_TAILNET_ROUTER={self.fence_tailnet_router} is none of FENCE_TRUSTED; name it there"
             )
         return self
 

@@ -37,7 +37,7 @@ class FolderForEachEngine(LoadScopeScheduling):
         file, _, name = nodeid.partition("::")
         parameters = name.partition("[")[2]
         folder = "/".join(file.split("/")[:2])
-        if SECOND_HALF < file and SECOND_HALF.startswith(folder):
+        if file > SECOND_HALF and SECOND_HALF.startswith(folder):
             folder = SECOND_HALF
         if "podman" in parameters or PODMAN_ALONE in file:
             return f"{folder} podman"

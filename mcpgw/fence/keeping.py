@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mcpgw.fence import nft
+from mcpgw.fence import nft, tailnet
 from mcpgw.fence.bridges import keep_addresses
 from mcpgw.fence.errors import FenceError
 from mcpgw.fence.resolvers import resolvers
@@ -50,20 +50,27 @@ class Fence:
 
     def fault(self) -> str:
         """What is wrong with what stands; "" if it is right. Raises FenceError."""
-        return nft.fault_of(self.rules())
+        router = self.settings.fence_tailnet_router
+        return nft.fault_of(self.rules()) or ("" if router is None else tailnet.fault_of(router))
 
     def write(self, *, kept: bool) -> None:
-        """Write, read back, report. Raises FenceError."""
+        """Write, read back, report, and set the route. Raises FenceError."""
         nft.write(self.rules())
         self._report(kept=kept)
+        self.mend_route()
 
     def mend(self) -> str:
         """Report that it stands, having mended what did not; what that was. Raises FenceError."""
-        fault = self.fault()
+        fault = nft.fault_of(self.rules())
         if fault:
             nft.write(self.rules())
         self._report(kept=True)
         return fault
+
+    def mend_route(self) -> str:
+        """Set the route to the tailnet where one is asked for; what was wrong with it. Raises FenceError."""
+        router = self.settings.fence_tailnet_router
+        return "" if router is None else tailnet.mend(router)
 
     def is_reported(self) -> bool:
         """Whether somebody wrote a fence that the reconciler believes in."""
@@ -87,6 +94,8 @@ class Fence:
         except OSError as error:
             raise FenceError(f"FENCE_REPORT={path} cannot be removed ({error.strerror})") from None
         nft.remove(self.settings.container_project_name)
+        if (router := self.settings.fence_tailnet_router) is not None:
+            tailnet.remove(router)
 
     def _report(self, *, kept: bool) -> None:
         settings = self.settings
@@ -112,28 +121,33 @@ def _unwritable(path: Path, error: OSError) -> str:
 
 
 async def keep(fence: Fence, say: Callable[[str], None]) -> None:
-    """Mend and report, every KEEP_PERIOD_S, until cancelled; and keep the bridges' addresses.
+    """Mend and report, every KEEP_PERIOD_S, until cancelled; keep the bridges' addresses, and the route.
 
     ``say`` hears of whatever was mended, and once of what cannot be.
     """
-    beside = asyncio.create_task(keep_addresses(fence.bridges(), say))
+    beside = [
+        asyncio.create_task(keep_addresses(fence.bridges(), say)),
+        asyncio.create_task(_mend(fence.mend_route, "the route is set: {}", say)),
+    ]
     try:
-        await _mend(fence, say)
+        await asyncio.sleep(KEEP_PERIOD_S)
+        await _mend(fence.mend, "the fence was broken, and stands again: {}", say)
     finally:
-        beside.cancel()
-        await asyncio.gather(beside, return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
 
 
-async def _mend(fence: Fence, say: Callable[[str], None]) -> None:
+async def _mend(mend: Callable[[], str], mended: str, say: Callable[[str], None]) -> None:
     told = ""
     while True:
-        await asyncio.sleep(KEEP_PERIOD_S)
         try:
-            fault, error = await asyncio.to_thread(fence.mend), ""
+            fault, error = await asyncio.to_thread(mend), ""
         except FenceError as failed:
             fault, error = "", str(failed)
         if fault:
-            say(f"the fence was broken, and stands again: {fault}")
+            say(mended.format(fault))
         if error and error != told:
             say(error)
         told = error
+        await asyncio.sleep(KEEP_PERIOD_S)

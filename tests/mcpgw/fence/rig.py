@@ -273,11 +273,13 @@ def _inside(one: Host) -> tuple[str, ...]:
 
 
 @contextmanager
-def kept(machine: Host, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
+def kept(machine: Host, folder: Path, **settings: str) -> Iterator["subprocess.Popen[bytes]"]:
     """`mcpgw fence --keep`, once it says that the fence stands."""
     words = (*_inside(machine), sys.executable, "-m", "mcpgw", "fence", "--keep")
     with (folder / "keep.log").open("wb") as log:
-        keeping = subprocess.Popen(words, cwd=folder, env=environment(folder), stdout=log, stderr=log)
+        keeping = subprocess.Popen(
+            words, cwd=folder, env=environment(folder, **settings), stdout=log, stderr=log
+        )
     try:
         until(lambda: "the fence stands" in said(folder) or keeping.poll() is not None, "it stands")
         yield keeping
