@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from mcpgw.bootstrap.program_image import ensure_program_image
 from mcpgw.testing.house import House, until
 from mcpgw.testing.workload import demo_template, user_manifest
 from state.kinds.resource import ConditionType
 from tests.e2e.conftest import opened
 from tests.e2e.hand import hand_at
 from tests.engines import RealEngine
+from tests.registry import forget, registry
 
 pytestmark = pytest.mark.engine
 
@@ -100,3 +102,30 @@ def test_an_image_is_refused_by_the_setting_that_names_it(
         is_refused(house, setting)
         assert house.home("alice") is None, "a refused spec costs nothing on disk"
         assert setting in house.mcpgw("explain", "alice").stdout
+
+
+def pulled(image: str) -> str:
+    return demo_template(image).replace("pull: Never", "pull: IfNotPresent")
+
+
+def test_a_pinned_image_is_pulled_by_its_digest_and_run_whatever_its_tag_is_by_then(
+    real_engine: RealEngine, tmp_path: Path
+) -> None:
+    with registry(tmp_path) as own, hand_at(real_engine) as hand:
+        pinned = own.put(real_engine, real_engine.image, "acme/demo")
+        own.put(real_engine, ensure_program_image(real_engine.bare, "busybox"), "acme/demo")
+        settings = {"CEILING_IMAGES_PINNED": "true", "CEILING_REGISTRIES": f"{own.host}/acme"}
+        with opened(real_engine, tmp_path, settings, begin="nothing") as house:
+            house.write_manifest("demo.yaml", pulled(f"{own.host}/acme/demo:1"))
+            house.write_manifest("alice.yaml", user_manifest("alice"))
+            house.start()
+            is_refused(house, "is not pinned")
+            house.write_manifest("demo.yaml", pulled(pinned))
+            house.serve("alice")
+            made = hand.inspect(house.container_name("alice"))
+            assert made["Config"]["Image"] == pinned
+            nowhere = f"{own.host}/acme/demo@sha256:{'0' * 64}"
+            house.write_manifest("demo.yaml", pulled(nowhere))
+            until(lambda: "ImagePullFailed" in house.reason("alice", ConditionType.DEGRADED), "it is told")
+            house.serve("alice")
+        forget(real_engine, pinned)

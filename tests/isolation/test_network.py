@@ -31,6 +31,7 @@ BINDS = ("GATEWAY_BIND", "GATEWAY_PRIVATE_BIND", "RECONCILER_PRIVATE_BIND")
 METADATA_PORT = 80
 METADATA = ("169.254.169.254", "169.254.170.2", "100.100.100.200", "168.63.129.16", "192.0.0.192")
 SERVICES = (22, 53, 80, 443, 2375, 2376, 2377, 5000, 5432, 6443, 9000, 9001, 9100, 10250)
+METADATA6 = "fd00:ec2::254"  # nobody can be put there for them: containers have no IPv6
 PRIVATE = (*ELSEWHERE, "192.168.9.9")
 CONNECTIONS, FEW = 2_000, 20
 TABLES = range(20_000, 30_000)  # of routes, by number: nobody's
@@ -199,7 +200,8 @@ def test_no_service_of_the_host_is_reached(ward: Ward, around: Around) -> None:
 
 def test_no_metadata_service_and_no_private_network_is_reached(ward: Ward, around: Around) -> None:
     """Each private range, and Tailscale's; all of them with every way in: tests/mcpgw/fence/test_rules.py."""
-    assert_refused(ward.inside(CONNECT, targets=around.elsewhere))
+    targets = [*around.elsewhere, (METADATA6, METADATA_PORT)]
+    assert_refused(ward.inside(CONNECT, targets=targets))
 
 
 def test_thousands_of_connections_to_the_host_are_none(ward: Ward, around: Around, bobs: str) -> None:
