@@ -52,6 +52,9 @@ class NoDirectories:
     async def purge(self, home: str, now: datetime) -> None:
         del home, now
 
+    def close(self) -> None:
+        pass
+
 
 async def answers_well(host: str, port: int, path: str, timeout_s: float) -> str:
     del host, port, path, timeout_s
