@@ -4,9 +4,12 @@ What is installed on the machine stays installed, and engines that run go on: st
 alone. Left out unless it is asked for, as it takes as long as all the tests.
 """
 
+import os
+import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from bench.results import Sample
@@ -40,17 +43,17 @@ def run(out: Path, *, quick: bool) -> list[Sample]:
 
 
 def _suite(clone: Path, log: Path, began_at: float) -> int:
-    """Its exit code; a sign of life each minute. Raises TimeoutExpired, having ended it."""
-    with (
-        log.open("wb") as file,
-        subprocess.Popen(("./run", "test"), cwd=clone, stdout=file, stderr=file) as suite,
-    ):
-        try:
-            while (spent_s := time.monotonic() - began_at) < SUITE_S_MAX:
-                try:
-                    return suite.wait(TICK_S)
-                except subprocess.TimeoutExpired:
-                    print(f"bench: suite: {spent_s / 60:.0f} minutes …", flush=True)
-            raise subprocess.TimeoutExpired(suite.args, SUITE_S_MAX)
-        finally:
-            suite.terminate()
+    """Its exit code; a sign of life each minute. Raises TimeoutExpired, having ended all that it started."""
+    words = ("./run", "test")
+    with log.open("wb") as file:
+        suite = subprocess.Popen(words, cwd=clone, stdout=file, stderr=file, start_new_session=True)
+    try:
+        while (spent_s := time.monotonic() - began_at) < SUITE_S_MAX:
+            with suppress(subprocess.TimeoutExpired):
+                return suite.wait(TICK_S)
+            print(f"bench: suite: {spent_s / 60:.0f} minutes …", flush=True)
+        raise subprocess.TimeoutExpired(words, SUITE_S_MAX)
+    finally:
+        if suite.poll() is None:
+            os.killpg(suite.pid, signal.SIGKILL)
+            suite.wait(TICK_S)

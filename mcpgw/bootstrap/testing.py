@@ -30,7 +30,7 @@ from mcpgw.bootstrap.progress import say
 from mcpgw.bootstrap.project_image import ensure_project_image
 from mcpgw.bootstrap.release import unpack
 
-PROCESSES_MAX = 6
+PROCESSES_MAX = 5
 """Engines' tests wait most of the time, and the longest of them are four parts (tests/conftest.py)."""
 TESTS_FAILED = 1
 """pytest's exit code. Source: pytest.ExitCode."""

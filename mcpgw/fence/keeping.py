@@ -50,18 +50,21 @@ class Fence:
 
     def fault(self) -> str:
         """What is wrong with what stands; "" if it is right. Raises FenceError."""
+        return nft.fault_of(self.rules())
+
+    def route_fault(self) -> str:
+        """Likewise of the route to the tailnet, where one is asked for. Raises FenceError."""
         router = self.settings.fence_tailnet_router
-        return nft.fault_of(self.rules()) or ("" if router is None else tailnet.fault_of(router))
+        return "" if router is None else tailnet.fault_of(router)
 
     def write(self, *, kept: bool) -> None:
-        """Write, read back, report, and set the route. Raises FenceError."""
+        """Write, read back, report. Raises FenceError."""
         nft.write(self.rules())
         self._report(kept=kept)
-        self.mend_route()
 
     def mend(self) -> str:
         """Report that it stands, having mended what did not; what that was. Raises FenceError."""
-        fault = nft.fault_of(self.rules())
+        fault = self.fault()
         if fault:
             nft.write(self.rules())
         self._report(kept=True)
@@ -125,21 +128,27 @@ async def keep(fence: Fence, say: Callable[[str], None]) -> None:
 
     ``say`` hears of whatever was mended, and once of what cannot be.
     """
-    beside = [
-        asyncio.create_task(keep_addresses(fence.bridges(), say)),
-        asyncio.create_task(_mend(fence.mend_route, "the route is set: {}", say)),
+    keepers = [
+        asyncio.create_task(one)
+        for one in (
+            _mend(fence.mend, "the fence was broken, and stands again: {}", say, first_s=KEEP_PERIOD_S),
+            _mend(fence.mend_route, "the route is set: {}", say),
+            keep_addresses(fence.bridges(), say),
+        )
     ]
     try:
-        await asyncio.sleep(KEEP_PERIOD_S)
-        await _mend(fence.mend, "the fence was broken, and stands again: {}", say)
+        await asyncio.gather(*keepers)
     finally:
-        for task in beside:
+        for task in keepers:
             task.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
+        await asyncio.gather(*keepers, return_exceptions=True)
 
 
-async def _mend(mend: Callable[[], str], mended: str, say: Callable[[str], None]) -> None:
+async def _mend(
+    mend: Callable[[], str], mended: str, say: Callable[[str], None], first_s: float = 0.0
+) -> None:
     told = ""
+    await asyncio.sleep(first_s)
     while True:
         try:
             fault, error = await asyncio.to_thread(mend), ""

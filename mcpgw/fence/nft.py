@@ -5,18 +5,14 @@ Other tables are neither read nor touched. Next: :mod:`mcpgw.fence.keeping`.
 """
 
 import json
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mcpgw.bootstrap.command import environment, found
 from mcpgw.bootstrap.rights import CAP_NET_ADMIN, has_capability
 from mcpgw.fence.errors import FenceError
+from mcpgw.fence.programs import run
 from mcpgw.fence.ruleset import FAMILIES, Chain, Ruleset, removal, table_of
-
-NFT_S_MAX = 20.0  # one call; each takes milliseconds
-WORDS_CHARS_MAX = 300
 
 _Listed = Mapping[str, Any]
 
@@ -95,28 +91,4 @@ def _listed(what: Sequence[str]) -> list[tuple[str, _Listed]]:
 def _run(verb: str, words: Sequence[str], text: str = "") -> str:
     if reason := may_not(verb):
         raise FenceError(reason)
-    if found("nft") is None:
-        raise FenceError(
-            f"cannot {verb} the fence: nft is not installed; run `apt-get install nftables` as root"
-        )
-    try:
-        done = subprocess.run(  # noqa: S603 (the words are ours, and no shell reads them)
-            (found("nft") or "nft", *words),
-            input=text,
-            env=environment({"LC_ALL": "C"}),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=NFT_S_MAX,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise FenceError(
-            f"cannot {verb} the fence: nft did not end within {NFT_S_MAX:.0f} s; try again"
-        ) from None
-    except OSError as error:
-        raise FenceError(f"cannot {verb} the fence: nft cannot be run ({error.strerror})") from None
-    if done.returncode:
-        said = next((line.strip() for line in done.stderr.splitlines() if line.strip()), "no reason given")
-        raise FenceError(f"cannot {verb} the fence: nft says: {said[:WORDS_CHARS_MAX]}")
-    return done.stdout
+    return run(f"cannot {verb} the fence", ("nft", *words), "nftables", text)

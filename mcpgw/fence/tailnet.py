@@ -8,17 +8,14 @@ Source: https://tailscale.com/kb/1015/100.x-addresses; proc(5), /proc/net/route
 """
 
 import socket
-import subprocess
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from mcpgw.bootstrap.command import environment, found
 from mcpgw.fence.errors import FenceError
+from mcpgw.fence.programs import run
 
 TAILNET = IPv4Network("100.64.0.0/10")
 ROUTES = Path("/proc/net/route")
-ROUTE_S_MAX = 10.0  # one call of ip
-WORDS_CHARS_MAX = 300
 
 
 def router_of(routes: str) -> IPv4Address | None:
@@ -57,19 +54,8 @@ def remove(router: IPv4Address) -> None:
 
 
 def _ip(verb: str, router: IPv4Address) -> None:
-    words = ("ip", "route", verb, str(TAILNET), "via", str(router))
-    where = f"FENCE_TAILNET_ROUTER={router}"
-    if found("ip") is None:
-        raise FenceError(f"{where}: `ip` is not installed; on Debian: apt-get install iproute2")
-    try:
-        done = subprocess.run(  # noqa: S603 - our own words
-            words, env=environment(), capture_output=True, text=True, timeout=ROUTE_S_MAX, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise FenceError(f"{where}: `{' '.join(words)}` did not end within {ROUTE_S_MAX:g} s") from None
-    if done.returncode:
-        said = " ".join(done.stderr.split())[:WORDS_CHARS_MAX]
-        raise FenceError(f"{where}: `{' '.join(words)}` failed ({said}); is the router's network up?")
+    what = f"cannot {verb} the route to {TAILNET} by FENCE_TAILNET_ROUTER={router} (is its network up?)"
+    run(what, ("ip", "route", verb, str(TAILNET), "via", str(router)), "iproute2")
 
 
 def _hex(address: IPv4Address) -> str:

@@ -24,6 +24,7 @@ def fence(env_file: Path, mode: Mode) -> int:
         case "once":
             own.write(kept=False)
             print(_stands(own))
+            own.mend_route()
         case "keep":
             asyncio.run(_keep(own))
         case "check":
@@ -39,7 +40,9 @@ def _check(own: Fence) -> int:
         print(f"mcpgw: the fence does not stand: {fault}; run `mcpgw fence` as root", file=sys.stderr)
         return 1
     print(_stands(own))
-    return 0
+    if fault := own.route_fault():
+        print(f"mcpgw: {fault}; run `mcpgw fence` as root", file=sys.stderr)
+    return 1 if fault else 0
 
 
 async def _keep(own: Fence) -> None:

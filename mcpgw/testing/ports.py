@@ -19,12 +19,12 @@ T = TypeVar("T")
 
 PORTS_PER_HOUSE = 100
 # Below the ephemeral ports, and beside the defaults of a gateway that somebody runs here by hand.
-PORTS_FIRST = 22_000
+PORTS_FIRST = 16_000
 PORTS_LAST = 29_000
 OWN_PORTS_FIRST = 29_500
 OWN_PORTS_LAST = 32_000
 SUBNET_SECOND_OCTETS = range(220, 250)
-SLICES_MAX = 4  # processes side by side
+SLICES_MAX = 6  # processes side by side
 PICKS_MAX = 100_000
 ZONES_COUNT = 3  # subnets of a house: a fence stands around all of them, whether there is a network or not
 

@@ -58,13 +58,14 @@ def counted_bytes_max(world: World) -> int:
 def grace_until(world: World) -> datetime | None:
     """Until when a container whose data takes too much may go on; None: not at all.
 
-    What it wrote elsewhere is freed by its end alone. Where the disk itself is about to be full, nobody gets
-    any time; nor does a start yet to come, which only somebody else can have written.
+    Where what it wrote elsewhere is too much by itself, its end alone frees that. Where the disk itself is
+    about to be full, nobody gets any time; nor does a start yet to come, which only somebody else can have
+    written.
     """
     last, record = world.user_container.status.last_termination, world.incarnation
     if last is None or last.reason != OVER_DISK_LIMIT or record is None or world.disk_full:
         return None
-    if not _may_be_for_data(world):
+    if world.disk is not None and _is_more_than(world.disk.of_layer, _borne_bytes_max(world)):
         return None
     started_at = record.status.started_at
     return started_at + GRACE if started_at is not None and started_at <= world.now else None
@@ -83,20 +84,14 @@ def over_disk_message(world: World) -> str:
     asleep = f"{took}, so it sleeps; its data is kept, and nothing else; "
     if world.wanted is None or violations(world.wanted.spec, world.site.ceiling):
         return f"{asleep}no call wakes it before its template is there and within the ceiling{raised}"
-    if not _may_be_for_data(world):
-        return f"{asleep}the next call wakes it{raised}"
     minutes = GRACE // timedelta(minutes=1)
-    return (
-        f"{asleep}the next call wakes it, for {minutes} minutes if its data is too much, to free some{raised}"
-    )
+    return f"{asleep}the next call wakes it, for {minutes} minutes in which to free data{raised}"
 
 
 def _took(world: World, limit: int) -> tuple[str, str]:
     """What takes too much, and what helps besides freeing some."""
-    disk, setting = (
-        world.disk,
-        "CEILING_DISK" if limit == world.site.ceiling.disk_bytes_max else "resources.disk",
-    )
+    disk = world.disk
+    setting = "CEILING_DISK" if limit == world.site.ceiling.disk_bytes_max else "resources.disk"
     raised = f", or have {setting} raised"
     if disk is not None and disk.beyond:
         return f"its data has {disk.beyond}", ""  # which no limit of bytes helps
@@ -104,9 +99,10 @@ def _took(world: World, limit: int) -> tuple[str, str]:
         return f"what its container wrote outside of its data has {disk.layer_beyond}", ""
     if not limit:
         return "it took more of the disk than it might", raised
-    if disk is not None and disk.layer_bytes:
-        return f"its data, and what its container wrote elsewhere, take more than {limit // MIB} MiB", raised
-    return f"on disk it takes more than {limit // MIB} MiB", raised
+    if disk is not None and _is_more_than(disk.of_data, limit):
+        return f"its data takes more than {limit // MIB} MiB", raised
+    take = "take" if disk is not None and disk.layer_bytes else "took"  # with a container that is gone
+    return f"its data, and what its container wrote elsewhere, {take} more than {limit // MIB} MiB", raised
 
 
 def was_over_disk(world: World) -> bool:
@@ -124,11 +120,6 @@ def _borne_bytes_max(world: World) -> int:
 
 def _limit(wanted: Wanted | None, ceiling: Ceiling) -> int:
     return disk_bytes_max(wanted.spec if wanted is not None else None, ceiling)
-
-
-def _may_be_for_data(world: World) -> bool:
-    """Whether data alone is too much, as far as anybody knows."""
-    return world.disk is None or _is_more_than(world.disk.of_data, _borne_bytes_max(world))
 
 
 def _takes_more_than(world: World, bytes_max: int) -> bool:

@@ -87,6 +87,11 @@ class DiskUse:
         """What is left of it without the container."""
         return replace(self, layer_bytes=0, layer_beyond="")
 
+    @property
+    def of_layer(self) -> "DiskUse":
+        """What goes with the container."""
+        return replace(self, data_bytes=0, beyond="")
+
 
 @dataclass(frozen=True, slots=True)
 class Site:

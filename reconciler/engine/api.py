@@ -74,6 +74,14 @@ class Api:
         path, query = f"containers/{_step(container_id)}/json", {"size": "true"}
         return json_object(await self._client.read(path, query, lane=Lane.COUNT))
 
+    async def tells_changes(self, container_id: str) -> bool:
+        """Whether the engine can walk through what the container wrote; the answer itself is not read."""
+        await self._agree()
+        return await self._client.is_answered_well(f"containers/{_step(container_id)}/changes", Lane.COUNT)
+
+    async def ping(self) -> None:
+        await self._client.is_answered_well("_ping", Lane.QUICK, versioned=False)
+
     async def networks(self) -> list[Json]:
         await self._agree()
         return json_objects(await self._client.read("networks"))

@@ -90,6 +90,18 @@ class Client:
         )
         return await self.call(path, lambda: retrying(once), lane)
 
+    async def is_answered_well(self, path: str, lane: Lane, *, versioned: bool = True) -> bool:
+        """Whether the answer to GET is no error. Its body, which may be endless, is not read."""
+
+        async def once() -> bool:
+            async with self.docker._query(path, versioned_api=versioned):
+                return True
+
+        try:
+            return await self.call(path, once, lane)
+        except Refused:
+            return False
+
     async def change(
         self,
         path: str,

@@ -21,7 +21,7 @@ from reconciler.core.container import (
     ObservedContainer,
     Placement,
 )
-from reconciler.core.errors import TransientError
+from reconciler.core.errors import OutcomeUnknownError, TransientError
 from reconciler.engine import faults
 from reconciler.engine.api import Api
 from reconciler.engine.cgroups import confinement
@@ -46,7 +46,7 @@ from reconciler.engine.hardening import (
     sysctls,
 )
 from reconciler.engine.networks import check_own, check_room, host_routes, network_body, own_network
-from reconciler.engine.port import SUBSCRIBED, Addressing, NetworkSpec
+from reconciler.engine.port import LAYER_UNCOUNTABLE, SUBSCRIBED, Addressing, NetworkSpec
 from reconciler.engine.translate import (
     container_body,
     engine_event,
@@ -208,7 +208,12 @@ class DockerEngine:
             if refused.status == 404:
                 return None
             raise faults.read_fault(refused) from None
+        if isinstance(size, int) and size < 0:  # Source: moby, GetContainerLayerSize
+            raise uncountable()
         return size if isinstance(size, int) else None
+
+    async def ping(self) -> None:
+        await self._api.ping()
 
     async def events(self) -> AsyncGenerator[EngineEvent, None]:
         with refusals_as(faults.read_fault):
@@ -316,6 +321,10 @@ class DockerEngine:
         if spec.egress is not Egress.INTERNET:
             config |= self.closed_config
         return container_body(spec, placement, identity, config, networking)
+
+
+def uncountable() -> OutcomeUnknownError:
+    return OutcomeUnknownError(LAYER_UNCOUNTABLE, "the engine cannot count what the container wrote")
 
 
 def _kind_of(version: Json) -> EngineKind:

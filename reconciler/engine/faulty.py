@@ -24,7 +24,7 @@ T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
 
 
-MUTATIONS = frozenset(Verb) - {Verb.VERSION, Verb.LIST, Verb.INSPECT, Verb.LOGS, Verb.LAYER_BYTES}
+MUTATIONS = frozenset(Verb) - {Verb.VERSION, Verb.LIST, Verb.INSPECT, Verb.LOGS, Verb.LAYER_BYTES, Verb.PING}
 
 When = Callable[[Verb], bool]
 

@@ -117,6 +117,9 @@ class MemoryEngine:
 
         return await self._read(look)
 
+    async def ping(self) -> None:
+        await self._read(lambda: None)
+
     async def events(self) -> AsyncGenerator[EngineEvent, None]:
         listener = await self._read(lambda: self.machine.listen(self._project))
         try:

@@ -24,6 +24,7 @@ from state.kinds.template import Egress, Pull
 
 CALL_TIMEOUT_S = 30.0  # one engine call, but for pulls and counts
 PULL_TIMEOUT_S = 600.0
+LAYER_UNCOUNTABLE = "LayerUncountable"
 COUNT_TIMEOUT_S = 20.0  # the files of one container: some millions
 
 SUBSCRIBED: Final = EngineEvent(container_name="", home="")
@@ -129,8 +130,15 @@ class Engine(Protocol):
 
     async def layer_bytes(self, container_id: str) -> int | None:
         """What a container has written outside of its mounts: the lengths of its files, whatever blocks they
-        take. None where there is no such container, or nobody counts. Raises OutcomeUnknownError, with reason
-        EngineTimeout where it has more than can be counted in COUNT_TIMEOUT_S."""
+        take. None where there is no such container, or nobody counts.
+
+        Raises OutcomeUnknownError, with reason EngineTimeout where COUNT_TIMEOUT_S are not enough, and
+        LAYER_UNCOUNTABLE where the engine gives up, as over a path that is too long."""
+        ...
+
+    async def ping(self) -> None:
+        """Return if the engine answers at all, whatever it does with any container. Raises
+        OutcomeUnknownError."""
         ...
 
     def events(self) -> AsyncGenerator[EngineEvent, None]:

@@ -36,6 +36,7 @@ class Verb(StrEnum):
     REMOVE_DATA = "remove_data"
     LOGS = "logs"
     LAYER_BYTES = "layer_bytes"
+    PING = "ping"
     REMOVE_NETWORK = "remove_network"
 
 
@@ -87,6 +88,9 @@ class WrappedEngine:
 
     async def layer_bytes(self, container_id: str) -> int | None:
         return await self._pass(Verb.LAYER_BYTES, lambda: self.inner.layer_bytes(container_id))
+
+    async def ping(self) -> None:
+        await self._pass(Verb.PING, self.inner.ping)
 
     async def events(self) -> AsyncGenerator[EngineEvent, None]:
         async with aclosing(self.inner.events()) as stream:

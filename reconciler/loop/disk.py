@@ -60,9 +60,9 @@ class Disk:
     def use(self, home: str, container_id: str) -> DiskUse | None:
         """What the last measurements of that Home found, and of that container of its."""
         data, (whose, layer) = self._data.get(home), self._layer.get(home, ("", _EMPTY))
-        if whose != container_id or not container_id:
+        if data is None or whose != container_id or not container_id:
             return data
-        return replace(data or DiskUse(0), layer_bytes=layer.bytes_used, layer_beyond=layer.beyond)
+        return replace(data, layer_bytes=layer.bytes_used, layer_beyond=layer.beyond)
 
     async def run(self) -> None:
         """Look and measure for ever."""

@@ -91,7 +91,7 @@ class HostGauge:
     async def rooms(self) -> list[Room]:
         found = [await self._room(self._root, OF_DATA)]
         if said := self._layers_path():
-            found.append(await self._room(Path(said), OF_LAYERS.format(said)))
+            found.append(await self._room(_seen_here(Path(said)), OF_LAYERS.format(said)))
         return [one for one in found if one is not None]
 
     async def _room(self, root: Path, where: str) -> Room | None:
@@ -213,10 +213,14 @@ class _Level:
         os.close(self.descriptor)
 
 
+def _seen_here(layers: Path) -> Path:
+    """A path on the disk that has the engine's folder of that name."""
+    is_here = os.access(layers, os.F_OK)  # False also where this process may not look
+    return layers if is_here or not any(one.exists() for one in MARKS_OF_A_CONTAINER) else OWN_ROOT
+
+
 def _room(root: Path, where: str) -> Room | None:
     """Source: statvfs(3); where files have no number of their own (btrfs), it is 0 of 0."""
-    if not root.exists() and any(one.exists() for one in MARKS_OF_A_CONTAINER):
-        root = OWN_ROOT
     try:
         found = os.statvfs(root)
     except OSError:

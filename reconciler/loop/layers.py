@@ -1,19 +1,24 @@
 """What containers write outside of their mounts, as the engine counts it.
 
-An engine walks through every file for that, and a container may have made so many that it does not come to
-an end: an engine that answers all the same, but twice not this, was asked of more than can be counted.
+An engine walks through every file for that, and a container may have made so many, or so deep ones, that it
+does not come to an end. Once may be a slow disk; an engine that answers all the same, but not this, and not
+the next time either, was asked of more than can be counted. Podman holds a container while it counts, so
+that its list waits as well: it is not asked again before the next round.
 Next: :mod:`reconciler.loop.disk`.
 """
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
 from reconciler.core.errors import ActionError, OutcomeUnknownError
-from reconciler.engine.port import COUNT_TIMEOUT_S, Engine
+from reconciler.engine.port import COUNT_TIMEOUT_S, LAYER_UNCOUNTABLE, Engine
 
-BEYOND = f"more files than the engine counts in {COUNT_TIMEOUT_S:g} s"
-TIMED_OUT = "EngineTimeout"
-ATTEMPTS = 2
+BEYOND = {
+    "EngineTimeout": f"more files than the engine counts in {COUNT_TIMEOUT_S:g} s",
+    LAYER_UNCOUNTABLE: "files that the engine cannot count, such as too many directories in each other",
+}
+FAILED_MAX = 256  # containers that are remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +38,27 @@ class EngineLayers:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._failed: deque[str] = deque(maxlen=FAILED_MAX)  # containers that were not counted the last time
 
     async def use(self, container_id: str) -> LayerUse | None:
-        for _ in range(ATTEMPTS):
-            try:
-                size_bytes = await self._engine.layer_bytes(container_id)
-            except OutcomeUnknownError as error:
-                if error.reason != TIMED_OUT or not await self._answers():
-                    return None
-            except ActionError:
+        try:
+            size_bytes = await self._engine.layer_bytes(container_id)
+        except OutcomeUnknownError as error:
+            if error.reason not in BEYOND or not await self._answers():
                 return None
-            else:
-                return None if size_bytes is None else LayerUse(size_bytes)
-        return LayerUse(0, BEYOND)
+            if container_id in self._failed:
+                return LayerUse(0, BEYOND[error.reason])
+            self._failed.append(container_id)
+            return None
+        except ActionError:
+            return None
+        if container_id in self._failed:
+            self._failed.remove(container_id)
+        return None if size_bytes is None else LayerUse(size_bytes)
 
     async def _answers(self) -> bool:
-        """Whether the engine answers at all; not of that container, which it may hold while it counts."""
         try:
-            await self._engine.version()
+            await self._engine.ping()
         except ActionError:
             return False
         return True

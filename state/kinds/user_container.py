@@ -18,7 +18,7 @@ from state.kinds.template import ENV_COUNT_MAX, EnvName, EnvValue, Image, Port
 
 LOG_TAIL_CHARS_MAX = 4096
 DATA_FINALIZER = "data"  # the container is gone and the data is tombstoned
-OVER_DISK_LIMIT = "OverDiskLimit"  # as a reason: data takes more than it may
+OVER_DISK_LIMIT = "OverDiskLimit"  # as a reason: more of the disk is taken than may be
 
 
 class Power(StrEnum):

@@ -18,7 +18,7 @@ from tests.isolation.conftest import BOB, MALLORY, Ward
 pytestmark = pytest.mark.engine
 
 EVE = "eve"  # whom an operator wants up
-TRUDY = "trudy"  # who leaves her data alone
+TRUDY, URSULA = "trudy", "ursula"  # who leave their data alone
 MIB = 1 << 20
 LIMIT_MIB, CEILING_MIB = 16, 32
 LOOKED_S_MAX = 150.0  # two rounds over everybody's data, and what follows, on a machine that is busy
@@ -30,6 +30,14 @@ with open(path, "wb", buffering=0) as file:
     for _ in range(300):
         file.write(os.urandom(1 << 20))
         time.sleep(0.5)
+"""
+# Longer than a path may be: an engine that meets it gives up counting.
+HIDE = """
+import os
+os.chdir("/tmp")
+for _ in range(60):
+    os.mkdir("d" * 100)
+    os.chdir("d" * 100)
 """
 
 
@@ -72,29 +80,32 @@ def test_who_fills_the_disk_is_put_to_sleep(ward: Ward, bobs: str, user: str, li
 
 
 @pytest.mark.fault(14)
+@pytest.mark.parametrize(
+    ("user", "script"), [(TRUDY, FILL), (URSULA, HIDE + FILL)], ids=["plainly", "where no engine counts"]
+)
 def test_what_is_written_elsewhere_goes_with_the_container_that_is_put_to_sleep(
-    ward: Ward, bobs: str
+    ward: Ward, bobs: str, user: str, script: str
 ) -> None:
     """On an engine that limits no layer, as most: the disk is the one that all containers are on."""
     house = ward.house
-    house.serve(TRUDY)
-    made = ward.inspect(TRUDY)["Id"]
-    kept = ward.inside("attempt('kept', lambda: open('/data/kept', 'w').write('hers'))", TRUDY)
+    house.serve(user)
+    made = ward.inspect(user)["Id"]
+    kept = ward.inside("attempt('kept', lambda: open('/data/kept', 'w').write('hers'))", user)
     assert kept == {"kept": "4"}
-    ward.begin(FILL.replace("path", "'/tmp/fill'"), TRUDY)
-    await_sleep(ward, TRUDY, bobs)
+    ward.begin(script.replace("path", "'/tmp/fill'"), user)
+    await_sleep(ward, user, bobs)
     with pytest.raises(docker.errors.NotFound):
-        ward.inspect(TRUDY)
-    assert (ward.data(TRUDY) / "kept").read_text() == "hers"
+        ward.inspect(user)
+    assert (ward.data(user) / "kept").read_text() == "hers"
     ward.neighbour_is_well(bobs)
-    house.serve(TRUDY)  # the next call wakes her
-    assert ward.inspect(TRUDY)["Id"] != made
+    house.serve(user)  # the next call wakes her
+    assert ward.inspect(user)["Id"] != made
     until(
-        lambda: house.reason(TRUDY, ConditionType.DEGRADED) == "False AsExpected",
+        lambda: house.reason(user, ConditionType.DEGRADED) == "False AsExpected",
         "nothing is held against her",
         LOOKED_S_MAX,
     )
-    assert house.reason(TRUDY, ConditionType.READY) == "True Answers"
+    assert house.reason(user, ConditionType.READY) == "True Answers"
 
 
 def await_sleep(ward: Ward, user: str, bobs: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mcpgw.fence import nft
+from mcpgw.fence import nft, programs
 from mcpgw.fence import resolvers as resolvers_module
 from mcpgw.fence.errors import FenceError
 from mcpgw.fence.resolvers import resolvers
@@ -43,7 +43,7 @@ def test_a_fence_that_cannot_be_read_is_an_error_in_one_line_and_never_stands(
     rules: Ruleset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, said: str
 ) -> None:
     put(tmp_path, script, monkeypatch)
-    monkeypatch.setattr(nft, "NFT_S_MAX", 1.0)
+    monkeypatch.setattr(programs, "RUN_S_MAX", 1.0)
     with pytest.raises(FenceError, match=said) as caught:
         nft.fault_of(rules)
     assert len(str(caught.value).splitlines()) == 1
@@ -62,7 +62,7 @@ def test_an_nft_that_takes_the_rules_and_keeps_none_is_found_out(
 def test_a_missing_nft_is_named_with_the_command_that_installs_it(
     rules: Ruleset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nft, "found", lambda _program: None)
+    monkeypatch.setattr(programs, "found", lambda _program: None)
     with pytest.raises(FenceError, match="nft is not installed; run `apt-get install nftables` as root"):
         nft.fault_of(rules)
 

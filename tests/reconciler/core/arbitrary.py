@@ -102,7 +102,8 @@ def engines(draw: st.DrawFn) -> tuple[ObservedContainer, ...] | None:
 
 
 amounts = st.sampled_from([0, 2 << 20])
-disk_uses = st.none() | st.builds(DiskUse, amounts, layer_bytes=amounts)
+beyonds = st.sampled_from(["", "", "too many files"])
+disk_uses = st.none() | st.builds(DiskUse, amounts, beyonds, layer_bytes=amounts, layer_beyond=beyonds)
 
 
 @st.composite

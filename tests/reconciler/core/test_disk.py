@@ -22,7 +22,8 @@ LIMIT = 100 << 20
 LIMITED: dict[str, Any] = {"resources": {"disk": LIMIT}, "data": {"mountPath": "/data"}}
 TOO_MUCH = DiskUse(LIMIT + 1)
 TOO_MANY = DiskUse(1, beyond="more than 1000000 files and directories")
-IN_LAYER = DiskUse(1, layer_bytes=LIMIT)
+IN_LAYER = DiskUse(1, layer_bytes=LIMIT + 1)
+IN_BOTH = DiskUse(LIMIT, layer_bytes=1)
 COUNTLESS_IN_LAYER = DiskUse(1, layer_beyond="more files than the engine counts in 20 s")
 FULL = {"disk_full": "less than 1024 MiB are left"}
 CREATED, INTENDED = IncarnationState.CREATED, IncarnationState.INTENDED
@@ -59,7 +60,16 @@ PLANS = {
     "who takes more than they may is put to sleep": (taking(TOO_MUCH), "Sleep"),
     "who has more files than can be counted is, too": (taking(TOO_MANY), "Sleep"),
     "who takes all that they may is left alone": (taking(DiskUse(LIMIT)), "nothing"),
-    "what the container wrote elsewhere counts with it": (taking(IN_LAYER), "Sleep"),
+    "what the container wrote elsewhere counts": (taking(IN_LAYER), "Sleep"),
+    "with what is data": (taking(IN_BOTH), "Sleep"),
+    "who has some of both has time to free data": (
+        put_to_sleep_before(taking(IN_BOTH), started_seconds_ago=1),
+        "nothing",
+    ),
+    "an operator's word wakes who slept for what is gone": (
+        asleep_for_data().powered(RUNNING).but(disk=DiskUse(1), **BOUNDED),
+        "Wake",
+    ),
     "also where it cannot be counted": (taking(COUNTLESS_IN_LAYER), "Sleep"),
     "all of it together may be as much": (taking(DiskUse(1, layer_bytes=LIMIT - 1)), "nothing"),
     "above the ceiling, too": (alive().but(disk=IN_LAYER, **BOUNDED).powered(RUNNING), "Sleep"),
@@ -221,11 +231,12 @@ def test_whom_an_operator_wants_up_is_told_of_the_limit() -> None:
         ),
         (alive(resources={"disk": 1 << 50}).but(disk=TOO_MUCH, **BOUNDED), "and within the ceiling"),
         (asleep_for_data(), "took more of the disk than it might"),
+        (taking(TOO_MUCH), "its data takes more than 100 MiB"),
         (taking(IN_LAYER), "its data, and what its container wrote elsewhere, take more than 100 MiB"),
-        (
-            taking(IN_LAYER),
-            "its data is kept, and nothing else; the next call wakes it, or have resources.disk",
-        ),
+        (taking(IN_LAYER), "its data is kept, and nothing else; the next call wakes it"),
+        (asleep_for_data(**LIMITED).but(disk=DiskUse(1)), "what its container wrote elsewhere, took more"),
+        (asleep_for_data(**LIMITED), "what its container wrote elsewhere, took more than 100 MiB"),
+        (asleep_for_data(**LIMITED).but(disk=TOO_MUCH), "its data takes more than 100 MiB"),
         (taking(COUNTLESS_IN_LAYER), "wrote outside of its data has more files than the engine counts"),
     ],
 )

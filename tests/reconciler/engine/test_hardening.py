@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.container import Mount
-from reconciler.core.errors import TerminalError
+from reconciler.core.errors import OutcomeUnknownError, TerminalError
 from reconciler.engine.hardening import LOG_FILE_MEGABYTES_MAX, LOG_FILES_MAX
+from reconciler.engine.port import LAYER_UNCOUNTABLE
 from tests.reconciler.engine.real import RealRig
 from tests.reconciler.engine.rig import HOME, MOUNT, OTHER_HOME, PORT, answering, seat, shown, started, until
 
 pytestmark = pytest.mark.engine
 
 MIB = 1 << 20
+DEEP = "d" * 100
 LOG_BYTES_MAX = (LOG_FILE_MEGABYTES_MAX * LOG_FILES_MAX + 1) * MIB  # a file ends with a whole line
 # What engines make for every container. Source: OCI runtime specification, "Default Devices".
 DEVICES_OF_EVERY_CONTAINER = {
@@ -221,3 +223,15 @@ def _own_address() -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.connect(("192.0.2.1", 9))
         return str(sock.getsockname()[0])
+
+
+async def test_what_an_engine_cannot_count_is_no_figure(engine_rig: RealRig) -> None:
+    """A path that is longer than any call takes: Docker then says -1, Podman 0, whatever else there is."""
+    one = seat(engine_rig)
+    container_id = (await started(engine_rig, one)).id
+    await engine_rig.write_layer(one.name, MIB)
+    assert (await engine_rig.engine.layer_bytes(container_id) or 0) >= MIB
+    await engine_rig.inside(one.name, f"cd /tmp; for n in $(seq 60); do mkdir {DEEP}; cd {DEEP}; done")
+    with pytest.raises(OutcomeUnknownError) as failed:
+        await engine_rig.engine.layer_bytes(container_id)
+    assert failed.value.reason == LAYER_UNCOUNTABLE

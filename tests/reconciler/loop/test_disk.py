@@ -5,6 +5,7 @@ import pytest
 from reconciler.core.errors import OutcomeUnknownError, TransientError
 from reconciler.core.world import DiskUse
 from reconciler.engine.memory import MemoryEngine
+from reconciler.engine.port import LAYER_UNCOUNTABLE
 from reconciler.loop.disk import FREE_FILES_MIN, Allowance, Disk
 from reconciler.loop.gauge import Room
 from reconciler.loop.layers import BEYOND, EngineLayers, LayerUse
@@ -148,19 +149,19 @@ async def test_what_a_container_wrote_counts_while_it_is_there() -> None:
     assert told.disk.use("a", "c1") is None
 
 
-async def test_a_container_is_counted_though_its_data_cannot_be() -> None:
+async def test_of_data_that_nobody_can_tell_of_nothing_is_told() -> None:
     told = Told()
     told.allowed, told.gauge.uses = {"a": Allowance(10, "c1")}, {"a": None}
-    told.layers.uses = {"c1": LayerUse(0, BEYOND)}
+    told.layers.uses = {"c1": LayerUse(11)}
     await told.disk.measure()
-    assert told.over == ["a"]
-    assert told.disk.use("a", "c1") == DiskUse(0, layer_beyond=BEYOND)
+    assert told.disk.use("a", "c1") is None
+    assert told.over == []
 
 
 class CountingEngine(MemoryEngine):
     """Counts as it is told to, and may not answer anything else either."""
 
-    def __init__(self, counts: list[int | Exception | None], *, answers: bool = True) -> None:
+    def __init__(self, *counts: int | Exception | None, answers: bool = True) -> None:
         self._counts = iter(counts)
         self._answers = answers
 
@@ -171,26 +172,37 @@ class CountingEngine(MemoryEngine):
             raise said
         return said
 
-    async def version(self) -> str:
+    async def ping(self) -> None:
         if not self._answers:
             raise OutcomeUnknownError("EngineTimeout", "no answer")
-        return "counting 1.0"
 
 
 HANGS = OutcomeUnknownError("EngineTimeout", "not within 20 s")
-COUNTS: dict[str, tuple[CountingEngine, LayerUse | None]] = {
-    "what is counted": (CountingEngine([7]), LayerUse(7)),
-    "what is no more": (CountingEngine([None]), None),
-    "what cannot be counted in twice the time": (CountingEngine([HANGS, HANGS]), LayerUse(0, BEYOND)),
-    "what took long once": (CountingEngine([HANGS, 7]), LayerUse(7)),
-    "an engine that answers nothing": (CountingEngine([HANGS], answers=False), None),
-    "an engine that breaks": (CountingEngine([OutcomeUnknownError("EngineError", "500")]), None),
-    "an engine that is busy": (CountingEngine([TransientError("EngineBusy", "no slot")]), None),
+GIVES_UP = OutcomeUnknownError(LAYER_UNCOUNTABLE, "a path is too long")
+TOO_MANY, TOO_DEEP = (LayerUse(0, BEYOND[one.reason]) for one in (HANGS, GIVES_UP))
+COUNTS: dict[str, tuple[CountingEngine, list[LayerUse | None]]] = {
+    "what is counted": (CountingEngine(7), [LayerUse(7)]),
+    "what is no more": (CountingEngine(None), [None]),
+    "what takes too long time and again": (CountingEngine(HANGS, HANGS, HANGS), [None, TOO_MANY, TOO_MANY]),
+    "what takes too long now and then": (
+        CountingEngine(HANGS, 7, HANGS, 7),
+        [None, LayerUse(7), None, LayerUse(7)],
+    ),
+    "what the engine gives up time and again": (CountingEngine(GIVES_UP, GIVES_UP), [None, TOO_DEEP]),
+    "an engine that answers nothing": (CountingEngine(HANGS, HANGS, answers=False), [None, None]),
+    "an engine that breaks": (CountingEngine(OutcomeUnknownError("EngineError", "500")), [None]),
+    "an engine that is busy": (CountingEngine(TransientError("EngineBusy", "no slot")), [None]),
 }
 
 
-@pytest.mark.parametrize(("engine", "use"), COUNTS.values(), ids=COUNTS.keys())
+@pytest.mark.parametrize(("engine", "uses"), COUNTS.values(), ids=COUNTS.keys())
 async def test_only_an_engine_that_answers_can_say_that_it_is_too_much(
-    engine: CountingEngine, use: LayerUse | None
+    engine: CountingEngine, uses: list[LayerUse | None]
 ) -> None:
-    assert await EngineLayers(engine).use("c1") == use
+    layers = EngineLayers(engine)
+    assert [await layers.use("c1") for _ in uses] == uses
+
+
+async def test_each_container_is_judged_by_its_own_counts() -> None:
+    layers = EngineLayers(CountingEngine(HANGS, HANGS))
+    assert [await layers.use(one) for one in ("c1", "c2")] == [None, None]

@@ -218,7 +218,9 @@ async def test_in_a_container_its_own_root_is_on_the_engines_disk(
     unseen, mark = str(tmp_path / "unseen"), tmp_path / "mark"
     monkeypatch.setattr(gauge, "MARKS_OF_A_CONTAINER", (mark,))
     assert await rooms_where(unseen, tmp_path) == [gauge.OF_DATA], "elsewhere nobody can tell"
+    assert await rooms_where(unseen, tmp_path / "no data") == [], "nor of data"
     mark.touch()
+    assert await rooms_where(unseen, tmp_path / "no data") == [gauge.OF_LAYERS.format(unseen)]
     assert await rooms_where(unseen, tmp_path) == [gauge.OF_DATA, gauge.OF_LAYERS.format(unseen)]
 
 
