@@ -84,8 +84,11 @@ def over_disk_message(world: World) -> str:
     asleep = f"{took}, so it sleeps; its data is kept, and nothing else; "
     if world.wanted is None or violations(world.wanted.spec, world.site.ceiling):
         return f"{asleep}no call wakes it before its template is there and within the ceiling{raised}"
+    if world.disk is not None and not _is_more_than(world.disk.of_data, _borne_bytes_max(world)):
+        return f"{asleep}the next call wakes it{raised}"
     minutes = GRACE // timedelta(minutes=1)
-    return f"{asleep}the next call wakes it, for {minutes} minutes in which to free data{raised}"
+    wakes = f"the next call wakes it, for {minutes} minutes if its data is too much, to free some"
+    return f"{asleep}{wakes}{raised}"
 
 
 def _took(world: World, limit: int) -> tuple[str, str]:
@@ -97,12 +100,11 @@ def _took(world: World, limit: int) -> tuple[str, str]:
         return f"its data has {disk.beyond}", ""  # which no limit of bytes helps
     if disk is not None and disk.layer_beyond:
         return f"what its container wrote outside of its data has {disk.layer_beyond}", ""
-    if not limit:
-        return "it took more of the disk than it might", raised
-    if disk is not None and _is_more_than(disk.of_data, limit):
+    if disk is None or not _is_more_than(disk, limit):  # it went with the container, or was not counted anew
+        return "it took more of the disk than it might, or than can be counted", raised
+    if _is_more_than(disk.of_data, limit):
         return f"its data takes more than {limit // MIB} MiB", raised
-    take = "take" if disk is not None and disk.layer_bytes else "took"  # with a container that is gone
-    return f"its data, and what its container wrote elsewhere, {take} more than {limit // MIB} MiB", raised
+    return f"its data, and what its container wrote elsewhere, take more than {limit // MIB} MiB", raised
 
 
 def was_over_disk(world: World) -> bool:

@@ -79,8 +79,9 @@ class Api:
         await self._agree()
         return await self._client.is_answered_well(f"containers/{_step(container_id)}/changes", Lane.COUNT)
 
-    async def ping(self) -> None:
-        await self._client.is_answered_well("_ping", Lane.QUICK, versioned=False)
+    async def ping(self) -> bool:
+        """Whether it is well, of which nothing but the engine itself has to be asked."""
+        return await self._client.is_answered_well("_ping", Lane.QUICK, versioned=False)
 
     async def networks(self) -> list[Json]:
         await self._agree()

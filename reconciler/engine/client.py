@@ -94,7 +94,8 @@ class Client:
         """Whether the answer to GET is no error. Its body, which may be endless, is not read."""
 
         async def once() -> bool:
-            async with self.docker._query(path, versioned_api=versioned):
+            async with self.docker._query(path, versioned_api=versioned) as response:
+                response.close()  # nobody else does: what was not read would hold the connection
                 return True
 
         try:

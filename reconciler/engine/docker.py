@@ -207,13 +207,16 @@ class DockerEngine:
         except Refused as refused:
             if refused.status == 404:
                 return None
+            if refused.is_unclear and await self._is_shown(container_id):  # containerd's image store
+                raise uncountable() from None
             raise faults.read_fault(refused) from None
-        if isinstance(size, int) and size < 0:  # Source: moby, GetContainerLayerSize
+        if isinstance(size, int) and size < 0:  # the older stores. Source: moby, GetContainerLayerSize
             raise uncountable()
         return size if isinstance(size, int) else None
 
     async def ping(self) -> None:
-        await self._api.ping()
+        if not await self._api.ping():
+            raise OutcomeUnknownError(faults.ANSWERED_5XX, "the engine is not well, by its own word")
 
     async def events(self) -> AsyncGenerator[EngineEvent, None]:
         with refusals_as(faults.read_fault):
@@ -290,6 +293,13 @@ class DockerEngine:
             if refused.status == 404:
                 return None
             raise faults.read_fault(refused) from None
+
+    async def _is_shown(self, container_id: str) -> bool:
+        try:
+            await self._api.container(container_id)
+        except Refused:
+            return False
+        return True
 
     async def _layer_bytes_asked(self, image: Json, bytes_max: int) -> int:
         """0 where there is no limit, or nobody who holds a container to it."""

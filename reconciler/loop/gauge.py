@@ -91,11 +91,13 @@ class HostGauge:
     async def rooms(self) -> list[Room]:
         found = [await self._room(self._root, OF_DATA)]
         if said := self._layers_path():
-            found.append(await self._room(_seen_here(Path(said)), OF_LAYERS.format(said)))
+            found.append(await self._room(Path(said), OF_LAYERS.format(said), _seen_here))
         return [one for one in found if one is not None]
 
-    async def _room(self, root: Path, where: str) -> Room | None:
-        return await _within(ROOM_S_MAX, self._asking, lambda: _room(root, where))
+    async def _room(
+        self, root: Path, where: str, seen: Callable[[Path], Path] = lambda root: root
+    ) -> Room | None:
+        return await _within(ROOM_S_MAX, self._asking, lambda: _room(seen(root), where))
 
     async def use(self, home: str, bytes_max: int) -> DiskUse | None:
         def count() -> DiskUse | None:

@@ -193,7 +193,7 @@ def said(scene: Scene, of: ConditionType) -> tuple[Truth, str, str]:
 
 
 def test_who_sleeps_for_their_data_is_told_how_to_go_on() -> None:
-    scene = asleep_for_data(**LIMITED)
+    scene = asleep_for_data(**LIMITED).but(disk=TOO_MUCH)
     for of, truth in ((ConditionType.READY, Truth.FALSE), (ConditionType.DEGRADED, Truth.TRUE)):
         status, reason, message = said(scene, of)
         assert (status, reason) == (truth, OVER_DISK_LIMIT)
@@ -230,12 +230,14 @@ def test_whom_an_operator_wants_up_is_told_of_the_limit() -> None:
             "no call wakes it before its template",
         ),
         (alive(resources={"disk": 1 << 50}).but(disk=TOO_MUCH, **BOUNDED), "and within the ceiling"),
-        (asleep_for_data(), "took more of the disk than it might"),
+        (asleep_for_data(), "took more of the disk than it might, or than can be counted"),
         (taking(TOO_MUCH), "its data takes more than 100 MiB"),
         (taking(IN_LAYER), "its data, and what its container wrote elsewhere, take more than 100 MiB"),
         (taking(IN_LAYER), "its data is kept, and nothing else; the next call wakes it"),
-        (asleep_for_data(**LIMITED).but(disk=DiskUse(1)), "what its container wrote elsewhere, took more"),
-        (asleep_for_data(**LIMITED), "what its container wrote elsewhere, took more than 100 MiB"),
+        (asleep_for_data(**LIMITED).but(disk=DiskUse(1)), "took more of the disk than it might"),
+        (asleep_for_data(**LIMITED).but(disk=DiskUse(1)), "the next call wakes it, or have"),
+        (asleep_for_data(**LIMITED), "took more of the disk than it might"),
+        (asleep_for_data(**LIMITED), "for 10 minutes if its data is too much"),
         (asleep_for_data(**LIMITED).but(disk=TOO_MUCH), "its data takes more than 100 MiB"),
         (taking(COUNTLESS_IN_LAYER), "wrote outside of its data has more files than the engine counts"),
     ],

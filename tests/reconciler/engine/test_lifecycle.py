@@ -237,10 +237,6 @@ async def test_what_is_written_outside_of_mounts_is_counted_and_nothing_else(rig
     assert await rig.engine.layer_bytes(container_id) is None
 
 
-async def test_an_engine_that_answers_is_told_by_a_ping(rig: Rig) -> None:
-    await rig.engine.ping()
-
-
 async def test_an_exit_is_shown_with_its_code(rig: Rig) -> None:
     one = seat(rig, Program.CRASH)
     await started(rig, one)

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.core.errors import OutcomeUnknownError, TransientError
 from reconciler.engine.client import QUICK_CALLS_AT_ONCE_MAX, READ_ATTEMPTS_MAX, STOPS_AT_ONCE_MAX, Deadlines
-from reconciler.engine.port import Engine
+from reconciler.engine.port import LAYER_UNCOUNTABLE, Engine
 from state.kinds.template import Pull
 from tests.reconciler.engine.proxy import Failure
 from tests.reconciler.engine.real import RealRig
@@ -170,3 +170,38 @@ async def test_a_pull_that_hangs_is_given_up_and_holds_up_nothing(
     with pytest.raises(OutcomeUnknownError) as caught:
         await pulling
     assert caught.value.reason == "EngineTimeout"
+
+
+@pytest.mark.parametrize("failure", [Failure.ANSWER_500, Failure.HANG, Failure.ASK_AND_CLOSE])
+async def test_a_ping_asks_the_engine_alone_and_says_whether_it_is_well(
+    engine_rig: RealRig, impatient: Engine, failure: Failure
+) -> None:
+    engine_rig.proxy.fail(r"/containers/|/info|/version", failure)
+    await impatient.ping()
+    assert any("/_ping" in line for line in engine_rig.proxy.asked)
+    engine_rig.proxy.fail(r"/_ping", failure)
+    with pytest.raises(OutcomeUnknownError):
+        await impatient.ping()
+
+
+async def test_a_count_that_fails_alone_is_of_what_cannot_be_counted(engine_rig: RealRig) -> None:
+    """As Docker answers with containerd's image store; where all else fails too, it is the engine."""
+    container_id = (await started(engine_rig, seat(engine_rig))).id
+    for pattern, reason in ((r"size=true", LAYER_UNCOUNTABLE), (EVERYTHING, "EngineError")):
+        engine_rig.proxy.fail(pattern, Failure.ANSWER_500)
+        with pytest.raises(OutcomeUnknownError) as failed:
+            await engine_rig.engine.layer_bytes(container_id)
+        assert failed.value.reason == reason
+
+
+async def test_a_count_has_a_deadline_of_its_own(engine_rig: RealRig) -> None:
+    container_id = (await started(engine_rig, seat(engine_rig))).id
+    engine = await engine_rig.adapter(engine_rig.project, Deadlines(count_s=1.0))
+    engine_rig.proxy.fail(r"size=true", Failure.HANG)
+    try:
+        with pytest.raises(OutcomeUnknownError) as failed:
+            await engine.layer_bytes(container_id)
+        assert failed.value.reason == "EngineTimeout"
+        assert await engine.list(), "nothing else waits for it"
+    finally:
+        await engine.close()
