@@ -21,7 +21,6 @@ SECOND_HALF = "tests/e2e/test_fence"  # from there on
 LONGEST = (
     "tests/reverse_proxy/test_patience.py",
     "tests/e2e/",
-    "tests/simulation/test_crash_everywhere.py",
 )
 
 
