@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import IPv4Network
 
 from reconciler.core.actions import FileText
 from reconciler.core.addresses import AddressPool
 from reconciler.core.ceiling import Ceiling
 from reconciler.core.world import Site
+from reconciler.core.zones import zones
 from reconciler.engine.memory import MemoryEngine
 from reconciler.engine.memory_machine import Machine
 from reconciler.engine.memory_profile import laptop_like
@@ -27,6 +29,9 @@ IMAGE = "bench:1"
 PROJECT = "bench"
 SETTLED_S_MAX = 300.0
 PORTS = range(10_000, 60_000)
+
+
+ZONES = zones(PROJECT, IPv4Network("10.0.0.0/16"))
 
 
 class NoDirectories:
@@ -118,7 +123,7 @@ async def settled_world(users: int) -> World:
         ask=answers_well,
         site=Site(PROJECT, _ceiling()),
         pools=dict.fromkeys(Egress, AddressPool("publish", ports=PORTS)),
-        networks={Egress.INTERNET: NetworkSpec(name=PROJECT, project=PROJECT, subnet="")},
+        networks={egress: NetworkSpec.of(zone, PROJECT) for egress, zone in ZONES.items()},
         gate=StartGate(64, 2),
         holder="bench",
         key=PrivateKey(bytes(32)),
