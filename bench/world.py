@@ -29,8 +29,6 @@ IMAGE = "bench:1"
 PROJECT = "bench"
 SETTLED_S_MAX = 300.0
 PORTS = range(10_000, 60_000)
-
-
 ZONES = zones(PROJECT, IPv4Network("10.0.0.0/16"))
 
 

@@ -18,10 +18,7 @@ pytest_plugins = ["tests.engines"]
 ENGINE_FOLDERS = ("tests/e2e/", "tests/isolation/", "tests/compose/")
 PODMAN_ALONE = "test_rootless"
 SECOND_HALF = "tests/e2e/test_fence"  # from there on
-LONGEST = (
-    "tests/reverse_proxy/test_patience.py",
-    "tests/e2e/",
-)
+LONGEST = ("tests/reverse_proxy/test_patience.py", "tests/e2e/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

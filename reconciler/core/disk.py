@@ -108,7 +108,7 @@ def _took(world: World, limit: int) -> tuple[str, str]:
 
 
 def was_over_disk(world: World) -> bool:
-    """Whether whoever sleeps does so for their data."""
+    """Whether whoever sleeps does so for what they took of the disk."""
     last = world.user_container.status.last_termination
     return world.is_asleep and last is not None and last.reason == OVER_DISK_LIMIT
 

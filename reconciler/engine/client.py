@@ -20,7 +20,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from reconciler.core.errors import OutcomeUnknownError, TransientError
 from reconciler.engine.door import API_VERSION_MIN, Door, unreachable, unusable_address
 from reconciler.engine.faults import Refused
-from reconciler.engine.port import CALL_TIMEOUT_S, COUNT_TIMEOUT_S, PULL_TIMEOUT_S
+from reconciler.engine.port import CALL_TIMEOUT_S, COUNT_TIMEOUT_S, ENGINE_TIMEOUT, PULL_TIMEOUT_S
 
 QUICK_CALLS_AT_ONCE_MAX = 16
 STOPS_AT_ONCE_MAX = 16  # each may take its whole grace, so they must not hold up the quick ones
@@ -138,7 +138,7 @@ class Client:
                 text = f"{operation} was not asked: {patience_s:g} s went by without a free slot"
                 raise TransientError("EngineBusy", text) from None
             text = f"the engine did not answer {operation} within {patience_s:g} s"
-            raise OutcomeUnknownError("EngineTimeout", text) from None
+            raise OutcomeUnknownError(ENGINE_TIMEOUT, text) from None
 
     def _patience_s(self, lane: Lane) -> float:
         own = {Lane.PULL: self._deadlines.pull_s, Lane.COUNT: self._deadlines.count_s}

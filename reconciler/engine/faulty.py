@@ -17,7 +17,7 @@ from reconciler.core.container import (
     Placement,
 )
 from reconciler.core.errors import NameConflictError, OutcomeUnknownError, TransientError
-from reconciler.engine.port import CALL_TIMEOUT_S, SUBSCRIBED, Engine
+from reconciler.engine.port import CALL_TIMEOUT_S, ENGINE_TIMEOUT, SUBSCRIBED, Engine
 from reconciler.engine.wrapped import Verb, WrappedEngine
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class HangingEngine(WrappedEngine):
         if self._reaches(verb):
             await call()
         await self._sleep(CALL_TIMEOUT_S)
-        raise OutcomeUnknownError("EngineTimeout", f"the engine did not answer {verb}")
+        raise OutcomeUnknownError(ENGINE_TIMEOUT, f"the engine did not answer {verb}")
 
 
 class ForgetfulEngine(WrappedEngine):

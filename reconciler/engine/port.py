@@ -24,8 +24,10 @@ from state.kinds.template import Egress, Pull
 
 CALL_TIMEOUT_S = 30.0  # one engine call, but for pulls and counts
 PULL_TIMEOUT_S = 600.0
-LAYER_UNCOUNTABLE = "LayerUncountable"
 COUNT_TIMEOUT_S = 20.0  # the files of one container: some millions
+
+ENGINE_TIMEOUT = "EngineTimeout"  # reasons of an OutcomeUnknownError that say more than that it is one
+LAYER_UNCOUNTABLE = "LayerUncountable"
 
 SUBSCRIBED: Final = EngineEvent(container_name="", home="")
 """The first hint of every stream: the subscription stands, and only a list tells what came before it."""
@@ -132,7 +134,7 @@ class Engine(Protocol):
         """What a container has written outside of its mounts: the lengths of its files, whatever blocks they
         take. None where there is no such container, or nobody counts.
 
-        Raises OutcomeUnknownError, with reason EngineTimeout where COUNT_TIMEOUT_S are not enough, and
+        Raises OutcomeUnknownError, with reason ENGINE_TIMEOUT where COUNT_TIMEOUT_S are not enough, and
         LAYER_UNCOUNTABLE where the engine gives up, as over a path that is too long."""
         ...
 

@@ -89,15 +89,11 @@ class HostGauge:
         self._closed = threading.Event()
 
     async def rooms(self) -> list[Room]:
-        found = [await self._room(self._root, OF_DATA)]
+        asked = [lambda: _room(self._root, OF_DATA)]
         if said := self._layers_path():
-            found.append(await self._room(Path(said), OF_LAYERS.format(said), _seen_here))
+            asked.append(lambda: _room(_seen_here(Path(said)), OF_LAYERS.format(said)))
+        found = [await _within(ROOM_S_MAX, self._asking, ask) for ask in asked]
         return [one for one in found if one is not None]
-
-    async def _room(
-        self, root: Path, where: str, seen: Callable[[Path], Path] = lambda root: root
-    ) -> Room | None:
-        return await _within(ROOM_S_MAX, self._asking, lambda: _room(seen(root), where))
 
     async def use(self, home: str, bytes_max: int) -> DiskUse | None:
         def count() -> DiskUse | None:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from reconciler.core.errors import ActionError, OutcomeUnknownError
-from reconciler.engine.port import COUNT_TIMEOUT_S, LAYER_UNCOUNTABLE, Engine
+from reconciler.engine.port import COUNT_TIMEOUT_S, ENGINE_TIMEOUT, LAYER_UNCOUNTABLE, Engine
 
 BEYOND = {
-    "EngineTimeout": f"more files than the engine counts in {COUNT_TIMEOUT_S:g} s",
+    ENGINE_TIMEOUT: f"more files than the engine counts in {COUNT_TIMEOUT_S:g} s",
     LAYER_UNCOUNTABLE: "files that the engine cannot count, such as too many directories in each other",
 }
 FAILED_MAX = 256  # containers that are remembered
