@@ -43,7 +43,8 @@ def run(_out: Path, *, quick: bool) -> list[Sample]:
     engine = ensure_docker()
     workload = ensure_demo_image(engine)
     sizes_mb = [image_bytes(engine, ensure_project_image(engine)) / BYTES_PER_MB, _on_debian_mb(engine)]
-    with tempfile.TemporaryDirectory() as folder, composed(Path(folder), engine, workload) as built:
+    settings = {"OAUTH_GITHUB_CLIENT_ID": "an-id", "OAUTH_GITHUB_CLIENT_SECRET": "a-secret"}
+    with tempfile.TemporaryDirectory() as folder, composed(Path(folder), engine, workload, settings) as built:
         ready = [_ready_s(built) for _ in range(ROUNDS_QUICK if quick else ROUNDS)]
     upgrades = UPGRADES_QUICK if quick else UPGRADES
     tallies = {one.name: _upgrade(one, upgrades) for one in (engine, ensure_podman())}

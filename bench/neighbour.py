@@ -58,7 +58,8 @@ def run(_out: Path, *, quick: bool) -> list[Sample]:
     )
     how = (
         f"{len(OTHERS)} users' calls by way of the gateway, each {1 / PACE_S:g} a second, "
-        f"{len(ratios[worst])} rounds in turns; without an attack {calm}; ratio by attack: {told}"
+        f"{len(ratios[worst])} rounds in turns, without a fence; without an attack {calm}; "
+        f"ratio by attack: {told}"
     )
     beside = {f"{name} ratio": tuple(each) for name, each in ratios.items()} | {
         f"{attack}, {engine}, done per s": tuple(each)

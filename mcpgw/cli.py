@@ -62,8 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument(
         "part",
         nargs="?",
-        choices=("gateway", "reconciler"),
-        help="only what concerns this one: the other's settings are not here (as in its container)",
+        choices=("gateway", "reconciler", "compose"),
+        help="only what concerns this one: the other's settings are not here (as in its container); "
+        "compose: what `docker compose up` would stumble over",
     )
     explain = _add(verbs, "explain", _explain, "all that is known of one user container")
     explain.add_argument("name", help="its name, or its user (github:583231)")

@@ -5,23 +5,28 @@ A look that cannot be had is said to be missing, not passed over. Next: :mod:`mc
 """
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from gateway.settings import GatewaySettings
+from mcpgw.bootstrap import engine_api
+from mcpgw.bootstrap.errors import BootstrapError
 from mcpgw.choices import read_choices
+from mcpgw.doctor_compose import SUBNETS, at_router, at_subnets
 from mcpgw.doctor_looks import (
     Finding,
     Verdict,
     at_engine,
     at_folders,
     at_public_address,
-    at_router,
     at_settings,
     at_store,
 )
 from mcpgw.terminal import plain
+from reconciler.engine.networks import host_routes
 from reconciler.settings import ReconcilerSettings
 from state.logs import configure
 from state.settings import SettingsError, load_settings
@@ -32,7 +37,8 @@ LOOK_S_MAX = 20.0  # for one part: an engine or a store that hangs is a finding,
 def doctor(env_file: Path, part: str = "") -> int:
     """Print a line for each finding; 1 if anything keeps people out or data in danger.
 
-    ``part`` is gateway or reconciler where only that one's settings are at hand, "" where both are.
+    ``part`` is gateway or reconciler where only that one's settings are at hand, "" where both are, and
+    compose in the compose file's ``check``, which has the reconciler's.
     """
     configure("critical", "mcpgw")
     findings = asyncio.run(_look(env_file, part))
@@ -47,7 +53,7 @@ def doctor(env_file: Path, part: str = "") -> int:
 async def _look(env_file: Path, part: str) -> Sequence[Finding]:
     findings = list(at_settings(env_file, part))
     try:
-        gateway = load_settings(GatewaySettings, env_file=env_file) if part != "reconciler" else None
+        gateway = load_settings(GatewaySettings, env_file=env_file) if part in ("", "gateway") else None
         reconciler = _reconciler_settings(env_file) if part != "gateway" else None
     except SettingsError:
         return [
@@ -58,14 +64,29 @@ async def _look(env_file: Path, part: str) -> Sequence[Finding]:
         findings += _apart("folders", lambda: at_folders(reconciler))
     if gateway is not None:
         findings += at_public_address(gateway)
-    if not part:
+    if part in ("", "compose"):
         findings += at_router(env_file)
+    if part == "compose" and reconciler is not None:
+        findings += _apart("subnets", lambda: _at_subnets(reconciler))
     if reconciler is not None:
         findings += await _bounded("engine", at_engine(reconciler))
     shared = reconciler or gateway
     assert shared is not None, "a part leaves one of the two"
     findings += await _bounded("store", at_store(shared, gateway))
     return findings
+
+
+def _at_subnets(settings: ReconcilerSettings) -> Iterable[Finding]:
+    address = settings.engine_address
+    url = f"unix://{address}" if address.startswith("/") else address
+    engine = engine_api.Engine(settings.container_engine, url)
+    try:
+        standing = engine_api.networks(engine)
+    except (engine_api.EngineUnreachable, BootstrapError):
+        return []  # the look at the engine says so
+    given = {name: os.environ.get(name, "") for name in SUBNETS}
+    ipv4 = {name: [one for one in has if isinstance(one, IPv4Network)] for name, has in standing.items()}
+    return at_subnets(settings.container_project_name, settings.zones, given, ipv4, host_routes())
 
 
 def _reconciler_settings(env_file: Path) -> ReconcilerSettings:

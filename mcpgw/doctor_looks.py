@@ -29,15 +29,20 @@ from state.settings import (
     near_misses,
     setting_names,
     usable_directory,
-    written_in,
 )
 from state.store import open_store
 from state.store.errors import StoreError
 from state.store.port import Presence, Tx
 
 DISK_FREE_BYTES_MIN = 1 << 30
-TAILSCALE_PROFILE = "tailscale"
-TAILSCALE_KEY_BEGIN = "tskey-"  # Source: tailscale.com/kb/1085/auth-keys
+
+
+_CLASSES: dict[str, tuple[type[SharedSettings], ...]] = {
+    "": (GatewaySettings, ReconcilerSettings),
+    "gateway": (GatewaySettings,),
+    "reconciler": (ReconcilerSettings,),
+    "compose": (ReconcilerSettings,),
+}
 
 
 class Verdict(StrEnum):
@@ -58,8 +63,7 @@ class Finding:
 def at_settings(env_file: Path, part: str) -> Iterator[Finding]:
     """The settings of both processes or one, as each would refuse them at its start."""
     wrong: dict[str, None] = {}
-    classes: dict[str, type[SharedSettings]] = {"gateway": GatewaySettings, "reconciler": ReconcilerSettings}
-    for cls in [classes[part]] if part else classes.values():
+    for cls in _CLASSES[part]:
         try:
             load_settings(cls, env_file=env_file)
         except SettingsError as error:
@@ -118,24 +122,6 @@ def at_public_address(settings: GatewaySettings) -> Iterator[Finding]:
     if not settings.workload_domain and not sites.is_local:
         said = "is not set: pages of containers are off, hosted links alone work"
         yield Finding(Verdict.WARNING, "WORKLOAD_DOMAIN", said)
-
-
-def at_router(env_file: Path) -> Iterator[Finding]:
-    """The Tailscale router's key: compose reads it, and no process of ours."""
-    given = {**written_in(env_file), **os.environ}
-    profiles, key = given.get("COMPOSE_PROFILES", ""), given.get("TS_AUTHKEY", "").strip()
-    if key and not key.startswith(TAILSCALE_KEY_BEGIN):
-        said = f"does not begin with {TAILSCALE_KEY_BEGIN}; make one at Tailscale: Settings, Keys"
-        yield Finding(Verdict.TROUBLE, "TS_AUTHKEY", said)
-    elif not key and TAILSCALE_PROFILE in [one.strip() for one in profiles.split(",")]:
-        said = (
-            "is not set, and COMPOSE_PROFILES names tailscale: a router that has not logged in before needs "
-            "the key; set it, or take the profile out"
-        )
-        yield Finding(Verdict.WARNING, "TS_AUTHKEY", said)
-    elif key:
-        said = "is set; that its route is approved, only Tailscale's admin console tells"
-        yield Finding(Verdict.OK, "TS_AUTHKEY", said)
 
 
 async def at_engine(settings: ReconcilerSettings) -> AsyncIterator[Finding]:

@@ -38,6 +38,10 @@ class Registry:
     host: str
     certificate: Path
 
+    def reference(self, name: str) -> str:
+        """By the tag that :meth:`put` gives, which is moved by the next one."""
+        return f"{self.host}/{name}:1"
+
     def put(self, engine: RealEngine, image: str, name: str) -> str:
         """Push an image of the engine's, which forgets that name; its reference by digest."""
         local = image if engine.name == "docker" else f"localhost/{image}"
@@ -46,7 +50,7 @@ class Registry:
             printed = api.push(f"{self.host}/{name}", "1", decode=True, stream=True)
             failed = [line for line in printed if "error" in line]
             assert not failed, failed
-            api.remove_image(f"{self.host}/{name}:1")
+            api.remove_image(self.reference(name))
         return f"{self.host}/{name}@{self._digest(name)}"
 
     def _digest(self, name: str) -> str:

@@ -169,10 +169,17 @@ def _unix_s(timestamp: str) -> float:
 
 def network_subnets(engine: Engine) -> list[IPv4Network | IPv6Network]:
     """What the engine's networks take, used just now or not."""
-    configs = [
-        config for network in _listed(engine, "/networks") for config in network["IPAM"]["Config"] or ()
-    ]
-    return [ip_network(config["Subnet"]) for config in configs if config.get("Subnet")]
+    return [subnet for subnets in networks(engine).values() for subnet in subnets]
+
+
+def networks(engine: Engine) -> dict[str, list[IPv4Network | IPv6Network]]:
+    """The engine's networks by name, each with its subnets."""
+    return {
+        network["Name"]: [
+            ip_network(config["Subnet"]) for config in network["IPAM"]["Config"] or () if config.get("Subnet")
+        ]
+        for network in _listed(engine, "/networks")
+    }
 
 
 def _listed(engine: Engine, path: str) -> list[dict[str, Any]]:

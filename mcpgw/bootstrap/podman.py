@@ -6,6 +6,7 @@ Podman has no daemon; what answers its API is `podman system service`. Where we 
 
 import os
 import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 from mcpgw.bootstrap import debian
@@ -18,8 +19,8 @@ from mcpgw.bootstrap.rights import CAP_SYS_RESOURCE, has_capability
 
 PACKAGES = ("podman", "runc", "netavark", "aardvark-dns", "iptables")
 SYSTEM_SOCKET = Path("/run/podman/podman.sock")
+PID_MAX = Path("/proc/sys/kernel/pid_max")
 CGROUP_V2_MARK = Path("/sys/fs/cgroup/cgroup.controllers")
-LIMIT_MAX = 4096
 INIT_PROGRAMS = (
     "/usr/libexec/podman/catatonit",
     "/usr/bin/catatonit",
@@ -84,8 +85,8 @@ def _settings() -> str:
     """What this machine needs beyond Podman's defaults, as TOML."""
     containers, engine, network = [], [], []
     if not _may_raise_limits():
-        pair = [f'"{name}={_limit(kind)}:{_limit(kind)}"' for name, kind in _LIMITS]
-        containers.append(f"default_ulimits = [{', '.join(pair)}]")
+        limits = (f'"{name}={most}:{most}"' for name, most in _limits())
+        containers.append(f"default_ulimits = [{', '.join(limits)}]")
     if not CGROUP_V2_MARK.exists() and found("runc"):
         engine.append('runtime = "runc"')  # crun refuses the hybrid layout
     if init := next((program for program in INIT_PROGRAMS if Path(program).exists()), None):
@@ -99,13 +100,19 @@ def _settings() -> str:
     )
 
 
-_LIMITS = (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))
+def _limits() -> Iterator[tuple[str, int]]:
+    """Which are soft and hard at once (Podman's API swaps the two), and no higher than our own.
 
-
-def _limit(kind: int) -> int:
-    """A limit that is soft and hard at once (Podman's API swaps the two) and no higher than our own."""
-    hard = resource.getrlimit(kind)[1]
-    return LIMIT_MAX if hard == resource.RLIM_INFINITY else min(LIMIT_MAX, hard)
+    Processes are counted by user, who is the same in all containers, so that these have as many together as
+    there can be at all: more the service takes from itself. Source: tried, 4.3.
+    """
+    pids_max = int(PID_MAX.read_text())
+    for name, kind, most in (
+        ("nofile", resource.RLIMIT_NOFILE, 4096),
+        ("nproc", resource.RLIMIT_NPROC, pids_max),
+    ):
+        hard = resource.getrlimit(kind)[1]
+        yield name, most if hard == resource.RLIM_INFINITY else min(most, hard)
 
 
 def _may_raise_limits() -> bool:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mcpgw.bootstrap import debian
@@ -136,8 +137,10 @@ def prepare() -> None:
 
 def test(arguments: Sequence[str]) -> int:
     """Prepare, check, and run pytest with the arguments; the exit code is 0 only if nothing was found."""
-    prepare()
-    clean = check()
+    with ThreadPoolExecutor(1) as beside:
+        checking = beside.submit(check)  # what is prepared waits for others, or has one core
+        prepare()
+    clean = checking.result()
     if arguments:
         return _pytest(arguments) or (0 if clean else 1)
     # A short path: processes side by side get a folder more each, and sockets below it have 107 characters.

@@ -13,6 +13,7 @@ from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 from mcpgw.bootstrap.compose import ensure_compose
 from mcpgw.bootstrap.engine_api import (
@@ -36,6 +37,7 @@ from state.kinds.app import key_sha256, mint_key
 COMPOSE_S_MAX = 300.0
 SERVED_S_MAX = 90.0
 EVERY_PROFILE = ("--profile", "*")
+_BROWSER = {"Accept": "text/html"}
 _APP = """apiVersion: mcp-gateway/v1
 kind: App
 metadata: {{name: {name}}}
@@ -112,15 +114,18 @@ class Composed:
         return self.try_compose(*EVERY_PROFILE, "logs", "--no-color", *services).stdout
 
     def until_page(self) -> None:
-        """Return when the gateway answers a browser."""
+        """Return when a browser that comes to the gateway has its sign-in page."""
 
-        def answers() -> bool:
+        def page() -> bytes:
             try:
-                return ask("GET", f"{self.origin}/", {"Accept": "text/html"}).status < HTTPStatus.BAD_REQUEST
+                answer = ask("GET", f"{self.origin}/", _BROWSER)
+                if answer.status == HTTPStatus.SEE_OTHER:
+                    answer = ask("GET", urljoin(self.origin, answer.headers["location"]), _BROWSER)
             except (OSError, HTTPException):
-                return False
+                return b""
+            return answer.body if answer.status == HTTPStatus.OK else b""
 
-        until(answers, f"{self.origin}/ answers", SERVED_S_MAX)
+        until(lambda: b"Sign in" in page(), f"{self.origin}/ leads to the sign-in page", SERVED_S_MAX)
 
     def call(self, user_id: str, tool: str, **arguments: Any) -> Answer:
         """Call one of the user's tools; held until their container is there."""

@@ -15,7 +15,6 @@ from state.store.bell import Bell
 from state.store.database import Database
 from state.store.doorbell import Doorbell
 from state.store.errors import StoreError
-from state.store.listener import Listener
 from state.store.memory import memory_store
 from state.store.port import CHANGE_LOG_ROWS_MAX, TRANSACT_TIMEOUT_S, Store
 from state.store.postgres import PostgresDatabase, server_clock_s
@@ -74,6 +73,8 @@ async def _open_sqlite(path: Path, limits: Limits) -> Store:
 
 
 async def _open_postgres(url: str, limits: Limits) -> Store:
+    from state.store.listener import Listener  # noqa: PLC0415 (its driver: a twentieth of a start without it)
+
     product = PostgresDatabase(url)
     await asyncio.to_thread(product.open)
     bell = Bell()

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.settings import GatewaySettings
 from mcpgw.bootstrap.compose import ensure_compose
+from mcpgw.doctor_compose import SUBNETS
 from reconciler.core.container import LABEL_PROJECT
 from reconciler.core.zones import services_bridge, zones
 from reconciler.engine.networks import DOCKER_BRIDGE_NAME
@@ -64,6 +65,15 @@ def compose(env: str, *words: str, folder: Path) -> "subprocess.CompletedProcess
 def read(env: str, folder: Path, *profiles: str) -> dict[str, Any]:
     words = [word for one in profiles for word in ("--profile", one)]
     done = compose(env, *words, "config", "--format", "json", folder=folder)
+    assert done.returncode == 0, done.stderr
+    config: dict[str, Any] = json.loads(done.stdout)
+    return config
+
+
+def read_check(env: str, folder: Path) -> dict[str, Any]:
+    done = compose(
+        env, "--file", ROOT / "docker-compose.check.yml", "config", "--format", "json", folder=folder
+    )
     assert done.returncode == 0, done.stderr
     config: dict[str, Any] = json.loads(done.stdout)
     return config
@@ -151,6 +161,41 @@ def test_only_the_reconciler_has_the_engine_and_only_the_fence_the_hosts_network
     assert with_socket == {"reconciler"}
     assert {name for name, one in whole.items() if one.get("network_mode") == "host"} == {"fence"}
     assert not any(one.get("privileged") or one.get("pid") for one in whole.values())
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        "",
+        "CONTAINER_SUBNET_PREFIX=10.52.0\nPROXY_SUBNET_PREFIX=10.52.4\nCLOSED_SUBNET_PREFIX=10.52.8\nSUBNET_BITS=22",
+    ],
+)
+def test_the_check_knows_what_the_reconciler_knows_and_every_subnet(tmp_path: Path, env: str) -> None:
+    env += "\nTS_AUTHKEY=tskey-auth-x\nCOMPOSE_PROFILES=tailscale\nSTORE_URL_FILE=/probe/url\n"
+    whole, own = read(env, tmp_path), read_check(env, tmp_path)
+    (check,) = own["services"].values()
+    reconciler = whole["services"]["reconciler"]
+    for part in ("image", "user", "cap_add", "cap_drop", "security_opt", "read_only", "volumes", "secrets"):
+        assert check[part] == reconciler[part], part
+    assert own["name"] == whole["name"]
+    for part in ("secrets", "volumes"):
+        assert own[part].items() <= whole[part].items(), part
+    subnets = [one["ipam"]["config"][0]["subnet"] for one in whole["networks"].values()]
+    assert sorted(check["environment"][setting] for setting in SUBNETS) == sorted(subnets)
+    further = dict(check["environment"].items() - reconciler["environment"].items())
+    assert (further.pop("TS_AUTHKEY"), further.pop("COMPOSE_PROFILES")) == ("tskey-auth-x", "tailscale")
+    assert set(further) == set(SUBNETS) - {"CONTAINER_SUBNET_PREFIX"}
+
+
+def test_the_check_ends_by_itself_and_needs_no_network(tmp_path: Path) -> None:
+    """One that is taken would keep it from saying so."""
+    own = read_check("", tmp_path)
+    assert "networks" not in own
+    (check,) = own["services"].values()
+    assert check["command"] == ["doctor", "compose"], "it looks, and serves nobody"
+    assert (check["network_mode"], check["restart"], check["healthcheck"]["disable"]) == ("host", "no", True)
+    assert not check.get("networks")
+    assert "ports" not in check
 
 
 def test_private_ports_and_the_reconciler_are_published_nowhere(tmp_path: Path) -> None:

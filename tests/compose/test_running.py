@@ -11,6 +11,7 @@ import docker
 import pytest
 
 from mcpgw.bootstrap.program_image import ensure_program_image
+from mcpgw.doctor_compose import SUBNETS
 from mcpgw.testing.calls import ask
 from mcpgw.testing.composed import Composed
 from mcpgw.testing.ports import free_port
@@ -20,11 +21,13 @@ from reconciler.core.container import LABEL_USER_CONTAINER
 from tests.compose.conftest import opened
 from tests.compose.health import health_words
 from tests.engines import PROJECT_LABEL, RealEngine
+from tests.netns import host_outside
 
 pytestmark = pytest.mark.engine
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
+OUTSIDE_PORT = 8095
 
 LOOK_ABOUT = """
 import os, socket
@@ -59,7 +62,7 @@ def test_a_user_is_served_and_isolated_by_what_is_up(stack: Composed) -> None:
 def test_nobody_reaches_out_of_a_users_container(stack: Composed) -> None:
     """The services are on the same bridge, so that here the fence alone parts who is on it."""
     stack.serve("ann"), stack.serve("bob")
-    parted(stack, stack.subnet, stack.project)
+    parted(stack, stack.subnet, stack.project, goes_out=True)
 
 
 @pytest.mark.parametrize(
@@ -103,8 +106,9 @@ def let_through_by_docker(subnet: str) -> Iterator[None]:
         subprocess.run(("iptables", "-w", "-D", *rule), check=True, timeout=PATIENCE_S)
 
 
-def parted(stack: Composed, prefix: str, network: str) -> None:
-    """Of a network's two users one reaches neither the other, a service nor the host; the gateway both."""
+def parted(stack: Composed, prefix: str, network: str, *, goes_out: bool = False) -> None:
+    """Of a network's two users one reaches neither the other, a service nor the host; the gateway both.
+    Whoever may go out gets to somebody outside, all the same."""
     hand = docker.APIClient(base_url=stack.engine.url, version="1.41")
     try:
         found = hand.containers(filters={"label": f"{LABEL_USER_CONTAINER}", "name": stack.project})
@@ -121,6 +125,10 @@ def parted(stack: Composed, prefix: str, network: str) -> None:
         places += [f"{services}.3:9100", f"{prefix}.1:{port}", f"{services}.1:{port}"]
         made = hand.exec_create(one, ["python3", "-c", DIAL, *places])
         assert hand.exec_start(made["Id"]).decode().split() == ["True"] * len(places)
+        with host_outside() as (outside, address):
+            outside.serve(OUTSIDE_PORT)
+            made = hand.exec_create(one, ["python3", "-c", DIAL, f"{address}:{OUTSIDE_PORT}"])
+            assert hand.exec_start(made["Id"]).decode().split() == [str(not goes_out)]
         from_gateway = stack.run_in("gateway", "python3", "-c", DIAL, f"{ones}:8080", f"{others}:8080")
         assert from_gateway.stdout.split() == ["False", "False"], "they listen, and the gateway gets there"
     finally:
@@ -213,24 +221,60 @@ def test_every_service_may_be_replaced_and_users_containers_run_on(stack: Compos
     until(lambda: "Fenced" in stack.logs("reconciler"), "the fence is believed")
 
 
+CHECK = "docker compose -f docker-compose.check.yml run --rm check"
 TAKEN = {"docker": "Pool overlaps with other one on this address space", "podman": "is already used"}
 
 
-def test_a_subnet_that_something_else_has_is_refused_in_the_documents_words(
+def test_a_subnet_that_something_else_has_is_named_by_its_setting(
     real_engine: RealEngine, project_name: str, tmp_path: Path
 ) -> None:
-    """Compose makes the networks, and passes on what the engine says."""
+    """Compose makes the networks, and passes on what the engine says, which names none; the check does."""
     hand = docker.APIClient(base_url=real_engine.url, version="1.41")
     with opened(real_engine, tmp_path) as built:
-        pool = docker.types.IPAMPool(subnet=f"{built.subnet}.0/24")
+        assert check(built)["SERVICES_SUBNET_PREFIX"].startswith("ok")
+        pool = docker.types.IPAMPool(subnet=f"{built.settings['SERVICES_SUBNET_PREFIX']}.0/24")
         ipam = docker.types.IPAMConfig(pool_configs=[pool])
         hand.create_network(project_name, ipam=ipam, labels={PROJECT_LABEL: project_name})
         done = built.try_compose("up", "-d", "--no-build")
+        said = check(built)
     hand.close()
     assert done.returncode != 0
     assert TAKEN[real_engine.name] in done.stderr
+    assert f"overlaps network {project_name}; set it to what is free, like 10." in said.pop(
+        "SERVICES_SUBNET_PREFIX"
+    )
+    assert {about: words for about, words in said.items() if words.startswith("trouble")} == {}
     documented = " ".join((ROOT / "docs" / "deploy.md").read_text().split())
-    assert all(said in documented for said in (*TAKEN.values(), "SERVICES_SUBNET_PREFIX` to free ones"))
+    assert all(words in documented for words in (*TAKEN.values(), CHECK))
+
+
+def test_what_is_up_and_well_passes_the_check(stack: Composed) -> None:
+    stack.serve("ann")
+    said = check(stack)
+    assert all(
+        said[setting].startswith("ok") for setting in (*SUBNETS, "engine", "HOST_DATA_DIR", "users")
+    ), said
+
+
+def test_a_router_without_a_key_is_named_by_the_check(stack: Composed) -> None:
+    stack.set(COMPOSE_PROFILES="tailscale", TS_AUTHKEY="")
+    try:
+        assert check(stack)["TS_AUTHKEY"].startswith(
+            "warning is not set, and COMPOSE_PROFILES names tailscale"
+        )
+    finally:
+        del stack.settings["COMPOSE_PROFILES"], stack.settings["TS_AUTHKEY"]
+        stack.set()
+
+
+def check(stack: Composed) -> dict[str, str]:
+    """What the check says of each thing, verdict first."""
+    words = ("--file", str(ROOT / "docker-compose.check.yml"), "run", "--rm", "-T", "check")
+    printed = stack.try_compose(*words).stdout.splitlines()
+    lines = [line.split(maxsplit=2) for line in printed]
+    said = {line[1]: f"{line[0]} {line[2]}" for line in lines if len(line) == 3}
+    assert "settings" in said, printed
+    return said
 
 
 def test_prometheus_sees_both_private_ports(stack: Composed) -> None:

@@ -11,10 +11,10 @@ import aiohttp
 import pytest
 
 from mcpgw.bootstrap.command import run
-from mcpgw.testing.calls import META, Answer, mcp_headers
 from mcpgw.testing.composed import Composed
 from mcpgw.testing.load import load, open_session, serves
 from mcpgw.testing.waiting import until
+from tests.compose.asking import whoami
 from tests.compose.health import health_words
 
 pytestmark = pytest.mark.engine
@@ -116,14 +116,8 @@ async def test_the_edge_speaks_for_its_client_alone(edged: Composed) -> None:
         "X-Forwarded-Host": "evil.example",
     }
     await serves(ORIGIN, edged.headers("ann"), address)
-    headers = {**mcp_headers("tools/call", "whoami"), **edged.headers("ann"), **forged}
-    call = {"name": "whoami", "arguments": {}, "_meta": META}
-    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
-    async with (
-        open_session(address) as session,
-        session.post(f"{ORIGIN}/mcp", json=body, headers=headers) as answer,
-    ):
-        told = Answer(answer.status, {"content-type": answer.content_type}, await answer.read())
+    async with open_session(address) as session:
+        told = await whoami(session, ORIGIN, {**edged.headers("ann"), **forged})
     seen = dict(told.result["headers"])
     assert seen["x-forwarded-host"] == ORIGIN.removeprefix("https://")
     assert seen["x-forwarded-proto"] == "https"

@@ -24,6 +24,7 @@ from reconciler.core.addresses import LOOPBACK, own_addresses
 from reconciler.core.container import LABEL_NUMBER, Identity, spec_hash
 from reconciler.core.target import spec_of
 from reconciler.core.zones import zones
+from reconciler.engine.hardening import NANOS_PER_CPU
 from reconciler.engine.translate import LABEL_ADDRESS
 from reconciler.loop.directories import Claim
 from state.kinds.app import App
@@ -63,6 +64,7 @@ TEMPLATES: dict[str, dict[str, Any]] = {
     "no limit on memory": {"resources": {"memory": 0}},
     "all processors": {"resources": {"cpus": 256.0}},
     "every process": {"resources": {"pids": 65536}},
+    "all of the disk": {"resources": {"disk": 1 << 50}},
     "all shared memory": {"resources": {"shm": 1 << 50}},
     "the image's own files": {"data": {"mount_path": "/etc"}},
     "the image's programs": {"data": {"mount_path": "/usr/bin/../../usr/bin"}},
@@ -75,7 +77,15 @@ LAST_GOOD: dict[str, dict[str, Any]] = {
     "root": {"user": "0"},
     "another image": {"image": "busybox:latest"},
     "the strongest capability": {"cap_add": ["SYS_ADMIN"]},
+    "another runtime": {"runtime": "evil"},
     "all memory": {"memory_bytes": 1 << 50},
+    "no limit on memory": {"memory_bytes": 0},
+    "all processors": {"cpus": 256.0},
+    "no limit on processors": {"cpus": 0.0},
+    "every process": {"pids": 65536},
+    "no limit on processes": {"pids": -1},
+    "all shared memory": {"shm_bytes": 1 << 50},
+    "all of the disk": {"disk_bytes": 1 << 50},
     "the host's root": {"mounts": [["/", "/host", False]]},
 }
 
@@ -110,6 +120,7 @@ class Captured:
     def assert_within(self) -> None:
         """No container goes beyond what the reconciler's settings allow; the foreign ones are untouched."""
         found = self.ours()
+        runtime = self.hand.inspect(next(iter(self.foreign)))["HostConfig"]["Runtime"]
         assert len(found) <= CEILING_CONTAINERS
         for one in found:
             told = one["HostConfig"]
@@ -119,6 +130,15 @@ class Captured:
             assert one["Config"]["User"].split(":")[0].strip("0")
             assert 0 < told["Memory"] <= 4 << 30
             assert 0 < told["PidsLimit"] <= 4096
+            assert 0 < told["NanoCpus"] <= 4 * NANOS_PER_CPU
+            assert 0 < told["ShmSize"] <= 1 << 30
+            assert not told["Devices"]
+            assert not told.get("DeviceCgroupRules")
+            assert "no-new-privileges" in told["SecurityOpt"]
+            assert not any("unconfined" in one for one in told["SecurityOpt"])
+            for namespace in ("PidMode", "IpcMode", "UTSMode", "UsernsMode"):
+                assert told[namespace] in ("", "private", "shareable"), f"{namespace}: its own"
+            assert told["Runtime"] == runtime, "the engine's own"
             assert set(one["NetworkSettings"]["Networks"]) <= {self.house.project}
             sources = [mount["Source"] for mount in one["Mounts"] if mount["Type"] == "bind"]
             assert all(Path(source).parent.parent == self.house.homes for source in sources)

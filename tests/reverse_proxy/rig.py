@@ -16,7 +16,7 @@ import signal
 import ssl
 import subprocess
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -203,6 +203,16 @@ class _Names(AbstractResolver):
         return
 
 
+def open_client(trusting: ssl.SSLContext) -> aiohttp.ClientSession:
+    """Which is at CLIENT_ADDRESS, and takes every name of the test's for this machine's."""
+    connector = aiohttp.TCPConnector(
+        resolver=_Names(), ssl=trusting, local_addr=(CLIENT_ADDRESS, 0), force_close=True
+    )
+    return aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(PATIENCE_S)
+    )
+
+
 @contextlib.asynccontextmanager
 async def behind(name: str, folder: Path) -> AsyncIterator[Proxied]:
     """A gateway behind one of PROXIES, and a client that reaches it through it."""
@@ -215,18 +225,9 @@ async def behind(name: str, folder: Path) -> AsyncIterator[Proxied]:
         key = await _settle(folder, container)
         gateway = stack.enter_context(_gateway(folder, gateway_port, private, secure))
         ports = Ports(plain, secure, gateway_port, private)
-        proxy = stack.enter_context(_proxy(program, folder, WORDS[name](folder, ports), secure))
+        proxy = stack.enter_context(running(program, folder, WORDS[name](folder, ports), secure))
         trusting = ssl.create_default_context(cafile=str(certificate))
-        connector = aiohttp.TCPConnector(
-            resolver=_Names(), ssl=trusting, local_addr=(CLIENT_ADDRESS, 0), force_close=True
-        )
-        client = await stack.enter_async_context(
-            aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(PATIENCE_S),
-            )
-        )
+        client = await stack.enter_async_context(open_client(trusting))
         async with aiohttp.ClientSession() as direct:
             await seen(lambda: _is_ready(direct, private), bool, "the gateway is ready")
         await until(lambda: _listens(secure), f"{name} listens")
@@ -277,7 +278,8 @@ def _gateway(folder: Path, port: int, private: int, public: int) -> Any:
 
 
 @contextlib.contextmanager
-def _proxy(program: Path, folder: Path, words: tuple[str, ...], secure: int) -> Any:
+def running(program: Path, folder: Path, words: tuple[str, ...], secure: int) -> Iterator[int]:
+    """The proxy by one of WORDS; its process."""
     files = f"{folder}/fullchain.pem {folder}/key.pem"
     settings = {
         "GATEWAY_ORIGIN": f"https://{GATEWAY_NAME}:{secure}",
@@ -287,12 +289,12 @@ def _proxy(program: Path, folder: Path, words: tuple[str, ...], secure: int) -> 
     }
     environment = {**os.environ, **settings, "HOME": str(folder), "XDG_DATA_HOME": str(folder)}
     with (folder / "proxy.log").open("ab") as log:
-        running = subprocess.Popen((program, *words), env=environment, stdout=log, stderr=log)
+        proxy = subprocess.Popen((program, *words), env=environment, stdout=log, stderr=log)
         try:
-            yield running.pid
+            yield proxy.pid
         finally:
-            running.send_signal(signal.SIGTERM)
-            running.wait(STOP_S)
+            proxy.send_signal(signal.SIGTERM)
+            proxy.wait(STOP_S)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The host's way to a tailnet: set by the fence, on request, and nobody's but the host's."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from mcpgw.bootstrap import debian
+from mcpgw.bootstrap.command import found
 from mcpgw.fence.tailnet import router_of
 from mcpgw.testing.waiting import until
 from reconciler.settings import ReconcilerSettings
@@ -40,6 +43,22 @@ class Lan:
         return [" ".join(line.split()) for line in self.machine.run("ip", "-4", "route").splitlines()]
 
 
+@pytest.fixture(params=["iproute2", "busybox"])
+def verb_path(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """PATH with the host's `ip`, or with that of the project's image before it."""
+    path = os.environ["PATH"]
+    if request.param == "iproute2":
+        return path
+    if found("busybox") is None:
+        debian.install(("busybox-static",), why="what the project's image has of programs")
+    busybox = found("busybox")
+    assert busybox is not None
+    folder = tmp_path / "busybox"
+    folder.mkdir()
+    (folder / "ip").symlink_to(busybox)
+    return f"{folder}:{path}"
+
+
 @pytest.fixture
 def lan() -> Iterator[Lan]:
     with ExitStack() as ends:
@@ -65,25 +84,28 @@ def _plug(machine: Host, one: Host, address: str) -> None:
     one.ip("link", "set", theirs, "up")
 
 
-def test_it_is_set_checked_and_removed_and_containers_get_none(lan: Lan, tmp_path: Path) -> None:
+def test_it_is_set_checked_and_removed_and_containers_get_none(
+    lan: Lan, tmp_path: Path, verb_path: str
+) -> None:
+    asked = {**ASKED, "PATH": verb_path}
     there = f"http://{TAILNET}:{PORT}/"
     lan.machine.ip("route", "add", "100.64.0.0/10", "via", ROUTER)
     assert lan.container.get(there) == "outside", "without a fence"
     lan.machine.ip("route", "del", "100.64.0.0/10")
     for _ in range(2):
-        done = run_verb(lan.machine, tmp_path, **ASKED)
+        done = run_verb(lan.machine, tmp_path, **asked)
         assert (done.returncode, done.stderr) == (0, "")
         assert STANDING in lan.routes()
     assert lan.machine.get(there) == "outside"
     assert lan.container.get(there) == "", "it has a way to the host, and the fence keeps it from this one"
-    assert run_verb(lan.machine, tmp_path, "--check", **ASKED).returncode == 0
+    assert run_verb(lan.machine, tmp_path, "--check", **asked).returncode == 0
     lan.machine.ip("route", "del", "100.64.0.0/10")
-    missing = run_verb(lan.machine, tmp_path, "--check", **ASKED)
+    missing = run_verb(lan.machine, tmp_path, "--check", **asked)
     assert missing.returncode == 1
     assert "the host has no route to the tailnet (100.64.0.0/10)" in missing.stderr
-    assert run_verb(lan.machine, tmp_path, **ASKED).returncode == 0
+    assert run_verb(lan.machine, tmp_path, **asked).returncode == 0
     for _ in range(2):
-        assert run_verb(lan.machine, tmp_path, "--remove", **ASKED).returncode == 0
+        assert run_verb(lan.machine, tmp_path, "--remove", **asked).returncode == 0
         assert not any("100.64.0.0/10" in one for one in lan.routes())
 
 

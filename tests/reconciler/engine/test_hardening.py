@@ -1,5 +1,6 @@
 """What a workload may not do, asked from inside it and of the engine."""
 
+import resource
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mcpgw.bootstrap.podman import PID_MAX
 from reconciler.core.container import Mount
 from reconciler.core.errors import OutcomeUnknownError, TerminalError
 from reconciler.engine.hardening import LOG_FILE_MEGABYTES_MAX, LOG_FILES_MAX
@@ -169,6 +171,18 @@ async def test_the_only_identity_inside_is_the_homes_name(engine_rig: RealRig) -
     assert "GREETING=hello" in environment
     assert one.identity.user_container not in environment
     assert "search" not in await engine_rig.inside(one.name, "grep -v 'search \\.' /etc/resolv.conf")
+
+
+async def test_what_containers_have_of_processes_together_is_no_less_than_the_machine_gives(
+    engine_rig: RealRig,
+) -> None:
+    """Linux counts them by user, who is the same in all: one could use up what is all others' as well."""
+    one = seat(engine_rig)
+    await started(engine_rig, one)
+    soft, hard = (await engine_rig.inside(one.name, "grep 'Max processes' /proc/self/limits")).split()[2:4]
+    ours, there = resource.getrlimit(resource.RLIMIT_NPROC)[1], int(PID_MAX.read_text())
+    least = there if ours == resource.RLIM_INFINITY else min(ours, there)
+    assert all(one == "unlimited" or int(one) >= least for one in (soft, hard))
 
 
 async def test_zombies_are_reaped(engine_rig: RealRig) -> None:

@@ -10,11 +10,13 @@ from reconciler.core.errors import TerminalError
 from reconciler.engine.installation import OwnInstallation
 from state.kinds.template import Pull
 from tests.reconciler.engine.real import RealRig
-from tests.reconciler.engine.rig import created, listed, seat, started
+from tests.reconciler.engine.rig import OTHER_HOME, created, listed, seat, started
 
 pytestmark = pytest.mark.engine
 
 ANOTHER = "amd64" if platform.machine() in ("arm64", "aarch64") else "arm64"
+
+SECOND_RUNTIMES = {"docker": "io.containerd.runc.v2", "podman": "crun"}
 
 
 async def test_an_image_for_another_processor_is_refused_before_anything_is_made(engine_rig: RealRig) -> None:
@@ -93,6 +95,25 @@ async def test_a_runtime_that_the_engine_has_is_taken(engine_rig: RealRig) -> No
     default = (await engine_rig.hand.system.info())["DefaultRuntime"]
     one = seat(engine_rig, runtime=default)
     await started(engine_rig, one)
+
+
+async def test_another_runtime_than_the_engines_own_is_what_it_runs_by_or_refused(
+    engine_rig: RealRig,
+) -> None:
+    """Docker has runc by a second name. Podman knows more, and would quietly take its own."""
+    info, other = await engine_rig.hand.system.info(), SECOND_RUNTIMES[engine_rig.machine.name]
+    assert other in info["Runtimes"]
+    assert other != info["DefaultRuntime"]
+    named, unnamed = seat(engine_rig, runtime=other), seat(engine_rig, home=OTHER_HOME)
+    if engine_rig.machine.name == "podman":
+        with pytest.raises(TerminalError) as refused:
+            await created(engine_rig, named)
+        assert refused.value.reason == "RuntimeMissing"
+        return
+    await started(engine_rig, named)
+    await started(engine_rig, unnamed)
+    runtimes = [(await engine_rig.raw(one.name))["HostConfig"]["Runtime"] for one in (named, unnamed)]
+    assert runtimes == [other, info["DefaultRuntime"]]
 
 
 async def test_what_cannot_be_limited_is_made_without_that_limit(engine_rig: RealRig) -> None:
