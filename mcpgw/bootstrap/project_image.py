@@ -42,7 +42,7 @@ def ensure_project_image(engine: Engine) -> str:
     reference = f"{REPOSITORY}:{tag}"
     with only_one("project-image"):
         if image_id(engine, reference) is None:
-            build(engine, reference, debian=_debian(engine) if rootfs.can_be_made() else "")
+            build(engine, reference, debian=ensure_debian(engine) if rootfs.can_be_made() else "")
             _forget_old(engine, tag)
         tag_image(engine, reference, repository=REPOSITORY, tag="latest")
     return reference
@@ -71,7 +71,7 @@ def build(engine: Engine, reference: str, *, debian: str = "", network: str = ""
     context.unlink()
 
 
-def _debian(engine: Engine) -> str:
+def ensure_debian(engine: Engine) -> str:
     """The Dockerfile's argument: an image with a base, with pip and wheels: nothing is fetched."""
     key = hashlib.sha256(f"{rootfs.python_version()} {demo.debian_release()}".encode())
     for path in (LOCK, *RECIPE[1:]):

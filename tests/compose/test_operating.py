@@ -17,6 +17,7 @@ import docker
 import pytest
 
 from mcpgw.bootstrap.engine_api import networks
+from mcpgw.bootstrap.project_image import ensure_debian
 from mcpgw.bootstrap.testing import ensure_reverse_proxies
 from mcpgw.fence.ruleset import table_of
 from mcpgw.testing.calls import Answer
@@ -84,6 +85,16 @@ def test_the_images_own_program_reads_the_hosts_routes(stack: Composed) -> None:
     """It sets the one to a tailnet; what it makes of it: mcpgw/fence/test_tailnet."""
     told = stack.run_in("fence", "ip", "route")
     assert f"{stack.subnet}.0/24 dev br-{stack.project}" in told.stdout, told
+
+
+def test_the_image_is_built_as_the_document_says(docker_engine: RealEngine, tmp_path: Path) -> None:
+    """Of Docker, as Podman has no builder for it; the Debian in it is one that is there."""
+    with opened(docker_engine, tmp_path) as stack:
+        image = f"mcp-gateway:{stack.project}-built"  # which is taken away with the stack
+        stack.set(GATEWAY_IMAGE=image)
+        stack.compose(*documented("build"), "--build-arg", f"DEBIAN={ensure_debian(stack.engine)}")
+        told = stack.compose("run", "--rm", "--no-deps", "-T", "fence", "doctor", "--help")
+        assert "usage: mcpgw doctor" in told
 
 
 async def test_an_upgrade_is_pulled_and_no_request_fails_then_all_is_taken_away(
