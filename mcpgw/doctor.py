@@ -7,12 +7,11 @@ A look that cannot be had is said to be missing, not passed over. Next: :mod:`mc
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from ipaddress import IPv4Network
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from gateway.settings import GatewaySettings
-from mcpgw.bootstrap import engine_api
+from mcpgw.bootstrap.engine_api import EngineUnreachable, named_engine, networks
 from mcpgw.bootstrap.errors import BootstrapError
 from mcpgw.choices import read_choices
 from mcpgw.doctor_compose import SUBNETS, at_router, at_subnets
@@ -60,33 +59,38 @@ async def _look(env_file: Path, part: str) -> Sequence[Finding]:
             *findings,
             Finding(Verdict.TROUBLE, "settings", "mend these first; nothing else was looked at"),
         ]
+    has_state = part != "compose"  # the store is the stack's: a look would bring it to this program's version
     if reconciler is not None:
-        findings += _apart("folders", lambda: at_folders(reconciler))
+        findings += _apart("folders", lambda: at_folders(reconciler, has_state=has_state))
     if gateway is not None:
         findings += at_public_address(gateway)
     if part in ("", "compose"):
         findings += at_router(env_file)
-    if part == "compose" and reconciler is not None:
-        findings += _apart("subnets", lambda: _at_subnets(reconciler))
     if reconciler is not None:
-        findings += await _bounded("engine", at_engine(reconciler))
+        if part == "compose":
+            findings += _apart("subnets", lambda: _at_subnets(reconciler))
+        findings += await _bounded("engine", at_engine(reconciler, has_state=has_state))
+    if not has_state:
+        return findings
     shared = reconciler or gateway
     assert shared is not None, "a part leaves one of the two"
     findings += await _bounded("store", at_store(shared, gateway))
     return findings
 
 
-def _at_subnets(settings: ReconcilerSettings) -> Iterable[Finding]:
-    address = settings.engine_address
-    url = f"unix://{address}" if address.startswith("/") else address
-    engine = engine_api.Engine(settings.container_engine, url)
+def _at_subnets(settings: ReconcilerSettings) -> Iterator[Finding]:
+    given = {name: os.environ[name] for name in SUBNETS if name in os.environ}
+    if not given:
+        said = "are Compose's to say: run `docker compose -f docker-compose.check.yml run --rm check`"
+        yield Finding(Verdict.WARNING, "subnets", said)
+        return
     try:
-        standing = engine_api.networks(engine)
-    except (engine_api.EngineUnreachable, BootstrapError):
-        return []  # the look at the engine says so
-    given = {name: os.environ.get(name, "") for name in SUBNETS}
-    ipv4 = {name: [one for one in has if isinstance(one, IPv4Network)] for name, has in standing.items()}
-    return at_subnets(settings.container_project_name, settings.zones, given, ipv4, host_routes())
+        engine = named_engine(settings.container_engine, "ENGINE_SOCKET", settings.engine_address)
+        standing = networks(engine)
+    except (EngineUnreachable, BootstrapError) as error:
+        yield Finding(Verdict.TROUBLE, "subnets", f"could not be looked at: {error}")
+        return
+    yield from at_subnets(settings.container_project_name, settings.zones, given, standing, host_routes())
 
 
 def _reconciler_settings(env_file: Path) -> ReconcilerSettings:

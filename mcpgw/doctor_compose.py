@@ -6,10 +6,10 @@ The looks are pure. Next: :mod:`mcpgw.doctor_looks`, which has all the others.
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from ipaddress import IPv4Network
-from itertools import product
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
+from mcpgw.bootstrap.engine_api import Network
 from mcpgw.doctor_looks import Finding, Verdict
 from reconciler.core.zones import Zone
 from reconciler.engine.networks import COMPOSED
@@ -18,7 +18,9 @@ from state.settings import written_in
 
 TAILSCALE_PROFILE = "tailscale"
 TAILSCALE_KEY_BEGIN = "tskey-"  # Source: tailscale.com/kb/1085/auth-keys
-SERVICES, SERVICES_SUFFIX = "SERVICES_SUBNET_PREFIX", "-services"
+LABEL_COMPOSED = "com.docker.compose.network"
+SERVICES, SERVICES_BITS = "SERVICES_SUBNET_PREFIX", 24
+FREE_FIRST, FREE_LAST = IPv4Address("10.211.0.0"), IPv4Address("10.255.0.0")
 ZONES = {Egress.INTERNET: "CONTAINER_SUBNET_PREFIX", **COMPOSED}
 SUBNETS = (*ZONES.values(), SERVICES)
 """What docker-compose.yml takes its networks' subnets from."""
@@ -46,18 +48,21 @@ def at_subnets(
     project: str,
     zones: Mapping[Egress, Zone],
     given: Mapping[str, str],
-    standing: Mapping[str, Sequence[IPv4Network]],
+    standing: Sequence[Network],
     routes: Iterable[IPv4Network],
 ) -> Iterator[Finding]:
     """Whether each network of the compose file has its subnet, or may have it.
 
     ``given`` are subnets by their settings, as ``{"SERVICES_SUBNET_PREFIX": "10.211.6.0/24"}``; ``standing``
-    those of the engine's networks by name, and ``routes`` the host's.
+    the engine's networks, and ``routes`` the host's.
     """
-    networks = {ZONES[egress]: zone.network for egress, zone in zones.items()}
-    networks[SERVICES] = f"{project}{SERVICES_SUFFIX}"
+    names = {
+        **{ZONES[egress]: zone.network for egress, zone in zones.items()},
+        SERVICES: project + "-services",
+    }
+    expected = {ZONES[egress]: zone.subnet for egress, zone in zones.items()}
     wanted: dict[str, IPv4Network] = {}
-    for setting in networks:
+    for setting in names:
         try:
             wanted[setting] = IPv4Network(given.get(setting, ""))
         except ValueError:
@@ -65,39 +70,66 @@ def at_subnets(
                 f"{given.get(setting, '')!r} is no subnet; set the first three octets of one, like 10.211.7"
             )
             yield Finding(Verdict.TROUBLE, setting, said)
-    expected = {ZONES[egress]: zone.subnet for egress, zone in zones.items()}
-    # A bridge of the project's own is a route as well.
-    own = {subnet for name in networks.values() for subnet in standing.get(name, ())}
-    taken = {
-        **{f"network {name}": subnets for name, subnets in standing.items() if name not in networks.values()},
-        **{f"the host's route to {route}": (route,) for route in routes if route not in own},
-    }
+    taken = _taken(standing, routes, [*names.values()])
+    free = _free([*wanted.values(), *taken.values()], next(iter(expected.values())).prefixlen)
     for setting, subnet in wanted.items():
-        others = {name: (other,) for name, other in wanted.items() if name != setting}
+        others = {name: other for name, other in wanted.items() if name != setting}
+        met = next((name for name, has in {**others, **taken}.items() if subnet.overlaps(has)), "")
+        own = next((one for one in standing if one.name == names[setting]), None)
         if setting in expected and subnet != expected[setting]:
-            prefix = str(expected[setting]).rpartition(".")[0]
+            prefix = _prefix(expected[setting])
             said = f"is {subnet}, but follows from {ZONES[Egress.INTERNET]}; set it to {prefix}"
-        elif has := [one for one in standing.get(networks[setting], ()) if one != subnet]:
-            said = (
-                f"network {networks[setting]} stands with {has[0]}, and not with {subnet}; set it back, or "
-                "remove what stands (docs/deploy.md, Uninstall)"
-            )
-        elif met := _overlapping(subnet, {**others, **taken}):
-            free = _free([*own, *wanted.values(), *(one for some in taken.values() for one in some)])
-            said = f"{subnet} overlaps {met}; set it to what is free{free}"
+        elif own is not None and (fault := _fault_of(own, subnet)):
+            said = f"{fault} (docs/deploy.md, Uninstall)"
+        elif met:
+            said = f"{subnet} overlaps {met}; set {free.get(setting, 'it to what is free')}"
         else:
             yield Finding(Verdict.OK, setting, str(subnet))
             continue
         yield Finding(Verdict.TROUBLE, setting, said)
 
 
-def _overlapping(subnet: IPv4Network, taken: Mapping[str, Sequence[IPv4Network]]) -> str:
-    return next((name for name, has in taken.items() if any(map(subnet.overlaps, has))), "")
+def _taken(
+    standing: Sequence[Network], routes: Iterable[IPv4Network], own_names: Sequence[str]
+) -> dict[str, IPv4Network]:
+    """What is somebody else's, by the words for it. A bridge of the project's own is a route as well."""
+    own = {subnet for one in standing if one.name in own_names for subnet in one.subnets}
+    return {
+        f"network {one.name}": subnet
+        for one in standing
+        if one.name not in own_names
+        for subnet in one.subnets
+        if isinstance(subnet, IPv4Network)
+    } | {f"the host's route to {route}": route for route in routes if route not in own}
 
 
-def _free(taken: Sequence[IPv4Network]) -> str:
-    """Three octets to propose, with free ones behind for the zones."""
-    for second, third in product(range(211, 256), range(0, 256, 4)):
-        if not any(IPv4Network((f"10.{second}.{third}.0", 22)).overlaps(one) for one in taken):
-            return f", like 10.{second}.{third}"
+def _fault_of(network: Network, subnet: IPv4Network) -> str:
+    """Why Compose would stop at a network that has the name of one of its own; "" if it would not."""
+    if LABEL_COMPOSED not in network.labels:
+        return (
+            f"network {network.name} is there and was not made by Compose, which would stop at it; remove it"
+        )
+    if subnet not in network.subnets:
+        has = ", ".join(map(str, network.subnets)) or "none"
+        return f"network {network.name} stands with {has}, and not with {subnet}; set it back, or remove it"
     return ""
+
+
+def _free(taken: Sequence[IPv4Network], zone_bits: int) -> dict[str, str]:
+    """What to set in place of each; a zone's goes with the others', as two of them follow from the first."""
+    proposals: dict[str, str] = {}
+    for settings, bits in (((SERVICES,), SERVICES_BITS), (tuple(ZONES.values()), zone_bits)):
+        size = 1 << (32 - bits)
+        for first in range(int(FREE_FIRST), int(FREE_LAST), size * len(settings)):
+            found = [IPv4Network((first + size * at, bits)) for at in range(len(settings))]
+            if not any(one.overlaps(other) for one in found for other in taken):
+                words = (f"{setting}={_prefix(one)}" for setting, one in zip(settings, found, strict=True))
+                proposals |= dict.fromkeys(settings, ", ".join(words))
+                taken = [*taken, *found]
+                break
+    return proposals
+
+
+def _prefix(subnet: IPv4Network) -> str:
+    """``10.211.7.0/24`` → ``10.211.7``, as the settings are written."""
+    return str(subnet).rpartition(".")[0]

@@ -36,7 +36,6 @@ from state.store.port import Presence, Tx
 
 DISK_FREE_BYTES_MIN = 1 << 30
 
-
 _CLASSES: dict[str, tuple[type[SharedSettings], ...]] = {
     "": (GatewaySettings, ReconcilerSettings),
     "gateway": (GatewaySettings,),
@@ -78,9 +77,10 @@ def at_settings(env_file: Path, part: str) -> Iterator[Finding]:
     yield Finding(Verdict.OK, "settings", f"accepted, from {source}")
 
 
-def at_folders(settings: ReconcilerSettings) -> Iterator[Finding]:
+def at_folders(settings: ReconcilerSettings, *, has_state: bool = True) -> Iterator[Finding]:
     """Whether each folder can be used by whoever asks, and how much room there is."""
-    folders = {"STATE_DIR": settings.state_dir, "HOST_DATA_DIR": settings.host_data_dir}
+    folders = {"STATE_DIR": settings.state_dir} if has_state else {}
+    folders["HOST_DATA_DIR"] = settings.host_data_dir
     for setting, path in folders.items():
         if is_absent(path):
             yield Finding(Verdict.WARNING, setting, f"{path} is not there yet; the first start makes it")
@@ -124,16 +124,17 @@ def at_public_address(settings: GatewaySettings) -> Iterator[Finding]:
         yield Finding(Verdict.WARNING, "WORKLOAD_DOMAIN", said)
 
 
-async def at_engine(settings: ReconcilerSettings) -> AsyncIterator[Finding]:
-    """Whether the engine of the settings can be used, and has what the templates run."""
+async def at_engine(settings: ReconcilerSettings, *, has_state: bool = True) -> AsyncIterator[Finding]:
+    """Whether the engine of the settings can be used, and has what the templates run that the store knows."""
     engine: Engine | None = None
     try:
         engine = await engine_of(settings)
         yield Finding(Verdict.OK, "engine", await engine.version())
         running = await engine.list()
         yield Finding(Verdict.OK, "engine", f"{len(running)} containers of {settings.container_project_name}")
-        async for finding in _at_images(settings, engine):
-            yield finding
+        if has_state:
+            async for finding in _at_images(settings, engine):
+                yield finding
     except ActionError as error:
         yield Finding(Verdict.TROUBLE, "engine", str(error))
     finally:

@@ -167,19 +167,31 @@ def _unix_s(timestamp: str) -> float:
     return datetime.fromisoformat(timestamp).timestamp()
 
 
+@dataclass(frozen=True)
+class Network:
+    """One of the engine's; others may have its name."""
+
+    name: str
+    labels: Mapping[str, str]
+    subnets: tuple[IPv4Network | IPv6Network, ...]
+
+
+def networks(engine: Engine) -> list[Network]:
+    return [
+        Network(
+            one["Name"],
+            one.get("Labels") or {},
+            tuple(
+                ip_network(config["Subnet"]) for config in one["IPAM"]["Config"] or () if config.get("Subnet")
+            ),
+        )
+        for one in _listed(engine, "/networks")
+    ]
+
+
 def network_subnets(engine: Engine) -> list[IPv4Network | IPv6Network]:
     """What the engine's networks take, used just now or not."""
-    return [subnet for subnets in networks(engine).values() for subnet in subnets]
-
-
-def networks(engine: Engine) -> dict[str, list[IPv4Network | IPv6Network]]:
-    """The engine's networks by name, each with its subnets."""
-    return {
-        network["Name"]: [
-            ip_network(config["Subnet"]) for config in network["IPAM"]["Config"] or () if config.get("Subnet")
-        ]
-        for network in _listed(engine, "/networks")
-    }
+    return [subnet for network in networks(engine) for subnet in network.subnets]
 
 
 def _listed(engine: Engine, path: str) -> list[dict[str, Any]]:

@@ -103,8 +103,8 @@ def _settings() -> str:
 def _limits() -> Iterator[tuple[str, int]]:
     """Which are soft and hard at once (Podman's API swaps the two), and no higher than our own.
 
-    Processes are counted by user, who is the same in all containers, so that these have as many together as
-    there can be at all: more the service takes from itself. Source: tried, 4.3.
+    Processes are counted by user, who is the same in all containers: together they may have as many as the
+    machine. To that the service lowers its own limit, and nothing above it can be had. Source: tried, 4.3.
     """
     pids_max = int(PID_MAX.read_text())
     for name, kind, most in (

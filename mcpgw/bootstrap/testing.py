@@ -1,4 +1,4 @@
-"""`./run test`: what the tests need, as a list of steps, then the checks, then every test.
+"""`./run test`: what the tests need, as a list of steps, and beside them the checks; then every test.
 
 To give the tests something new, add a step to STEPS: a name for a person and a function that makes sure
 of it, quickly when it is there already. Fixtures call the same functions, so a single test runs too.

@@ -182,7 +182,6 @@ def _build(folder: Path, engine: Engine, image: str, settings: dict[str, str]) -
         "PROXY_SUBNET_PREFIX": f"{first}.{second}.{int(third) + 1}",
         "CLOSED_SUBNET_PREFIX": f"{first}.{second}.{int(third) + 2}",
         "SERVICES_SUBNET_PREFIX": subnet_prefix(taken),
-        "EGRESS_PROXY": f"http://{first}.{second}.{int(third) + 1}.10:3128",  # nobody is there
         "CONTAINER_IMAGE": image,
         "DEMO_IMAGE": image,
         "CEILING_IMAGES": "*",
@@ -190,6 +189,7 @@ def _build(folder: Path, engine: Engine, image: str, settings: dict[str, str]) -
         "MANIFESTS_DIR": str(folder / "manifests"),
         **settings,
     }
+    chosen.setdefault("EGRESS_PROXY", f"http://{chosen['PROXY_SUBNET_PREFIX']}.10:3128")  # nobody is there
     manifests = Path(chosen["MANIFESTS_DIR"])
     manifests.mkdir(parents=True, exist_ok=True)
     (manifests / "demo.yaml").write_text(demo_template(image))

@@ -40,7 +40,7 @@ OURS = ("gateway", "reconciler", "fence")
 ORIGIN = "https://mcp.example.com"
 LOADED_S, SLOW_S = 3.0, 4.0
 COMMAND_S_MAX = 60.0
-LARGE_SECOND_OCTETS = range(218, 220)  # whatever else is picked at random begins above
+LARGE_SECOND_OCTETS = range(218, 220)  # what else is picked at random begins above
 
 
 @contextmanager
@@ -70,6 +70,7 @@ def test_a_service_that_dies_is_started_again_by_its_engine(stack: Composed) -> 
         for service in OURS:
             identity = stack.compose("ps", "-q", service).strip()
             pid = api.inspect_container(identity)["State"]["Pid"]
+            assert pid > 1, f"{service} runs"
             os.kill(pid, signal.SIGKILL)
 
             def runs_anew(identity: str = identity, pid: int = pid) -> bool:

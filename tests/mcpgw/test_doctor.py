@@ -16,6 +16,7 @@ import structlog
 
 from mcpgw import doctor as doctor_module
 from mcpgw.cli import main
+from mcpgw.doctor_compose import SUBNETS
 from mcpgw.doctor_looks import Finding
 from reconciler.core.isolation import FENCED, Isolation, unfenced
 from state.kinds.report import Reconciler, ReconcilerSpec, ReconcilerStatus
@@ -170,7 +171,7 @@ def test_whether_the_fence_stands_is_told_with_the_command_where_it_does_not(
 
 
 def test_an_engine_that_hangs_is_a_finding(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def hang(_settings: object) -> "object":
+    async def hang(*_: object, **__: object) -> "object":
         yield Finding(doctor_module.Verdict.OK, "engine", "docker 1")
         await asyncio.sleep(3600)
 
@@ -179,6 +180,24 @@ def test_an_engine_that_hangs_is_a_finding(doctor: Doctor, monkeypatch: pytest.M
     code, said = doctor()
     assert code == 1
     assert said["engine"] == "ok docker 1\ntrouble did not answer within 0.2 s; see whether it hangs\n"
+
+
+def test_what_only_compose_knows_is_left_to_its_own_file(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in SUBNETS:
+        monkeypatch.delenv(name, raising=False)
+    _, said = doctor("compose")
+    assert "docker compose -f docker-compose.check.yml run --rm check" in said["subnets"]
+    assert "store" not in said, "which is the stack's"
+    assert "STATE_DIR" not in said
+    for name in SUBNETS:
+        monkeypatch.setenv(name, "10.211.7.0/24")
+    code, said = doctor("compose")
+    assert code == 1
+    assert said["subnets"].startswith(
+        "trouble could not be looked at: ENGINE_SOCKET names an engine that cannot be"
+    )
 
 
 def made(folder: Path, *, alive_s: float = 0.0) -> None:

@@ -5,7 +5,8 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from mcpgw.doctor_compose import SUBNETS, at_subnets
+from mcpgw.bootstrap.engine_api import Network
+from mcpgw.doctor_compose import LABEL_COMPOSED, SUBNETS, at_subnets
 from mcpgw.doctor_looks import Verdict
 from reconciler.core.zones import zones
 
@@ -16,28 +17,29 @@ GIVEN = {
     "SERVICES_SUBNET_PREFIX": "10.211.7.0/24",
 }
 NAMES = dict(zip(SUBNETS, ("mine", "mine-proxy", "mine-closed", "mine-services"), strict=True))
-STANDING = {NAMES[setting]: (IPv4Network(subnet),) for setting, subnet in GIVEN.items()}
+
+
+def network(name: str, *subnets: str, composed: bool = False) -> Network:
+    labels = {LABEL_COMPOSED: "any"} if composed else {}
+    return Network(name, labels, tuple(map(IPv4Network, subnets)))
+
+
+STANDING = [network(NAMES[setting], subnet, composed=True) for setting, subnet in GIVEN.items()]
 
 
 def said(
-    given: Mapping[str, str] | None = None,
-    standing: Mapping[str, Sequence[IPv4Network]] | None = None,
-    routes: Sequence[str] = (),
+    given: Mapping[str, str] | None = None, standing: Sequence[Network] = (), routes: Sequence[str] = ()
 ) -> dict[str, str]:
     """Of each setting, what is in need of mending."""
-    its_zones = zones("mine", IPv4Network(GIVEN["CONTAINER_SUBNET_PREFIX"]))
-    found = at_subnets(
-        "mine", its_zones, {**GIVEN, **(given or {})}, standing or {}, [*map(IPv4Network, routes)]
-    )
-    each = [(one.about, one) for one in found]
-    assert sorted(about for about, _ in each) == sorted(SUBNETS), "each once"
-    return {about: one.said for about, one in each if one.verdict is Verdict.TROUBLE}
+    given = {**GIVEN, **(given or {})}
+    its_zones = zones("mine", IPv4Network(given["CONTAINER_SUBNET_PREFIX"]))
+    found = list(at_subnets("mine", its_zones, given, standing, [*map(IPv4Network, routes)]))
+    assert sorted(one.about for one in found) == sorted(SUBNETS), "each once"
+    return {one.about: one.said for one in found if one.verdict is Verdict.TROUBLE}
 
 
-@pytest.mark.parametrize("standing", [{}, STANDING, {"another": (IPv4Network("10.211.11.0/24"),)}])
-def test_where_all_are_free_or_the_projects_own_nothing_is_said(
-    standing: dict[str, Sequence[IPv4Network]],
-) -> None:
+@pytest.mark.parametrize("standing", [[], STANDING, [network("another", "10.211.11.0/24")]])
+def test_where_all_are_free_or_the_projects_own_nothing_is_said(standing: Sequence[Network]) -> None:
     assert said(standing=standing, routes=["172.17.0.0/16"]) == {}
 
 
@@ -45,25 +47,57 @@ def test_the_bridges_of_what_stands_are_in_nobodys_way() -> None:
     assert said(standing=STANDING, routes=[*GIVEN.values()]) == {}
 
 
+ZONES_FREE = "CONTAINER_SUBNET_PREFIX=10.211.3, PROXY_SUBNET_PREFIX=10.211.4, CLOSED_SUBNET_PREFIX=10.211.5"
+
+
 @pytest.mark.parametrize("setting", SUBNETS)
-def test_one_that_another_network_has_is_named_with_a_free_one(setting: str) -> None:
-    [(about, words)] = said(standing={"another": (IPv4Network(GIVEN[setting]),)}).items()
+def test_one_that_another_network_has_is_named_with_what_is_free(setting: str) -> None:
+    """The zones' are proposed together: two of them follow from the first."""
+    [(about, words)] = said(standing=[network("another", GIVEN[setting])]).items()
     assert about == setting
-    assert f"{GIVEN[setting]} overlaps network another; set it to what is free, like 10.211.0" in words
+    free = "SERVICES_SUBNET_PREFIX=10.211.0" if setting == "SERVICES_SUBNET_PREFIX" else ZONES_FREE
+    assert words == f"{GIVEN[setting]} overlaps network another; set {free}"
 
 
 @pytest.mark.parametrize("setting", SUBNETS)
 def test_one_that_a_route_of_the_hosts_leads_into_is_named(setting: str) -> None:
     [(about, words)] = said(routes=[GIVEN[setting]]).items()
     assert about == setting
-    assert f"overlaps the host's route to {GIVEN[setting]}" in words
+    assert f"overlaps the host's route to {GIVEN[setting]}; set " in words
 
 
-def test_what_is_proposed_is_free_with_those_behind_it() -> None:
-    first = tuple(IPv4Network(one) for one in ("10.211.2.0/24", "10.211.7.0/24", "10.211.8.0/24"))
-    words = said(standing={"another": first})["SERVICES_SUBNET_PREFIX"]
-    assert words.endswith("like 10.211.12")
-    nothing = said(standing={"another": (IPv4Network("10.0.0.0/8"),)})
+@pytest.mark.parametrize("bits", [24, 22, 16])
+def test_what_is_proposed_is_good(bits: int) -> None:
+    """Whoever sets it is told nothing more."""
+    wide = {
+        "CONTAINER_SUBNET_PREFIX": "10.224.0",
+        "PROXY_SUBNET_PREFIX": "10.225.0",
+        "CLOSED_SUBNET_PREFIX": "10.226.0",
+    }
+    near = {
+        "CONTAINER_SUBNET_PREFIX": "10.224.0",
+        "PROXY_SUBNET_PREFIX": "10.224.4",
+        "CLOSED_SUBNET_PREFIX": "10.224.8",
+    }
+    begun = {24: {name: subnet.removesuffix(".0/24") for name, subnet in GIVEN.items()}, 22: near, 16: wide}[
+        bits
+    ]
+    given = {"SERVICES_SUBNET_PREFIX": GIVEN["SERVICES_SUBNET_PREFIX"]}
+    given |= {
+        name: f"{prefix}.0/{bits}" for name, prefix in begun.items() if name != "SERVICES_SUBNET_PREFIX"
+    }
+    others = [network("another", given["PROXY_SUBNET_PREFIX"]), network("and another", "10.211.0.0/21")]
+    wrong = said(given, others)
+    assert set(wrong) == {"PROXY_SUBNET_PREFIX", "SERVICES_SUBNET_PREFIX"}
+    for words in wrong.values():
+        for one in words.partition("; set ")[2].split(", "):
+            setting, _, prefix = one.partition("=")
+            given[setting] = f"{prefix}.0/{24 if setting == 'SERVICES_SUBNET_PREFIX' else bits}"
+    assert said(given, others) == {}
+
+
+def test_where_nothing_is_free_none_is_proposed() -> None:
+    nothing = said(standing=[network("another", "10.0.0.0/8")])
     assert nothing["SERVICES_SUBNET_PREFIX"].endswith("set it to what is free")
 
 
@@ -93,7 +127,15 @@ def test_a_zone_that_is_not_behind_the_first_is_told_its_place() -> None:
 
 
 def test_a_network_that_stands_with_another_subnet_is_named() -> None:
-    standing = {**STANDING, "mine-services": (IPv4Network("10.50.3.0/24"),)}
-    [(about, words)] = said(standing=standing).items()
+    [(about, words)] = said(
+        standing=[*STANDING[:-1], network("mine-services", "10.50.3.0/24", composed=True)]
+    ).items()
     assert about == "SERVICES_SUBNET_PREFIX"
     assert "network mine-services stands with 10.50.3.0/24, and not with 10.211.7.0/24" in words
+
+
+def test_a_network_that_compose_did_not_make_is_named() -> None:
+    """It would stop at it, as it has the name of one of its own."""
+    [(about, words)] = said(standing=[network("mine", GIVEN["CONTAINER_SUBNET_PREFIX"])]).items()
+    assert about == "CONTAINER_SUBNET_PREFIX"
+    assert "network mine is there and was not made by Compose, which would stop at it; remove it" in words

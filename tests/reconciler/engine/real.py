@@ -306,7 +306,7 @@ class RealRig:
 
 def free_subnet() -> str:
     """Some /24 that is hardly taken; a collision would fail loudly in ensure_network."""
-    return f"10.{random.randrange(212, 250)}.{random.randrange(256)}.0/24"
+    return f"10.{random.randrange(220, 250)}.{random.randrange(256)}.0/24"
 
 
 def free_port() -> int:
