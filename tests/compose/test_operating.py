@@ -163,7 +163,7 @@ def taken_away(stack: Composed, api: docker.APIClient) -> None:
     stack.compose(*documented("run --rm fence fence --remove"))
     assert table_of(stack.project) not in tables()
     stack.compose(*documented("down -v"))
-    assert not [name for name in networks(stack.engine) if name.startswith(stack.project)]
+    assert not [one for one in networks(stack.engine) if one.name.startswith(stack.project)]
     assert not [one for one in api.volumes()["Volumes"] or () if one["Name"].startswith(stack.project)]
     assert not api.containers(all=True, filters={"label": f"com.docker.compose.project={stack.project}"})
     assert list(Path(stack.settings["HOST_DATA_DIR"]).glob("*/data"))
