@@ -107,9 +107,10 @@ def _apart(about: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
         try:
             found.extend(look())
         except OSError as error:
-            found.append(
-                Finding(Verdict.TROUBLE, about, f"cannot be looked at: {error}; see whether the disk is well")
-            )
+            said = f"cannot be looked at: {error}; see whether the disk is well"
+            found.append(Finding(Verdict.TROUBLE, about, said))
+        except Exception as error:  # what a look did not foresee is told, and not passed over
+            found.append(Finding(Verdict.TROUBLE, about, f"cannot be looked at: {error!r}"))
 
     looking = threading.Thread(target=collect, daemon=True)
     looking.start()

@@ -6,7 +6,8 @@ The looks are pure. Next: :mod:`mcpgw.doctor_looks`, which has all the others.
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
+from itertools import chain
 from pathlib import Path
 
 from mcpgw.bootstrap.engine_api import Network
@@ -20,7 +21,7 @@ TAILSCALE_PROFILE = "tailscale"
 TAILSCALE_KEY_BEGIN = "tskey-"  # Source: tailscale.com/kb/1085/auth-keys
 LABEL_COMPOSED = "com.docker.compose.network"
 SERVICES, SERVICES_BITS = "SERVICES_SUBNET_PREFIX", 24
-FREE_FIRST, FREE_LAST = IPv4Address("10.211.0.0"), IPv4Address("10.255.0.0")
+PROPOSED = tuple(map(IPv4Network, ("10.224.0.0/11", "172.16.0.0/12", "192.168.0.0/16")))
 ZONES = {Egress.INTERNET: "CONTAINER_SUBNET_PREFIX", **COMPOSED}
 SUBNETS = (*ZONES.values(), SERVICES)
 """What docker-compose.yml takes its networks' subnets from."""
@@ -56,51 +57,61 @@ def at_subnets(
     ``given`` are subnets by their settings, as ``{"SERVICES_SUBNET_PREFIX": "10.211.6.0/24"}``; ``standing``
     the engine's networks, and ``routes`` the host's.
     """
-    names = {
-        **{ZONES[egress]: zone.network for egress, zone in zones.items()},
-        SERVICES: project + "-services",
-    }
     expected = {ZONES[egress]: zone.subnet for egress, zone in zones.items()}
+    names = {ZONES[egress]: zone.network for egress, zone in zones.items()} | {
+        SERVICES: f"{project}-services"
+    }
+    bits = next(iter(expected.values())).prefixlen
+    if bits > SERVICES_BITS:
+        yield Finding(
+            Verdict.TROUBLE, "SUBNET_BITS", f"is {bits}; set it to a number from 16 to {SERVICES_BITS}"
+        )
+        return
     wanted: dict[str, IPv4Network] = {}
     for setting in names:
         try:
             wanted[setting] = IPv4Network(given.get(setting, ""))
         except ValueError:
-            said = (
-                f"{given.get(setting, '')!r} is no subnet; set the first three octets of one, like 10.211.7"
-            )
+            like = _prefix(expected[setting]) if setting in expected else "three octets, like 10.211.6"
+            said = f"{given.get(setting, '')!r} is no subnet of this size; set it to {like}"
             yield Finding(Verdict.TROUBLE, setting, said)
-    taken = _taken(standing, routes, [*names.values()])
-    free = _free([*wanted.values(), *taken.values()], next(iter(expected.values())).prefixlen)
+    by_others = [one for one in standing if one.name not in names.values()]
+    taken = [(f"network {one.name}", has) for one in by_others for has in _ipv4(one)]
+    own = [has for one in standing if one.name in names.values() for has in _ipv4(one)]
+    ways = [one for one in routes if one not in own]  # a bridge of the project's own is a route as well
+    free = _free([*wanted.values(), *(has for _, has in taken), *ways], bits)
     for setting, subnet in wanted.items():
-        others = {name: other for name, other in wanted.items() if name != setting}
-        met = next((name for name, has in {**others, **taken}.items() if subnet.overlaps(has)), "")
-        own = next((one for one in standing if one.name == names[setting]), None)
+        others = [(name, has) for name, has in wanted.items() if name != setting]
+        met = next((name for name, has in (*others, *taken) if subnet.overlaps(has)), "")
+        mine = next((one for one in standing if one.name == names[setting]), None)
         if setting in expected and subnet != expected[setting]:
-            prefix = _prefix(expected[setting])
-            said = f"is {subnet}, but follows from {ZONES[Egress.INTERNET]}; set it to {prefix}"
-        elif own is not None and (fault := _fault_of(own, subnet)):
-            said = f"{fault} (docs/deploy.md, Uninstall)"
-        elif met:
-            said = f"{subnet} overlaps {met}; set {free.get(setting, 'it to what is free')}"
+            follows = f"follows from {ZONES[Egress.INTERNET]}; set it to {_prefix(expected[setting])}"
+            yield Finding(Verdict.TROUBLE, setting, f"is {subnet}, but {follows}")
+        elif mine is not None:
+            fault = _fault_of(mine, subnet)
+            said = f"{fault} (docs/deploy.md, Uninstall)" if fault else str(subnet)
+            yield Finding(Verdict.TROUBLE if fault else Verdict.OK, setting, said)
         else:
-            yield Finding(Verdict.OK, setting, str(subnet))
-            continue
-        yield Finding(Verdict.TROUBLE, setting, said)
+            yield _of_room(setting, subnet, met, ways, free.get(setting, "it to what is free"))
 
 
-def _taken(
-    standing: Sequence[Network], routes: Iterable[IPv4Network], own_names: Sequence[str]
-) -> dict[str, IPv4Network]:
-    """What is somebody else's, by the words for it. A bridge of the project's own is a route as well."""
-    own = {subnet for one in standing if one.name in own_names for subnet in one.subnets}
-    return {
-        f"network {one.name}": subnet
-        for one in standing
-        if one.name not in own_names
-        for subnet in one.subnets
-        if isinstance(subnet, IPv4Network)
-    } | {f"the host's route to {route}": route for route in routes if route not in own}
+def _of_room(
+    setting: str, subnet: IPv4Network, met: str, routes: Iterable[IPv4Network], free: str
+) -> Finding:
+    """Whether a network that does not stand yet may have its subnet. ``met`` is in words what it overlaps."""
+    route = next((one for one in routes if one.overlaps(subnet)), None)
+    if met:
+        return Finding(Verdict.TROUBLE, setting, f"{subnet} overlaps {met}; set {free}")
+    if route is None:
+        return Finding(Verdict.OK, setting, str(subnet))
+    if route.subnet_of(subnet):
+        return Finding(Verdict.TROUBLE, setting, f"{subnet} overlaps the host's route to {route}; set {free}")
+    said = f"{subnet} is part of the host's route to {route} and takes it from who is there; or set {free}"
+    return Finding(Verdict.WARNING, setting, said)
+
+
+def _ipv4(network: Network) -> list[IPv4Network]:
+    return [one for one in network.subnets if isinstance(one, IPv4Network)]
 
 
 def _fault_of(network: Network, subnet: IPv4Network) -> str:
@@ -120,7 +131,9 @@ def _free(taken: Sequence[IPv4Network], zone_bits: int) -> dict[str, str]:
     proposals: dict[str, str] = {}
     for settings, bits in (((SERVICES,), SERVICES_BITS), (tuple(ZONES.values()), zone_bits)):
         size = 1 << (32 - bits)
-        for first in range(int(FREE_FIRST), int(FREE_LAST), size * len(settings)):
+        step = size * len(settings)
+        starts = (range(int(block[0]), int(block[-1]) - step + 2, step) for block in PROPOSED)
+        for first in chain.from_iterable(starts):
             found = [IPv4Network((first + size * at, bits)) for at in range(len(settings))]
             if not any(one.overlaps(other) for one in found for other in taken):
                 words = (f"{setting}={_prefix(one)}" for setting, one in zip(settings, found, strict=True))

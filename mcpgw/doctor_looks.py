@@ -74,6 +74,8 @@ def at_settings(env_file: Path, part: str) -> Iterator[Finding]:
     for line in near_misses(env_file, setting_names(GatewaySettings, ReconcilerSettings)):
         yield Finding(Verdict.WARNING, "settings", line)
     source = f"{env_file} and the environment" if env_file.exists() else "the environment (there is no .env)"
+    if part == "compose":
+        source = "what Compose passes"
     yield Finding(Verdict.OK, "settings", f"accepted, from {source}")
 
 

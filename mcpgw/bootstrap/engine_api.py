@@ -182,7 +182,9 @@ def networks(engine: Engine) -> list[Network]:
             one["Name"],
             one.get("Labels") or {},
             tuple(
-                ip_network(config["Subnet"]) for config in one["IPAM"]["Config"] or () if config.get("Subnet")
+                ip_network(config["Subnet"], strict=False)  # older engines say an address in it
+                for config in one["IPAM"]["Config"] or ()
+                if config.get("Subnet")
             ),
         )
         for one in _listed(engine, "/networks")

@@ -4,11 +4,21 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
-from mcpgw.bootstrap.engine_api import EngineUnreachable, answers, image_id, ping, tag_image
+from mcpgw.bootstrap.engine_api import (
+    Engine,
+    EngineUnreachable,
+    Network,
+    answers,
+    image_id,
+    networks,
+    ping,
+    tag_image,
+)
 from mcpgw.bootstrap.errors import BootstrapError
 from tests.engines import RealEngine
 
@@ -54,6 +64,15 @@ def test_what_an_engine_refuses_is_told_in_one_line(real_engine: RealEngine) -> 
         tag_image(engine, "mcp-gateway-demo:no-such-tag", repository="x", tag="y")
     assert "refused" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_subnet_is_read_though_an_engine_says_an_address_in_it(tmp_path: Path) -> None:
+    """As Docker before 25 does of its default bridge."""
+    told = b'[{"Name": "bridge", "Labels": null, "IPAM": {"Config": [{"Subnet": "172.20.0.1/16"}, {}]}}]'
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(told), told)
+    with socket_that_says(tmp_path / "s", answer) as url:
+        [bridge] = networks(Engine("docker", url))
+    assert bridge == Network("bridge", {}, (ip_network("172.20.0.0/16"),))
 
 
 @pytest.mark.parametrize(

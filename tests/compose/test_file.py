@@ -177,7 +177,8 @@ def test_the_check_knows_what_the_reconciler_knows_and_every_subnet(tmp_path: Pa
     reconciler = whole["services"]["reconciler"]
     for part in ("image", "user", "cap_add", "cap_drop", "security_opt", "read_only", "secrets"):
         assert check[part] == reconciler[part], part
-    assert check["volumes"] == [one for one in reconciler["volumes"] if one["type"] == "bind"], "and no state"
+    bound = [(one["source"], one["target"]) for one in reconciler["volumes"] if one["type"] == "bind"]
+    assert [(one["source"], one["target"]) for one in check["volumes"]] == bound, "and no state"
     assert own["secrets"]["store_url"]["file"] == whole["secrets"]["store_url"]["file"] == "/probe/url"
     subnets = [one["ipam"]["config"][0]["subnet"] for one in whole["networks"].values()]
     assert sorted(check["environment"][setting] for setting in SUBNETS) == sorted(subnets)

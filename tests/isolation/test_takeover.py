@@ -87,6 +87,8 @@ LAST_GOOD: dict[str, dict[str, Any]] = {
     "all shared memory": {"shm_bytes": 1 << 50},
     "all of the disk": {"disk_bytes": 1 << 50},
     "the host's root": {"mounts": [["/", "/host", False]]},
+    "the engine's socket": {"mounts": [["/var/run/docker.sock", "/s", False]]},
+    "the image's own files": {"data_mount_path": "/etc"},
 }
 
 
@@ -132,6 +134,12 @@ class Captured:
             assert 0 < told["PidsLimit"] <= 4096
             assert 0 < told["NanoCpus"] <= 4 * NANOS_PER_CPU
             assert 0 < told["ShmSize"] <= 1 << 30
+            assert told["MemorySwap"] == told["Memory"], "no swap on top"
+            assert told["CapDrop"]
+            assert told["RestartPolicy"]["Name"] in ("", "no")
+            assert not told["GroupAdd"]
+            assert not told["VolumesFrom"]
+            assert {at["HostIp"] for ports in told["PortBindings"].values() for at in ports} == {LOOPBACK}
             assert not told["Devices"]
             assert not told.get("DeviceCgroupRules")
             assert "no-new-privileges" in told["SecurityOpt"]

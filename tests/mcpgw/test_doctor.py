@@ -182,6 +182,18 @@ def test_an_engine_that_hangs_is_a_finding(doctor: Doctor, monkeypatch: pytest.M
     assert said["engine"] == "ok docker 1\ntrouble did not answer within 0.2 s; see whether it hangs\n"
 
 
+def test_a_look_that_did_not_foresee_something_is_a_finding(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: object, **__: object) -> "object":
+        raise ValueError("172.20.0.1/16 has host bits set")
+
+    monkeypatch.setattr(doctor_module, "at_folders", stumble)
+    code, said = doctor()
+    assert code == 1
+    assert said["folders"].startswith("trouble cannot be looked at: ValueError('172.20.0.1/16 has host bits")
+
+
 def test_what_only_compose_knows_is_left_to_its_own_file(
     doctor: Doctor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,11 +43,21 @@ def test_where_all_are_free_or_the_projects_own_nothing_is_said(standing: Sequen
     assert said(standing=standing, routes=["172.17.0.0/16"]) == {}
 
 
-def test_the_bridges_of_what_stands_are_in_nobodys_way() -> None:
-    assert said(standing=STANDING, routes=[*GIVEN.values()]) == {}
+def test_routes_are_in_nobodys_way_where_the_networks_stand() -> None:
+    """Their own bridges among them, and a wider one of a VPN's."""
+    assert said(standing=STANDING, routes=[*GIVEN.values(), "10.0.0.0/8"]) == {}
 
 
-ZONES_FREE = "CONTAINER_SUBNET_PREFIX=10.211.3, PROXY_SUBNET_PREFIX=10.211.4, CLOSED_SUBNET_PREFIX=10.211.5"
+def test_a_wider_route_of_the_hosts_is_a_warning() -> None:
+    """Nothing stops at it, and whoever is there under these addresses is reached no more."""
+    its_zones = zones("mine", IPv4Network(GIVEN["CONTAINER_SUBNET_PREFIX"]))
+    found = list(at_subnets("mine", its_zones, GIVEN, [], [IPv4Network("10.0.0.0/8")]))
+    assert {one.verdict for one in found} == {Verdict.WARNING}
+    assert all("is part of the host's route to 10.0.0.0/8" in one.said for one in found)
+    assert found[-1].said.endswith("or set SERVICES_SUBNET_PREFIX=172.16.0")
+
+
+ZONES_FREE = "CONTAINER_SUBNET_PREFIX=10.224.3, PROXY_SUBNET_PREFIX=10.224.4, CLOSED_SUBNET_PREFIX=10.224.5"
 
 
 @pytest.mark.parametrize("setting", SUBNETS)
@@ -55,7 +65,7 @@ def test_one_that_another_network_has_is_named_with_what_is_free(setting: str) -
     """The zones' are proposed together: two of them follow from the first."""
     [(about, words)] = said(standing=[network("another", GIVEN[setting])]).items()
     assert about == setting
-    free = "SERVICES_SUBNET_PREFIX=10.211.0" if setting == "SERVICES_SUBNET_PREFIX" else ZONES_FREE
+    free = "SERVICES_SUBNET_PREFIX=10.224.0" if setting == "SERVICES_SUBNET_PREFIX" else ZONES_FREE
     assert words == f"{GIVEN[setting]} overlaps network another; set {free}"
 
 
@@ -97,7 +107,7 @@ def test_what_is_proposed_is_good(bits: int) -> None:
 
 
 def test_where_nothing_is_free_none_is_proposed() -> None:
-    nothing = said(standing=[network("another", "10.0.0.0/8")])
+    nothing = said(standing=[network("another", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")])
     assert nothing["SERVICES_SUBNET_PREFIX"].endswith("set it to what is free")
 
 
@@ -107,15 +117,36 @@ def test_two_of_ones_own_that_overlap_are_named_both() -> None:
     assert "overlaps SERVICES_SUBNET_PREFIX" in wrong["CONTAINER_SUBNET_PREFIX"]
 
 
-@pytest.mark.parametrize(
-    "written",
-    ["10.211.0.0/16.0/24", "10.211.0/24", "PROXY_SUBNET_PREFIX-is-missing-beside-10.211.8.0/24", "", "::/64"],
-)
-def test_what_is_no_subnet_is_said_to_be_none(written: str) -> None:
-    assert (
-        "is no subnet; set the first three octets"
-        in said({"PROXY_SUBNET_PREFIX": written})["PROXY_SUBNET_PREFIX"]
-    )
+@pytest.mark.parametrize("written", ["10.211.0.0/16.0/24", "10.211.0/24", "", "::/64"])
+def test_what_is_no_subnet_is_told_what_it_should_be(written: str) -> None:
+    wrong = said({"PROXY_SUBNET_PREFIX": written, "SERVICES_SUBNET_PREFIX": written})
+    assert wrong["PROXY_SUBNET_PREFIX"].endswith("is no subnet of this size; set it to 10.211.9")
+    assert "is no subnet of this size; set it to three octets" in wrong["SERVICES_SUBNET_PREFIX"]
+
+
+def test_the_zones_of_a_size_are_told_though_the_defaults_do_not_fit_it() -> None:
+    """The first alone is set, with SUBNET_BITS=16."""
+    defaults = {"PROXY_SUBNET_PREFIX": "10.211.8.0/16", "CLOSED_SUBNET_PREFIX": "10.211.9.0/16"}
+    wrong = said({"CONTAINER_SUBNET_PREFIX": "10.220.0.0/16", **defaults})
+    assert {name: words.rpartition(" ")[2] for name, words in wrong.items()} == {
+        "PROXY_SUBNET_PREFIX": "10.221.0",
+        "CLOSED_SUBNET_PREFIX": "10.222.0",
+    }
+
+
+def test_a_size_that_three_octets_cannot_say_is_refused() -> None:
+    its_zones = zones("mine", IPv4Network("10.220.0.0/25"))
+    [one] = at_subnets("mine", its_zones, GIVEN, [], [])
+    assert (one.verdict, one.about) == (Verdict.TROUBLE, "SUBNET_BITS")
+    assert one.said == "is 25; set it to a number from 16 to 24"
+
+
+def test_every_subnet_of_a_network_counts_and_every_network_of_a_name() -> None:
+    for standing in (
+        [network("another", GIVEN["SERVICES_SUBNET_PREFIX"], "10.99.0.0/24")],
+        [network("another", GIVEN["SERVICES_SUBNET_PREFIX"]), network("another", "10.99.0.0/24")],
+    ):
+        assert set(said(standing=standing)) == {"SERVICES_SUBNET_PREFIX"}
 
 
 def test_a_zone_that_is_not_behind_the_first_is_told_its_place() -> None:
