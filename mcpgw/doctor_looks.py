@@ -68,7 +68,9 @@ def at_settings(env_file: Path, part: str) -> Iterator[Finding]:
         except SettingsError as error:
             wrong |= dict.fromkeys(str(error).splitlines())
     for line in wrong:
-        yield Finding(Verdict.TROUBLE, "settings", line)
+        is_prefix = part == "compose" and "CONTAINER_SUBNET_PREFIX" in line
+        more = "; in Compose's .env three octets alone, with SUBNET_BITS for the size" if is_prefix else ""
+        yield Finding(Verdict.TROUBLE, "settings", line + more)
     if wrong:
         return
     for line in near_misses(env_file, setting_names(GatewaySettings, ReconcilerSettings)):

@@ -182,6 +182,13 @@ def test_an_engine_that_hangs_is_a_finding(doctor: Doctor, monkeypatch: pytest.M
     assert said["engine"] == "ok docker 1\ntrouble did not answer within 0.2 s; see whether it hangs\n"
 
 
+def test_a_cidr_in_composes_env_is_told_to_be_three_octets(doctor: Doctor) -> None:
+    """The compose file puts the size behind it."""
+    code, said = doctor("compose", CONTAINER_SUBNET_PREFIX="10.211.7.0/24.0/24")
+    assert code == 1
+    assert "in Compose's .env three octets alone, with SUBNET_BITS for the size" in said["settings"]
+
+
 def test_a_look_that_did_not_foresee_something_is_a_finding(
     doctor: Doctor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
