@@ -1,7 +1,7 @@
 """What the doctor looks at for Compose: it makes the networks, and would say in an engine's words alone which
 subnet is taken; and it starts the router, whose key no process of ours reads.
 
-The looks are pure. Next: :mod:`mcpgw.doctor_looks`, which has all the others.
+The look at subnets is pure. Next: :mod:`mcpgw.doctor_looks`, which has all the others.
 """
 
 import os

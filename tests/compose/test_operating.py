@@ -1,4 +1,4 @@
-"""What an operator does with a stack that is up, word for word as docs/deploy.md says it."""
+"""What an operator does with a stack that is up, as docs/deploy.md says it."""
 
 import asyncio
 import io
